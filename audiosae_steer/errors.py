@@ -1,0 +1,93 @@
+"""Every exception and warning of this package, in one tree.
+
+    AudioSAESteerError
+    ├── CheckpointError        an SAE file is truncated, forged, of an unknown layout, or lacks what running it needs
+    ├── HubError               the Hub, its cache or the network did not give what was asked for
+    ├── ModelError             a model could not be loaded
+    │   └── UnknownModelError  nothing here knows how to load or to steer that model
+    ├── AudioError             an audio file is empty, unreadable or not audio
+    ├── EditError              an edit names a feature, value, vector or window that cannot be
+    ├── GateError              a clip gate does not fit its SAE or its site, or has not run for this batch
+    ├── SiteError              a site does not exist in this model, or an SAE does not fit it
+    ├── RecipeError            a recipe is malformed, or does not fit the model
+    │   └── RecipeNotFoundError
+    ├── SteeringError          a steering is used in a way it cannot work
+    └── MissingExtraError      an optional package is not installed
+
+    AudioSAESteerWarning (UserWarning)
+    ├── FingerprintWarning     the model's weights are not those the recipe was made for
+    ├── NeverCalledWarning     a steering was left without its site ever having run
+    └── ThresholdWarning       a stored threshold was unset, and the true selection is run instead
+
+Each message says what is wrong, what was expected and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class AudioSAESteerError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class CheckpointError(AudioSAESteerError):
+    """An SAE file cannot be used."""
+
+
+class HubError(AudioSAESteerError):
+    """The Hub, its cache or the network did not give what was asked for."""
+
+
+class ModelError(AudioSAESteerError):
+    """A model could not be loaded."""
+
+
+class UnknownModelError(ModelError):
+    """Nothing here knows how to load, or to steer, that model."""
+
+
+class AudioError(AudioSAESteerError):
+    """An audio file is empty, unreadable or not audio."""
+
+
+class EditError(AudioSAESteerError, ValueError):
+    """An edit names a feature, value, vector or window that cannot be."""
+
+
+class GateError(AudioSAESteerError):
+    """A clip gate does not fit its SAE or its site, or has not run for this batch."""
+
+
+class SiteError(AudioSAESteerError, ValueError):
+    """A site does not exist in this model, or an SAE does not fit it."""
+
+
+class RecipeError(AudioSAESteerError):
+    """A recipe is malformed, or does not fit the model."""
+
+
+class RecipeNotFoundError(RecipeError):
+    """No recipe of that name fits this model."""
+
+
+class SteeringError(AudioSAESteerError):
+    """A steering is used in a way it cannot work."""
+
+
+class MissingExtraError(AudioSAESteerError, ImportError):
+    """An optional package is not installed; the message names the command that installs it."""
+
+
+class AudioSAESteerWarning(UserWarning):
+    """Base of every warning of this package."""
+
+
+class FingerprintWarning(AudioSAESteerWarning):
+    """The model's weights are not those the recipe was made for."""
+
+
+class NeverCalledWarning(AudioSAESteerWarning):
+    """A steering was left without its site ever having run."""
+
+
+class ThresholdWarning(AudioSAESteerWarning):
+    """A stored threshold was unset, so the true selection is run instead."""

@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests: the released tiny.en in both libraries, and the real audio where it is at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ASSETS = Path(__file__).resolve().parents[2] / "shared" / "assets"
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real audio; tests that need it are skipped where it is absent."""
+    if not ASSETS.is_dir():
+        pytest.skip("the real audio (../shared/assets beside the repository) is not on this machine")
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def tiny_en():
+    """The released tiny.en as an openai-whisper model. Shared: leave it as it was."""
+    from audiosae_steer.models import load_whisper
+
+    return load_whisper("tiny.en", library="openai")
+
+
+@pytest.fixture(scope="session")
+def tiny_en_hf():
+    """The released tiny.en as a transformers WhisperForConditionalGeneration. Shared: leave it as it was."""
+    from audiosae_steer.models import load_whisper
+
+    return load_whisper("tiny.en", library="transformers")
