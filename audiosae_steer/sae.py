@@ -113,21 +113,22 @@ class SAE(nn.Module):
     @property
     def has_own_gates(self) -> bool:
         """Whether each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
-        return self.gate.kind in ("relu", "jumprelu") or (
-            self.gate.kind == "batchtopk" and self.threshold is not None
-        )
+        return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
 
     def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.Weights:
         """The SAE as bare tensors, in `dtype`, as the functions of `ops` take it."""
-        move = {"dtype": dtype or self.W_enc.dtype, "device": device or self.W_enc.device}
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device=device or tensor.device, dtype=dtype or tensor.dtype)
+
         return reference.Weights(
-            self.W_enc.to(**move),
-            self.b_enc.to(**move),
-            self.W_dec.to(**move),
-            self.b_dec.to(**move),
+            move(self.W_enc),
+            move(self.b_enc),
+            move(self.W_dec),
+            move(self.b_dec),
             self.gate.kind,
             self.gate.k,
-            None if self.threshold is None else self.threshold.to(**move),
+            None if self.threshold is None else move(self.threshold),
             self.normalisation.kind,
             self.normalisation.scale,
         )

@@ -67,12 +67,13 @@ def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Ten
 
 
 def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
-    """Factor by which x is multiplied before it goes in; the output is divided by it. (clips, frames, 1) or a number."""
+    """What x is multiplied by on its way in, and divided by on its way out: (clips, frames, 1), or a number."""
     if norm == "none":
         return 1.0
     if norm == "scalar":
         return scale
-    return scale / x.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.clamp(norms, min=torch.finfo(x.dtype).tiny).reciprocal() * scale
 
 
 def encode(x: Tensor, w: Weights) -> Tensor:

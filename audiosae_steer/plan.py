@@ -1,0 +1,282 @@
+"""The plan: what a list of edits compiles to, once, when the steering is built.
+
+Edits that share a window are composed into one clamped affine map per feature and one constant vector; only the
+edited rows of the SAE are kept. All of it lives in device buffers, for one or several *choices* of edits, so that a
+batch may hold clips that are steered differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import ops
+from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
+from .errors import EditError
+from .ops import eager, reference
+from .sae import SAE
+
+ErrorMode = Literal["keep", "drop"]
+
+
+class _Stage(NamedTuple):
+    window: Window | None
+    firing: Affine
+    silent: Affine
+    vector: Tensor  # (d,)
+
+
+class Plan(nn.Module):
+    """Edits of one site as tensors.
+
+    Args:
+        choices: one list of edits, or several, among which each clip of a batch may choose.
+        sae: the SAE whose features are edited; None if all edits are pushes.
+        d_model: width of the residual.
+        error: `keep` what the SAE cannot express, or `drop` it, as the AudioSAE paper does.
+        frame_rate: frames per second of the site, or None where frames have no time (a decoder).
+        dtype: what it computes in; inputs of lower precision are widened and the result is rounded once.
+
+    Raises:
+        EditError: a feature is out of range, a vector is of the wrong width, or a window is used without a time axis.
+    """
+
+    W_enc: Tensor
+    bias: Tensor
+    threshold: Tensor
+    W_dec: Tensor
+    index: Tensor
+    firing: Tensor
+    silent: Tensor | None
+    vectors: Tensor
+    start: Tensor | None
+    end: Tensor | None
+    all_W_enc: Tensor
+    all_b_enc: Tensor
+    all_W_dec: Tensor
+    all_b_dec: Tensor
+    all_threshold: Tensor | None
+
+    def __init__(
+        self,
+        choices: Sequence[Sequence[Edit]],
+        sae: SAE | None,
+        d_model: int,
+        *,
+        error: ErrorMode = "keep",
+        frame_rate: float | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if error not in ("keep", "drop"):
+            raise EditError(f'error is {error!r}; expected "keep" or "drop"')
+        if error == "drop" and sae is None:
+            raise EditError('error="drop" replaces the residual by the SAE\'s reconstruction: pass sae=')
+        edits = [edit for choice in choices for edit in choice]
+        _check(edits, sae, d_model, frame_rate)
+        self.error, self.frame_rate, self.dtype = error, frame_rate, dtype
+        self.n_choices = len(choices)
+        self.unit_norm = sae.normalisation.scale if sae is not None and sae.normalisation.kind == "unit_norm" else None
+        self.path = ops.choose_path(
+            edits=bool(edits),
+            constant=all(isinstance(edit, (Add, Push)) for edit in edits),
+            own_gates=sae is None or sae.has_own_gates,
+            unit_norm=self.unit_norm is not None and not all(isinstance(edit, Push) for edit in edits),
+            keep_error=error == "keep",
+        )
+        features = sorted({i for edit in edits if isinstance(edit, FeatureEdit) for i in edit.features})
+        self.features: tuple[int, ...] = tuple(features)
+        if self.path == "add":
+            edits_as_vectors = [[_as_push(edit, sae) for edit in choice] for choice in choices]
+            stages = [_compile(choice, [], None, d_model) for choice in edits_as_vectors]
+        else:
+            stages = [_compile(choice, features, sae, d_model) for choice in choices]
+        self._keep_stages(stages, len(features) if self.path != "add" else 0, d_model)
+        if self.path in ("delta", "full") and sae is not None:
+            self._keep_rows(sae, features)
+
+    def _keep_stages(self, choices: list[list[_Stage]], width: int, d_model: int) -> None:
+        count = max((len(stages) for stages in choices), default=0)
+        idle = _Stage(None, Affine.identity(width), Affine.identity(width), torch.zeros(d_model, dtype=torch.float64))
+        padded = [stages + [idle] * (count - len(stages)) for stages in choices]
+        windows = torch.tensor(
+            [[stage.window or (-torch.inf, torch.inf) for stage in stages] for stages in padded], dtype=torch.float64
+        ).reshape(len(choices), count, 2)
+
+        def stack(rows: list[list[Tensor]], *shape: int) -> Tensor:
+            flat = [tensor for row in rows for tensor in row]
+            stacked = torch.stack(flat) if flat else torch.zeros(0, dtype=torch.float64)
+            return stacked.reshape(len(choices), count, *shape).to(self.dtype)
+
+        firing = stack([[torch.stack(tuple(s.firing)) for s in stages] for stages in padded], 4, width)
+        silent = stack([[torch.stack(tuple(s.silent)) for s in stages] for stages in padded], 4, width)
+        timed = bool(torch.isfinite(windows).any())
+        self.register_buffer("firing", firing, persistent=False)
+        self.register_buffer("silent", None if torch.equal(firing, silent) else silent, persistent=False)
+        self.register_buffer("vectors", stack([[s.vector for s in stages] for stages in padded], d_model), False)
+        self.register_buffer("start", windows[..., 0].to(self.dtype) if timed else None, persistent=False)
+        self.register_buffer("end", windows[..., 1].to(self.dtype) if timed else None, persistent=False)
+
+    def _keep_rows(self, sae: SAE, features: list[int]) -> None:
+        w = sae.weights(torch.float64)
+        index = torch.tensor(features, dtype=torch.long, device=w.W_enc.device)
+        factor = w.scale if w.norm == "scalar" else 1.0
+        threshold = torch.zeros(sae.n_features, dtype=torch.float64, device=index.device)
+        if w.threshold is not None and w.kind in ("jumprelu", "batchtopk"):
+            threshold = threshold + w.threshold.clamp(min=0)
+        rows = {
+            "W_enc": w.W_enc[index] * factor,
+            "bias": w.b_enc[index] - w.W_enc[index] @ w.b_dec,
+            "threshold": threshold[index],
+            "W_dec": w.W_dec[index] / factor,
+        }
+        for name, tensor in rows.items():
+            self.register_buffer(name, tensor.to(self.dtype).contiguous(), persistent=False)
+        self.register_buffer("index", index, persistent=False)
+        if self.path == "full":
+            self.sae_kind = (w.kind, w.k, w.norm, w.scale)
+            for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
+                tensor = getattr(w, name)
+                self.register_buffer(f"all_{name}", None if tensor is None else tensor.to(self.dtype), persistent=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        strength: Tensor,
+        *,
+        live: Tensor | None = None,
+        choice: Tensor | None = None,
+        offset: Tensor | None = None,
+    ) -> Tensor:
+        """The steered residual, of the shape and dtype of x.
+
+        Args:
+            x: (clips, frames, d_model).
+            strength: (), 0 leaves x bit for bit as it is.
+            live: (clips,) bool, which clips to steer at all.
+            choice: (clips,) long, which list of edits each clip takes.
+            offset: () seconds between the start of the input audio and the first frame of x.
+        """
+        if self.path == "identity":
+            return x
+        on = self._on(x, choice, offset)
+        vectors = self._pick(self.vectors, choice) * strength
+        pushed = vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
+        if self.path == "add" and on is None and live is None:
+            # -0.0 is the number that changes nothing when added, not even the sign of a zero
+            return eager.add(x, torch.where(strength == 0, -0.0, pushed))
+        changes = strength != 0
+        if live is not None:
+            changes = changes & live[:, None, None]
+        if on is not None and self.error == "keep":
+            changes = changes & on.any(1)
+        return torch.where(changes, self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype), x)
+
+    def _steered(self, x: Tensor, strength: Tensor, pushed: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
+        if self.path == "add":
+            return x + pushed
+        rows = eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
+        silent = None if self.silent is None else self._pick(self.silent, choice)
+        maps = eager.Maps(self._pick(self.firing, choice), silent, on)
+        if self.path == "delta":
+            f = eager.activations(x, rows)
+            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows) + pushed
+        whole = self._whole()
+        if self.error == "keep":
+            f = eager.selected(x, whole, self.index)
+            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows) + pushed
+        every = reference.encode(x, whole)
+        if len(self.features):
+            every = every.index_copy(-1, self.index, eager.edit(every[..., self.index], maps))
+        rebuilt = reference.decode(every, whole, reference.input_scale(x, whole.norm, whole.scale))
+        return torch.lerp(x, rebuilt, strength) + pushed
+
+    def _whole(self) -> reference.Weights:
+        kind, k, norm, scale = self.sae_kind
+        W_enc, b_enc, W_dec, b_dec = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
+        return reference.Weights(W_enc, b_enc, W_dec, b_dec, kind, k, self.all_threshold, norm, scale)
+
+    def _pick(self, table: Tensor, choice: Tensor | None) -> Tensor:
+        return table[:1] if choice is None else table[choice]
+
+    def _on(self, x: Tensor, choice: Tensor | None, offset: Tensor | None) -> Tensor | None:
+        if self.start is None or self.end is None or self.frame_rate is None:
+            return None
+        # a frame belongs to the window that holds its centre
+        times = (torch.arange(x.shape[1], device=x.device, dtype=self.dtype) + 0.5) / self.frame_rate
+        times = (times if offset is None else times + offset)[None, None, :, None]
+        start, end = self._pick(self.start, choice), self._pick(self.end, choice)
+        return (times >= start[..., None, None]) & (times < end[..., None, None])
+
+
+def _check(edits: list[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:
+    for edit in edits:
+        if isinstance(edit, Push):
+            if len(edit.vector) != d_model:
+                raise EditError(
+                    f"Push has a vector of width {len(edit.vector)}; this site's residual is {d_model} wide"
+                )
+        elif isinstance(edit, FeatureEdit):
+            if sae is None:
+                raise EditError(f"{type(edit).__name__} edits features of an SAE: pass sae=, or use Push")
+            if max(edit.features) >= sae.n_features:
+                raise EditError(
+                    f"feature {max(edit.features)} is out of range: this SAE has {sae.n_features}, counted from 0"
+                )
+        else:
+            raise EditError(f"{edit!r} is not an edit; use Ablate, Scale, Clamp, Set, Add or Push")
+        if edit.window is not None and frame_rate is None:
+            raise EditError(
+                "a window needs a site with a time axis; a decoder's steps have none: edit an encoder layer"
+            )
+
+
+def _as_push(edit: Edit, sae: SAE | None) -> Push:
+    if isinstance(edit, Push):
+        return edit
+    if sae is None or not isinstance(edit, Add):
+        raise EditError(f"{edit!r} is no constant addition")
+    w = sae.weights(torch.float64, torch.device("cpu"))
+    amounts = edit.affine(_typical(edit, sae)).b
+    factor = w.scale if w.norm == "scalar" else 1.0
+    return Push((amounts @ w.W_dec[list(edit.features)]) / factor, window=edit.window)
+
+
+def _typical(edit: FeatureEdit, sae: SAE) -> Tensor | None:
+    return None if sae.typical is None else sae.typical.cpu()[list(edit.features)]
+
+
+def _compile(edits: Sequence[Edit], features: list[int], sae: SAE | None, d_model: int) -> list[_Stage]:
+    stages: list[_Stage] = []
+    place = {feature: column for column, feature in enumerate(features)}
+    for edit in edits:
+        at = len(stages) - 1
+        if isinstance(edit, Push):  # pushes commute with everything, so any stage of that window will do
+            at = next((i for i, stage in enumerate(stages) if stage.window == edit.window), -1)
+        if at < 0 or stages[at].window != edit.window:
+            width = len(features)
+            zero = torch.zeros(d_model, dtype=torch.float64)
+            stages.append(_Stage(edit.window, Affine.identity(width), Affine.identity(width), zero))
+            at = len(stages) - 1
+        stage = stages[at]
+        if isinstance(edit, Push):
+            stages[at] = stage._replace(vector=stage.vector + edit.amount * edit.vector)
+        elif sae is not None:
+            columns = [place[feature] for feature in edit.features]
+            step = edit.affine(_typical(edit, sae))
+            stages[at] = stage._replace(
+                firing=_composed(stage.firing, columns, step),
+                silent=stage.silent if edit.only_active else _composed(stage.silent, columns, step),
+            )
+    return stages
+
+
+def _composed(map_: Affine, columns: list[int], step: Affine) -> Affine:
+    new = Affine(*(field[columns] for field in map_)).then(step)
+    fields = [field.clone() for field in map_]
+    for field, values in zip(fields, new, strict=True):
+        field[columns] = values
+    return Affine(*fields)
