@@ -8,9 +8,9 @@ here with one method, `affine`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -241,6 +241,30 @@ class Push:
 
 
 Edit = FeatureEdit | Push
+KINDS: dict[str, Callable[..., Edit]] = {
+    "ablate": Ablate,
+    "scale": Scale,
+    "clamp": Clamp,
+    "set": Set,
+    "add": Add,
+    "push": Push,
+}
+
+
+def from_spec(spec: dict[str, Any]) -> Edit:
+    """The edit that a recipe writes as `{"kind": "add", "features": [3], "amount": 0.5}`: a kind and its arguments.
+
+    Raises:
+        EditError: the kind is unknown, or the arguments are not that edit's.
+    """
+    arguments = dict(spec)
+    kind = arguments.pop("kind", None)
+    if kind not in KINDS:
+        raise EditError(f"edit kind {kind!r} is unknown; expected one of {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](**arguments)
+    except (TypeError, OverflowError) as error:
+        raise EditError(f"the arguments {sorted(arguments)} do not make an edit of kind {kind!r}: {error}") from error
 
 
 def _features(features: int | Sequence[int]) -> tuple[int, ...]:

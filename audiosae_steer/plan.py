@@ -121,26 +121,17 @@ class Plan(nn.Module):
         self.register_buffer("end", windows[..., 1].to(self.dtype) if timed else None, persistent=False)
 
     def _keep_rows(self, sae: SAE, features: list[int]) -> None:
-        w = sae.weights(torch.float64)
-        index = torch.tensor(features, dtype=torch.long, device=w.W_enc.device)
-        factor = w.scale if w.norm == "scalar" else 1.0
-        threshold = torch.zeros(sae.n_features, dtype=torch.float64, device=index.device)
-        if w.threshold is not None and w.kind in ("jumprelu", "batchtopk"):
-            threshold = threshold + w.threshold.clamp(min=0)
-        rows = {
-            "W_enc": w.W_enc[index] * factor,
-            "bias": w.b_enc[index] - w.W_enc[index] @ w.b_dec,
-            "threshold": threshold[index],
-            "W_dec": w.W_dec[index] / factor,
-        }
-        for name, tensor in rows.items():
-            self.register_buffer(name, tensor.to(self.dtype).contiguous(), persistent=False)
+        rows = sae.rows(features, self.dtype)
+        for name in ("W_enc", "bias", "threshold", "W_dec"):
+            self.register_buffer(name, getattr(rows, name), persistent=False)
+        index = torch.tensor(features, dtype=torch.long, device=rows.W_enc.device)
         self.register_buffer("index", index, persistent=False)
+        w = sae.weights(self.dtype)
         if self.path == "full":
             self.sae_kind = (w.kind, w.k, w.norm, w.scale)
             for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
                 tensor = getattr(w, name)
-                self.register_buffer(f"all_{name}", None if tensor is None else tensor.to(self.dtype), persistent=False)
+                self.register_buffer(f"all_{name}", tensor, persistent=False)
 
     def forward(
         self,

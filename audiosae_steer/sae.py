@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .ops import reference
+from .ops import eager, reference
 
 GateKind = Literal["relu", "jumprelu", "topk", "batchtopk"]
 NormKind = Literal["none", "scalar", "unit_norm"]
@@ -131,6 +131,22 @@ class SAE(nn.Module):
             None if self.threshold is None else move(self.threshold),
             self.normalisation.kind,
             self.normalisation.scale,
+        )
+
+    def rows(self, features: Sequence[int], dtype: torch.dtype) -> eager.Rows:
+        """The rows of a few features, with the input scale and b_dec folded in, as the fast paths take them."""
+        w = self.weights(torch.float64)
+        index = torch.tensor(tuple(features), dtype=torch.long, device=w.W_enc.device)
+        factor = w.scale if w.norm == "scalar" else 1.0
+        threshold = torch.zeros(self.n_features, dtype=torch.float64, device=index.device)
+        if w.threshold is not None and w.kind in ("jumprelu", "batchtopk"):
+            threshold = threshold + w.threshold.clamp(min=0)
+        return eager.Rows(
+            (w.W_enc[index] * factor).to(dtype),
+            (w.b_enc[index] - w.W_enc[index] @ w.b_dec).to(dtype),
+            threshold[index].to(dtype),
+            (w.W_dec[index] / factor).to(dtype),
+            w.scale if w.norm == "unit_norm" else None,
         )
 
     def encode(self, x: Tensor) -> Tensor:

@@ -1,0 +1,96 @@
+"""What happens at one site when the model runs: gate, choose, edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .clip_gate import Probe
+from .errors import GateError, SteeringError
+from .plan import Plan
+from .sites import Site
+
+
+@dataclass
+class Shared:
+    """What the hooks of one steering share."""
+
+    names: tuple[str, ...]
+    gate_site: Site | None
+    opened: Tensor | None = None  # (clips,) bool: the gate's last decision
+    choice: tuple[int, ...] | None = None
+    ran: set[Site] = field(default_factory=set)
+    traced: bool = False
+
+
+class Hook(nn.Module):
+    """Everything that happens at one site, as one module, so that its tensors are buffers to torch.compile."""
+
+    strength: Tensor
+    offset: Tensor
+    choice: Tensor | None
+
+    def __init__(self, site: Site, plan: Plan | None, probe: Probe | None, shared: Shared) -> None:
+        super().__init__()
+        self.site, self.plan, self.probe = site, plan, probe
+        self.shared = shared
+        self.register_buffer("strength", torch.ones(()), persistent=False)
+        self.register_buffer("offset", torch.zeros(()), persistent=False)
+        self.register_buffer("choice", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The steered residual of x (rows, frames, d_model)."""
+        if torch.compiler.is_compiling():
+            self.shared.traced = True
+        elif self.strength.device != x.device:  # the model moved after it was steered
+            self.to(x.device)
+        self.shared.ran.add(self.site)
+        if self.probe is not None:
+            self.shared.opened = self.probe(x) > 0
+        if self.plan is None:
+            return x
+        live = None if self.shared.gate_site is None else self._rows(x, self.shared.opened, "gate")
+        choice = None
+        if self.plan.n_choices > 1 or self.choice is not None:
+            choice = self._rows(x, self.choice, "choice")
+            chosen = choice >= 0
+            live = chosen if live is None else live & chosen
+            choice = choice.clamp(min=0)
+        offset = self.offset if self.plan.start is not None else None
+        steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset)
+        return steered
+
+    def _rows(self, x: Tensor, per_clip: Tensor | None, what: Literal["gate", "choice"]) -> Tensor:
+        """Repeat a per-clip tensor for the rows of x: beams and `best_of` repeat a clip's decoder rows, in order."""
+        if per_clip is None:
+            if what == "gate":
+                raise GateError(
+                    f"the clip gate at {self.shared.gate_site} has not run for the batch that reached {self.site}: run "
+                    "the encoder first, in the same model"
+                )
+            raise SteeringError(
+                f"several edits to choose from ({', '.join(self.shared.names)}), and no choice made: call for_clips()"
+            )
+        rows, clips = x.shape[0], per_clip.shape[0]
+        if rows != clips and (self.site.side == "encoder" or clips == 0 or rows % clips):
+            raise SteeringError(
+                f"the {what} was made for {clips} clips, but {rows} rows reached {self.site}; "
+                + ("pass for_clips() one entry per clip of the batch" if what == "choice" else "run the encoder first")
+            )
+        per_clip = per_clip.to(x.device)
+        return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
+
+
+def forward_hook(hook: Hook) -> Callable[[nn.Module, Any, Any], Any]:
+    """The hook as torch wants it."""
+
+    def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
+            return (hook(output[0]), *output[1:])
+        return hook(output)
+
+    return steer_output

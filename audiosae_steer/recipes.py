@@ -1,0 +1,298 @@
+"""Recipes: one JSON file that says what to edit where, in which model, and how that was found and measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from .clip_gate import ClipGate
+from .edits import Edit, from_spec
+from .errors import RecipeError, RecipeNotFoundError
+from .sae import SAE
+from .sites import Dims, Site, family_of, unwrap
+
+MAX_BYTES = 8_000_000
+Features = Annotated[list[int], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True)
+
+
+def _buildable(spec: dict[str, Any]) -> dict[str, Any]:
+    from_spec(spec)
+    return spec
+
+
+EditSpec = Annotated[dict[str, Any], AfterValidator(_buildable)]
+
+
+class SAESpec(_Strict):
+    """Where an SAE comes from: a file beside the recipe, or a repository on the Hub pinned to a revision."""
+
+    file: str | None = None
+    repo: str | None = None
+    layer: int | None = None
+    revision: str | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str | None) -> str | None:
+        if file is not None and (
+            PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file
+        ):
+            raise ValueError(f"{file!r} leaves the recipe's folder; name a file beside it")
+        return file
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SAESpec:
+        if (self.file is None) == (self.repo is None):
+            raise ValueError("name either a file beside the recipe or a repo on the Hub")
+        return self
+
+
+class SiteSpec(_Strict):
+    """The edits at one site."""
+
+    layer: int = Field(ge=1)
+    side: Literal["encoder", "decoder"] = "encoder"
+    sae: str | None = None
+    error: Literal["keep", "drop"] = "keep"
+    edits: list[EditSpec] = Field(min_length=1)
+
+    def build(self) -> list[Edit]:
+        """The edits."""
+        return [from_spec(spec) for spec in self.edits]
+
+
+class GateSpec(_Strict):
+    """The clip gate, and the site whose features it reads."""
+
+    layer: int = Field(ge=1)
+    side: Literal["encoder", "decoder"] = "encoder"
+    sae: str
+    features: Features
+    weights: list[float]
+    bias: float = 0.0
+    threshold: float = 0.0
+    pool: Literal["max", "mean", "nonzero_mean"] = "max"
+    calibration: dict[str, Any] = {}
+
+    def build(self) -> ClipGate:
+        """The gate."""
+        return ClipGate(
+            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.pool, self.calibration
+        )
+
+
+class ModelSpec(_Strict):
+    """The model a recipe was made for."""
+
+    family: str
+    name: str
+    d_model: int
+    encoder_layers: int
+    decoder_layers: int
+    vocabulary: int
+    fingerprint: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @property
+    def dims(self) -> Dims:
+        """Its sizes."""
+        return Dims(self.d_model, self.encoder_layers, self.decoder_layers, self.vocabulary)
+
+
+class Recipe(_Strict):
+    """What to edit where, in which model, and how it was found and measured. Read one with `load_recipe`."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    name: str = Field(min_length=1)
+    description: str = ""
+    model: ModelSpec
+    saes: dict[str, SAESpec] = {}
+    sites: list[SiteSpec] = Field(min_length=1)
+    gate: GateSpec | None = None
+    allow_empty: bool = False
+    strength: float = 1.0
+    provenance: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
+    _folder: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _known_saes(self) -> Recipe:
+        used = {spec.sae for spec in self.sites if spec.sae} | ({self.gate.sae} if self.gate else set())
+        missing = sorted(used - set(self.saes))
+        if missing:
+            raise ValueError(f"the SAE {missing[0]!r} is used but not described under 'saes'")
+        return self
+
+    def load_saes(self) -> dict[str, SAE]:
+        """Every SAE it uses, by its name in the recipe, checked against its sha256."""
+        from .formats import load_sae
+        from .hub import verify_sha256
+
+        loaded = {}
+        for key, spec in self.saes.items():
+            if spec.repo is not None:
+                loaded[key] = load_sae(spec.repo, layer=spec.layer, revision=spec.revision)
+                found = loaded[key].info.get("source", {}).get("sha256")
+                if spec.sha256 is not None and found != spec.sha256:
+                    raise RecipeError(
+                        f"{spec.repo} holds another SAE than recipe {self.name!r} was made with (sha256 {found}, "
+                        f"not {spec.sha256}); pin the recipe's `revision`"
+                    )
+                continue
+            if self._folder is None:
+                raise RecipeError(f"recipe {self.name!r} names the file {spec.file!r}, but was not read from a folder")
+            path = self._folder / str(spec.file)
+            if not path.is_file():
+                raise RecipeError(
+                    f"recipe {self.name!r} needs {path}, which is not there; copy the SAE beside the recipe"
+                )
+            if spec.sha256 is not None:
+                verify_sha256(path, spec.sha256)
+            loaded[key] = load_sae(path)
+        return loaded
+
+    def misfit(self, model: Any) -> str | None:
+        """Why this recipe cannot steer `model`, or None if it can."""
+        inner = unwrap(model)
+        family = family_of(inner)
+        if family.name != self.model.family:
+            return f"it is for the family {self.model.family}, and this model is {family.name}"
+        dims = family.dims(inner)
+        if dims != self.model.dims:
+            pairs = zip(Dims._fields, self.model.dims, dims, strict=True)
+            return "; ".join(f"{field} is {theirs}, it needs {own}" for field, own, theirs in pairs if own != theirs)
+        return None
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON; whole or not at all."""
+        path = Path(path)
+        text = json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=1, ensure_ascii=False) + "\n"
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def __str__(self) -> str:
+        return f"recipe {self.name} for {self.model.name}"
+
+
+def checkpoints_dir() -> Path:
+    """The folder that ships with the package: inside it in a wheel, beside it in a source tree."""
+    inside = Path(__file__).parent / "checkpoints"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "checkpoints"
+
+
+def shipped() -> Iterator[Recipe]:
+    """Every recipe that ships with the package."""
+    for path in sorted(checkpoints_dir().glob("*/*.json")):
+        if path.name != "clips.json":
+            yield _read(path)
+
+
+def recipes(model: Any) -> list[Recipe]:
+    """The shipped recipes that fit `model`."""
+    return [recipe for recipe in shipped() if recipe.misfit(model) is None]
+
+
+def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str | None = None) -> Recipe:
+    """A recipe by path, by name, or from the Hub.
+
+    Args:
+        source: a path to a JSON file or a folder with `recipe.json`; the name of a shipped recipe; or "user/repo".
+        model: with a name, the model it has to fit. Without one the name must belong to a single model.
+        revision: branch, tag or commit of a repository on the Hub.
+
+    Raises:
+        RecipeNotFoundError: there is no such recipe for this model; says which exist and how to make one.
+        RecipeError: the file is not a recipe.
+    """
+    if isinstance(source, Recipe):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        path = path / "recipe.json"
+    if path.is_file():
+        return _read(path)
+    name = str(source)
+    if isinstance(source, Path) or name.endswith(".json"):
+        raise RecipeNotFoundError(f"there is no recipe file at {source}; check the path")
+    if name.count("/") == 1:
+        return _from_hub(name, revision)
+    named = [recipe for recipe in shipped() if recipe.name == name]
+    fitting = named if model is None else [recipe for recipe in named if recipe.misfit(model) is None]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise RecipeNotFoundError(_advice(name, model, fitting))
+
+
+def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
+    known = [f"{recipe.name} for {recipe.model.name}" for recipe in shipped()]
+    listed = "\n".join(f"  {line}" for line in known) or "  (none)"
+    if len(fitting) > 1:
+        return f"several recipes are called {name!r}; say for which model:\n{listed}"
+    what = f"no recipe {name!r}"
+    if model is not None:
+        inner = unwrap(model)
+        dims = family_of(inner).dims(inner)
+        sizes = ", ".join(f"{field} {value}" for field, value in zip(Dims._fields, dims, strict=True))
+        what += f" fits this {type(inner).__name__} ({sizes})"
+    return (
+        f"{what}. Recipes that ship with the package:\n{listed}\n"
+        "A recipe holds for one model only. To make one: train an SAE for yours (`audiosae-steer train --model M "
+        "--layer L --audio DIR`) or take one from the Hub (`load_sae`), learn the edits "
+        "(`audiosae_steer.discover.learn`), and pass the recipe's path or Hub id in place of its name."
+    )
+
+
+def _from_hub(repo: str, revision: str | None) -> Recipe:
+    from .hub import fetch
+
+    folder = fetch(repo, ["recipe.json", "*.safetensors"], revision).folder
+    return _read(folder / "recipe.json")
+
+
+def _read(path: Path) -> Recipe:
+    if not path.is_file():
+        raise RecipeNotFoundError(f"there is no recipe file at {path}; a recipe's folder holds recipe.json")
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no recipe is; is it the right file?")
+    try:
+        recipe = Recipe.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecipeError(f"{path} is not a recipe of schema 1: {where}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is not a recipe: it does not hold valid JSON ({error})") from error
+    recipe._folder = path.parent
+    return recipe
+
+
+def site_of(spec: SiteSpec | GateSpec) -> Site:
+    """The site that a part of a recipe names."""
+    return Site(spec.layer, spec.side)

@@ -1,0 +1,48 @@
+"""Replace one method on one model instance, counted, so that several steerings can share it and leave in any order."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+_HOLDERS = "_audiosae_steer_holders"
+_THEIRS = "_audiosae_steer_replaced"
+
+
+def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[], None]:
+    """Make `model.name(...)` call `function(model, ...)`; returns what undoes it.
+
+    A bound method rather than a closure, so that a deep copy of the model calls itself and not the original. What
+    somebody else put on the instance before is put back; what somebody put there since is left alone.
+    """
+    own = vars(model)
+    if not own.get(_HOLDERS):
+        own[_THEIRS] = own.get(name)
+        own[name] = types.MethodType(function, model)
+    own[_HOLDERS] = own.get(_HOLDERS, 0) + 1
+    left = False
+
+    def close() -> None:
+        nonlocal left
+        if left:
+            return
+        left = True
+        own[_HOLDERS] -= 1
+        if own[_HOLDERS]:
+            return
+        del own[_HOLDERS]
+        theirs = own.pop(_THEIRS)
+        if getattr(own.get(name), "__func__", None) is function:
+            del own[name]
+            if theirs is not None:
+                own[name] = theirs
+
+    return close
+
+
+def overridden(model: Any, name: str) -> Callable[..., Any]:
+    """The method that `override` hides: the instance's own, or else the class's, bound to `model`."""
+    theirs: Callable[..., Any] | None = vars(model).get(_THEIRS)
+    method: Callable[..., Any] = getattr(type(model), name)
+    return theirs if theirs is not None else types.MethodType(method, model)

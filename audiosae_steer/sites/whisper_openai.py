@@ -1,0 +1,78 @@
+"""Whisper as openai-whisper has it: `whisper.model.Whisper`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from .override import override
+from .site import Dims, Site, is_instance
+
+
+class WhisperOpenAI:
+    """Layer n is `encoder.blocks[n-1]` or `decoder.blocks[n-1]`."""
+
+    name = "whisper"
+    library = "openai-whisper"
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class."""
+        return is_instance(model, "whisper.model.Whisper")
+
+    def dims(self, model: Any) -> Dims:
+        """From `model.dims`."""
+        dims = model.dims
+        return Dims(dims.n_audio_state, dims.n_audio_layer, dims.n_text_layer, dims.n_vocab)
+
+    def block(self, model: Any, site: Site) -> nn.Module:
+        """The residual block itself returns the residual."""
+        block: nn.Module = getattr(model, site.side).blocks[site.layer - 1]
+        return block
+
+    def frame_rate(self, model: Any, site: Site) -> float | None:
+        """1,500 frames for 30 s."""
+        return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None
+
+    def fingerprint_tensors(self, model: Any) -> list[Tensor]:
+        """The stem, and the first and last block of each side."""
+        blocks = [model.encoder.blocks[0], model.encoder.blocks[-1], model.decoder.blocks[0], model.decoder.blocks[-1]]
+        stem = [model.encoder.conv1.weight, model.encoder.conv2.weight, model.encoder.ln_post.weight]
+        return [*stem, *(block.mlp[0].weight for block in blocks), model.decoder.ln.weight]
+
+    def allow_empty(self, model: nn.Module) -> Callable[[], None]:
+        """Replace `decode` on this instance by one that permits end-of-text as the first token.
+
+        `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
+        """
+        return override(model, "decode", _decode)
+
+
+def _decode(model: Any, mel: Tensor, options: Any = None, **kwargs: Any) -> Any:
+    """`whisper.decode`, with blanks allowed and a ranker that can rank an empty text."""
+    import numpy as np
+    import torch
+    from whisper.decoding import DecodingOptions, DecodingTask, MaximumLikelihoodRanker
+
+    class Ranker(MaximumLikelihoodRanker):  # type: ignore[misc]
+        def rank(self, tokens: list[list[Tensor]], sum_logprobs: list[list[float]]) -> list[int]:
+            if self.length_penalty is not None or all(len(t) for group in tokens for t in group):
+                ranks: list[int] = super().rank(tokens, sum_logprobs)
+                return ranks
+            groups = zip(tokens, sum_logprobs, strict=True)
+            # an empty text has one token all the same, its end: that is the length it is divided by
+            return [
+                int(np.argmax([p / max(len(t), 1) for t, p in zip(group, scores, strict=True)]))
+                for group, scores in groups
+            ]
+
+    options = replace(options or DecodingOptions(), **kwargs, suppress_blank=False)
+    with torch.no_grad():
+        task = DecodingTask(model, options)
+        if isinstance(task.sequence_ranker, MaximumLikelihoodRanker):
+            task.sequence_ranker = Ranker(options.length_penalty)
+        single = mel.ndim == 2
+        results = task.run(mel.unsqueeze(0) if single else mel)
+    return results[0] if single else results
