@@ -22,9 +22,7 @@ class Shared:
     names: tuple[str, ...]
     gate_site: Site | None
     opened: Tensor | None = None  # (clips,) bool: the gate's last decision
-    choice: tuple[int, ...] | None = None
     ran: set[Site] = field(default_factory=set)
-    traced: bool = False
 
 
 class Hook(nn.Module):
@@ -44,9 +42,7 @@ class Hook(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The steered residual of x (rows, frames, d_model)."""
-        if torch.compiler.is_compiling():
-            self.shared.traced = True
-        elif self.strength.device != x.device:  # the model moved after it was steered
+        if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
             self.to(x.device)
         self.shared.ran.add(self.site)
         if self.probe is not None:

@@ -51,12 +51,9 @@ class Steering:
     Not made directly: see `steer`.
     """
 
-    def __init__(
-        self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, compiled: bool, recipe: Recipe | None
-    ) -> None:
+    def __init__(self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None) -> None:
         self._hooks = dict(hooks)
         self._shared = shared
-        self._compiled = compiled
         self._handles: list[RemovableHandle] = []
         self._closers: list[Any] = []
         self._strength, self._enabled = 1.0, True
@@ -86,8 +83,9 @@ class Steering:
         self._closers.clear()
 
     def _forget_compiled(self) -> None:
-        # compiled code has its hooks inlined and, by default, no guard on them (pytorch#117758)
-        if (self._compiled or self._shared.traced) and "torch._dynamo" in sys.modules:
+        # compiled code has hooks inlined and, by default, no guard on them (pytorch#117758); which code came from
+        # which module cannot be told from here, so all of it is compiled anew on its next call
+        if "torch._dynamo" in sys.modules:
             torch._dynamo.reset()
 
     @property
@@ -250,7 +248,7 @@ def steer(
         parts, site_gate = _from_recipe(used, inner)
     else:
         parts, site_gate = _by_hand(recipe, sae, layer, side, edits, error, gate)
-    steering = _build(inner, family, parts, site_gate, _is_compiled(model), used)
+    steering = _build(inner, family, parts, site_gate, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
     blocks = {site: block_at(inner, family, site) for site in steering._hooks}
@@ -310,7 +308,6 @@ def _build(
     family: Family,
     parts: list[SiteEdits],
     gate: SiteGate | None,
-    compiled: bool,
     recipe: Recipe | None,
 ) -> Steering:
     sites = [part.site for part in parts]
@@ -341,7 +338,7 @@ def _build(
         hooks[site] = Hook(site, plan, probe, shared).to(weight.device)
     if not sites:
         raise EditError("there is nothing to steer: the list of SiteEdits is empty")
-    return Steering(model, hooks, shared, compiled, recipe)
+    return Steering(model, hooks, shared, recipe)
 
 
 def _edit_list(edits: Any) -> list[Edit]:
@@ -356,16 +353,6 @@ def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
             f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "
             "take an SAE that was trained for this model"
         )
-
-
-def _is_compiled(model: Any) -> bool:
-    module = model if isinstance(model, nn.Module) else unwrap(model)
-    return any(
-        hasattr(part, "_orig_mod")
-        or getattr(part, "_compiled_call_impl", None) is not None
-        or "_torchdynamo_orig_callable" in vars(vars(part).get("forward", object) or object)
-        for part in module.modules()
-    )
 
 
 def _cost(plan: Plan) -> str:
