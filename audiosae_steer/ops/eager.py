@@ -50,7 +50,7 @@ def add(x: Tensor, vector: Tensor) -> Tensor:
 def activations(x: Tensor, rows: Rows) -> Tensor:
     """Activations (clips, frames, E) of the edited features alone; needs a gate of their own."""
     read = x if rows.unit_norm is None else x * reference.input_scale(x, "unit_norm", rows.unit_norm)
-    pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], -1)
+    pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], len(rows.bias))
     return torch.where(pre > rows.threshold, pre, torch.zeros((), dtype=pre.dtype, device=pre.device))
 
 
@@ -79,7 +79,7 @@ def write(x: Tensor, change: Tensor, rows: Rows) -> Tensor:
     if rows.unit_norm is not None:
         change = change / reference.input_scale(x, "unit_norm", rows.unit_norm)
     flat = x.reshape(-1, x.shape[-1])
-    return torch.addmm(flat, change.reshape(len(flat), -1), rows.W_dec).reshape(x.shape)
+    return torch.addmm(flat, change.reshape(len(flat), len(rows.bias)), rows.W_dec).reshape(x.shape)
 
 
 def _affine(g: Tensor, map_: Tensor) -> Tensor:
