@@ -29,7 +29,7 @@ from .errors import (
 )
 
 # from .formats import load_sae, save_sae
-# from .models import load_audio, load_processor, load_whisper
+from .models import load_audio, load_processor, load_whisper
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
 from .sites import Site

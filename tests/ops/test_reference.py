@@ -33,7 +33,9 @@ def test_encode_and_decode_by_hand(kind: str, norm: object) -> None:
         scales = torch.ones(7, dtype=torch.float64)
         for frame in range(7):
             vector = x[clip, frame]
-            scales[frame] = {"none": 1.0, "scalar": norm.scale}.get(norm.kind, norm.scale / float(vector.square().sum().sqrt()))
+            scales[frame] = {"none": 1.0, "scalar": norm.scale}.get(
+                norm.kind, norm.scale / float(vector.square().sum().sqrt())
+            )
             for i in range(9):
                 pre[frame, i] = float((w.W_enc[i] * (vector * scales[frame] - w.b_dec)).sum() + w.b_enc[i])
         positive = pre.clamp(min=0)

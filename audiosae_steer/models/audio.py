@@ -1,0 +1,59 @@
+"""Audio files as Whisper wants them, without ffmpeg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AudioError
+
+SAMPLE_RATE = 16_000
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"}
+)
+
+
+def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """Mono float32 samples at `sample_rate`, from any format and rate that libsndfile reads; channels are averaged.
+
+    Raises:
+        AudioError: there is no such file, it is empty, it is not audio, or its samples are not numbers.
+    """
+    import soundfile
+    import soxr
+
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"there is no audio file at {path}")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        raise AudioError(
+            f"{path} is not audio that libsndfile reads ({error}); wav, flac, ogg, opus, mp3 and aiff are. Convert "
+            "others (m4a, aac, video) first, for example with ffmpeg"
+        ) from error
+    if not len(samples):
+        raise AudioError(f"{path} is empty: it holds no samples")
+    mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path} holds NaN or infinite samples; it is damaged: export it again")
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def audio_files(folder: str | Path) -> list[Path]:
+    """Every audio file below `folder`, sorted.
+
+    Raises:
+        AudioError: there is no such folder, or no audio in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise AudioError(f"{folder} holds no audio; expected files ending in {', '.join(sorted(SUFFIXES))}")
+    return found
