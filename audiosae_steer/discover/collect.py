@@ -1,0 +1,271 @@
+"""Activations of a model on a folder of audio, as shards on disk: what SAEs and probes are trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import AudioError, SteeringError
+from ..models import audio_files, load_audio
+from ..models.audio import SAMPLE_RATE
+from ..sites import Site, block_at, family_of, unwrap
+
+WINDOW = 30 * SAMPLE_RATE
+CLIPS_PER_SHARD = 64
+HELD_OUT_ONE_IN = 20
+
+
+class Clip(NamedTuple):
+    """One stretch of a file, at most 30 s long."""
+
+    path: Path
+    start: int
+    """First sample at 16 kHz."""
+    held_out: bool
+    """Whether its frames are kept from training."""
+
+
+class Activations(NamedTuple):
+    """Residual frames of one layer."""
+
+    train: Tensor
+    """(frames, d_model) float16."""
+    held_out: Tensor
+    """(frames, d_model) float16, of recordings that `train` has no part of."""
+
+
+def list_audio(sources: Sequence[str | Path]) -> list[Path]:
+    """The files that `sources` name: folders, single files, and `.txt` lists of either, one a line, relative to the list."""
+    files: list[Path] = []
+    for source in map(Path, sources):
+        if source.suffix == ".txt":
+            lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
+            files += list_audio([source.parent / line for line in lines if line and not line.startswith("#")])
+        elif source.is_file():
+            files.append(source)
+        else:
+            files += audio_files(source)
+    if not files:
+        raise AudioError("no audio to read; name at least one folder or file")
+    return list(dict.fromkeys(files))
+
+
+def collect(
+    model: Any,
+    audio: Sequence[str | Path],
+    layers: Sequence[int],
+    out: str | Path,
+    *,
+    augment: bool = True,
+    padding_share: float = 0.1,
+    batch: int = 8,
+    seed: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Write the encoder residuals of `layers` on `audio` to safetensors shards in `out`, and return it.
+
+    Whisper sees 30 s whatever the clip's length. Frames that hold audio are all kept, of the padding only a random
+    `padding_share`. Interrupted, it goes on where it stopped; a finished folder is taken as it is.
+
+    Args:
+        model: a Whisper of either library.
+        audio: folders, files, or `.txt` lists of them.
+        layers: encoder layers, counted from 1.
+        out: folder for the shards and `manifest.json`.
+        augment: seeded gain of −20 to +6 dB, a random position in the window, and for every third clip another one
+            mixed in at 0 to 20 dB.
+        padding_share: share of the padding's frames to keep.
+        batch: clips per forward pass.
+        seed: of everything random.
+        progress: show a progress bar.
+
+    Raises:
+        AudioError: there is no audio, or a file is none.
+        SteeringError: `out` holds activations that were collected otherwise.
+    """
+    from safetensors.torch import save_file
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    inner = unwrap(model)
+    files = list_audio(audio)
+    settings = {
+        "layers": list(layers),
+        "augment": augment,
+        "padding_share": padding_share,
+        "seed": seed,
+        "files": hashlib.sha256("\n".join(str(file) for file in files).encode()).hexdigest(),
+        "dims": list(family_of(inner).dims(inner)),
+    }
+    manifest = out / "manifest.json"
+    if manifest.is_file():
+        before = json.loads(manifest.read_text(encoding="utf-8"))
+        if before["settings"] != settings:
+            raise SteeringError(
+                f"{out} holds activations collected with other settings; give another folder or empty it"
+            )
+    else:
+        _write_json(manifest, {"settings": settings, "complete": False})
+    clips = _clips(files)
+    shards = [clips[i : i + CLIPS_PER_SHARD] for i in range(0, len(clips), CLIPS_PER_SHARD)]
+    for number, shard in enumerate(_track(shards, "collecting activations", progress)):
+        path = out / f"shard-{number:05d}.safetensors"
+        if path.is_file():
+            continue
+        tensors = _shard(inner, shard, clips, layers, augment, padding_share, batch, seed + 7919 * number)
+        save_file(tensors, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+    _write_json(manifest, {"settings": settings, "complete": True, "clips": len(clips), "shards": len(shards)})
+    return out
+
+
+def load_activations(folder: str | Path, layer: int) -> Activations:
+    """Everything `collect` wrote of one layer.
+
+    Raises:
+        SteeringError: the folder is incomplete or lacks that layer.
+    """
+    from safetensors import safe_open
+
+    folder = Path(folder)
+    manifest = folder / "manifest.json"
+    if not manifest.is_file() or not json.loads(manifest.read_text(encoding="utf-8"))["complete"]:
+        raise SteeringError(f"{folder} holds no complete set of activations; run collect() on it to the end")
+    parts: dict[str, list[Tensor]] = {"train": [], "held_out": []}
+    for path in sorted(folder.glob("shard-*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for side, tensors in parts.items():
+                key = f"layer_{layer}.{side}"
+                if key not in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                    raise SteeringError(f"{folder} holds no activations of layer {layer}; collect them anew")
+                tensors.append(file.get_tensor(key))
+    return Activations(torch.cat(parts["train"]), torch.cat(parts["held_out"]))
+
+
+def residuals(model: Any, samples: Sequence[NDArray[np.float32]], layers: Sequence[int]) -> dict[int, Tensor]:
+    """Encoder residuals (clips, frames, d_model) of up to 30 s of mono 16-kHz samples each, by layer."""
+    inner = unwrap(model)
+    family = family_of(inner)
+    taken: dict[int, Tensor] = {}
+
+    def take(layer: int) -> Any:
+        def hook(module: Any, args: Any, output: Any) -> None:
+            taken[layer] = (output[0] if isinstance(output, tuple) else output).detach()
+
+        return hook
+
+    handles = [block_at(inner, family, Site(layer)).register_forward_hook(take(layer)) for layer in layers]
+    try:
+        with torch.no_grad():
+            inner.get_submodule("encoder" if hasattr(inner, "dims") else "model.encoder")(mel(inner, samples))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return taken
+
+
+def mel(model: Any, samples: Sequence[NDArray[np.float32]]) -> Tensor:
+    """Log-mel spectrograms (clips, n_mels, 3000), padded with silence to 30 s, as both libraries compute them."""
+    weight = next(model.parameters())
+    bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
+    from whisper.audio import log_mel_spectrogram, pad_or_trim
+
+    spectra = [log_mel_spectrogram(pad_or_trim(torch.from_numpy(clip)), n_mels=bins) for clip in samples]
+    return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
+
+
+def _clips(files: Sequence[Path]) -> list[Clip]:
+    import soundfile
+
+    clips = []
+    for path in files:
+        info = soundfile.info(path)
+        samples = int(info.frames / info.samplerate * SAMPLE_RATE)
+        # pieces of one recording ("rain_2", "1-4211-B") stay on one side
+        group = re.sub(r"([_-]\d+|-[A-Z])$", "", path.stem)
+        held_out = int(hashlib.sha256(group.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
+        clips += [Clip(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
+    return clips
+
+
+def _shard(
+    model: Any,
+    shard: Sequence[Clip],
+    every: Sequence[Clip],
+    layers: Sequence[int],
+    augment: bool,
+    padding_share: float,
+    batch: int,
+    seed: int,
+) -> dict[str, Tensor]:
+    rng = np.random.default_rng(seed)
+    kept: dict[str, list[Tensor]] = {f"layer_{layer}.{side}": [] for layer in layers for side in ("train", "held_out")}
+    for start in range(0, len(shard), batch):
+        group = shard[start : start + batch]
+        heard = [_hear(clip, every, augment, rng) for clip in group]
+        taken = residuals(model, [samples for samples, _, _ in heard], layers)
+        for row, (clip, (_, first, last)) in enumerate(zip(group, heard, strict=True)):
+            frames = taken[layers[0]].shape[1]
+            keep = rng.random(frames) < padding_share
+            keep[int(first / WINDOW * frames) : int(last / WINDOW * frames) + frames // 60] = True
+            chosen = torch.from_numpy(np.flatnonzero(keep))
+            side = "held_out" if clip.held_out else "train"
+            for layer in layers:
+                kept[f"layer_{layer}.{side}"].append(taken[layer][row].cpu()[chosen].half())
+    width = next(iter(taken.values())).shape[-1]
+    return {key: torch.cat(rows) if rows else torch.zeros(0, width).half() for key, rows in kept.items()}
+
+
+def _hear(
+    clip: Clip, every: Sequence[Clip], augment: bool, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], int, int]:
+    samples = _read(clip)
+    if not augment:
+        return samples, 0, len(samples)
+    if rng.random() < 1 / 3:
+        samples = _mix(samples, clip, every, rng)
+    samples = samples * 10 ** (rng.uniform(-20, 6) / 20)
+    before = int(rng.uniform(0, WINDOW - len(samples))) if rng.random() < 0.5 else 0
+    return np.clip(np.pad(samples, (before, 0)), -1, 1).astype(np.float32), before, before + len(samples)
+
+
+def _mix(
+    samples: NDArray[np.float32], clip: Clip, every: Sequence[Clip], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    other = every[int(rng.integers(len(every)))]
+    if other.held_out != clip.held_out:  # what is held out must not be heard in training
+        return samples
+    noise = np.resize(_read(other), len(samples))
+    power, noise_power = float(np.mean(samples**2)), float(np.mean(noise**2))
+    if power == 0 or noise_power == 0:
+        return samples
+    ratio = rng.uniform(0, 20)
+    return samples + noise * np.sqrt(power / noise_power * 10 ** (-ratio / 10)).astype(np.float32)
+
+
+def _read(clip: Clip) -> NDArray[np.float32]:
+    return load_audio(clip.path)[clip.start : clip.start + WINDOW]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def _track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:
+    if not progress:
+        return iter(items)
+    from rich.progress import track
+
+    return iter(track(items, description=what))

@@ -1,0 +1,243 @@
+"""Learn the amounts of constant `Add` edits by gradient through the frozen Whisper.
+
+The loss asks two things: on clips where there should be no text, end-of-text right after the first timestamp (or at
+once, without timestamps); on speech, the unsteered model's own distribution over its own transcript, token by token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import AudioError, SiteError, SteeringError
+from ..sae import SAE
+from .collect import mel, residuals
+
+Samples = NDArray[np.float32]
+
+
+class LearnSettings(NamedTuple):
+    """How to learn; the defaults take some ten minutes for tiny.en on two cores."""
+
+    features: int = 64
+    """Most features that the result may use."""
+    steps: int = 300
+    """Steps with all features free, under the L1."""
+    refine: int = 150
+    """Steps with the chosen features alone."""
+    lr: float = 0.02
+    """Adam's learning rate in units of the residual, falling on a cosine."""
+    l1: float = 2e-3
+    """Weight of the sum of absolute amounts."""
+    keep: float = 10.0
+    """Weight of the divergence on speech against the loss on non-speech."""
+    enough: float = 0.05
+    """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
+    untimed: float = 0.33
+    """Share of the steps without timestamps."""
+    batch: tuple[int, int] = (8, 6)
+    """Clips a step: without speech, with speech."""
+    seed: int = 0
+    """Of the order of the clips."""
+
+
+class Learned(NamedTuple):
+    """Amounts of `Add(features, amount)`, and how the loss went."""
+
+    features: tuple[int, ...]
+    """Indices, by falling weight."""
+    amounts: tuple[float, ...]
+    """One each, in raw units of the SAE."""
+    vector: Tensor
+    """(d_model,) what they add to the residual."""
+    history: tuple[dict[str, float], ...]
+    """Loss on non-speech, divergence on speech and number of features, every 10 steps."""
+
+
+class _Speech(NamedTuple):
+    x: Tensor
+    timed: list[int]
+    untimed: list[int]
+
+
+def learn(
+    model: Any,
+    sae: SAE | None,
+    layer: int,
+    absent: Sequence[Samples],
+    present: Sequence[Samples],
+    settings: LearnSettings | None = None,
+    *,
+    progress: bool = True,
+) -> Learned:
+    """Learn which features to add, and how much, so that `absent` clips give no text and `present` ones stay the same.
+
+    Args:
+        model: an openai-whisper model; its weights are not touched.
+        sae: the basis to learn in; None learns a dense vector, the control, with `features` left empty.
+        layer: encoder layer, counted from 1, at whose output the amounts are added on every frame.
+        absent: clips of up to 30 s, mono at 16 kHz, in which nobody speaks.
+        present: clips in which somebody does.
+        settings: sizes and schedule.
+        progress: show a progress bar.
+
+    Raises:
+        SteeringError: not an openai-whisper model.
+        SiteError: the SAE's width or the layer does not fit.
+        AudioError: no clips of either kind, or the model hears nothing in any `present` clip.
+    """
+    settings = settings or LearnSettings()
+    _check(model, sae, layer, absent, present)
+    width = model.dims.n_audio_state
+    if sae is None:
+        basis, unit = torch.eye(width), torch.ones(width)
+    else:
+        rows = sae.rows(range(sae.n_features), torch.float32)
+        unit = rows.W_dec.norm(dim=-1)
+        basis = rows.W_dec / unit[:, None]
+    noise = _residuals(model, layer, absent, "non-speech", progress)
+    speech = _speech(model, layer, present, progress)
+    free = dict(model.named_parameters())
+    wanted = {name: parameter.requires_grad for name, parameter in free.items()}
+    try:
+        model.requires_grad_(False)
+        weights = torch.zeros(len(basis))
+        run = _Run(model, layer, noise, speech, settings, progress)
+        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None else 0.0)
+        if sae is not None:
+            chosen = weights.abs().topk(min(settings.features, len(weights))).indices
+            chosen = chosen[weights[chosen] != 0]
+            basis, unit = basis[chosen], unit[chosen]
+            weights = run.optimise(weights[chosen], basis, settings.refine, 0.0)
+        else:
+            chosen = torch.arange(0)
+    finally:
+        for name, parameter in free.items():
+            parameter.requires_grad_(wanted[name])
+    amounts = (weights / unit).tolist() if sae is not None else []
+    order = sorted(range(len(chosen)), key=lambda i: -abs(float(weights[i])))
+    return Learned(
+        tuple(int(chosen[i]) for i in order),
+        tuple(amounts[i] for i in order),
+        weights @ basis,
+        tuple(run.history),
+    )
+
+
+def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], present: Sequence[Samples]) -> None:
+    if not hasattr(model, "dims"):
+        raise SteeringError(
+            "learning needs an openai-whisper model: load_whisper(..., library='openai'); the recipe then serves both"
+        )
+    if not 1 <= layer <= model.dims.n_audio_layer:
+        raise SiteError(f"there is no encoder layer {layer}: this model has layers 1 to {model.dims.n_audio_layer}")
+    if sae is not None and sae.d_model != model.dims.n_audio_state:
+        raise SiteError(f"the SAE is {sae.d_model} wide and the model {model.dims.n_audio_state}; take its own SAE")
+    if not len(absent) or not len(present):
+        raise AudioError("learning needs clips of both kinds: without speech (absent) and with it (present)")
+
+
+class _Run:
+    """The optimisation, on residuals that were computed once."""
+
+    def __init__(
+        self, model: Any, layer: int, noise: list[Tensor], speech: list[_Speech], settings: LearnSettings, show: bool
+    ) -> None:
+        from whisper.tokenizer import get_tokenizer
+
+        self.model, self.layer, self.noise, self.speech = model, layer, noise, speech
+        self.settings, self.show = settings, show
+        self.tokenizer = get_tokenizer(
+            model.is_multilingual, num_languages=getattr(model, "num_languages", 99), language="en", task="transcribe"
+        )
+        self.rng = np.random.default_rng(settings.seed)
+        self.history: list[dict[str, float]] = []
+
+    def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
+        """Adam, followed by the soft threshold of an L1 (ISTA)."""
+        weights = start.clone().requires_grad_()
+        optimiser = torch.optim.Adam([weights], lr=self.settings.lr, betas=(0.9, 0.95))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), self.settings.lr / 20)
+        for step in _track(range(steps), "learning", self.show):
+            timed = self.rng.random() >= self.settings.untimed
+            silent, kept = self._losses(weights @ basis, timed)
+            optimiser.zero_grad()
+            (silent + self.settings.keep * kept).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            with torch.no_grad():
+                shrink = l1 * optimiser.param_groups[0]["lr"] / self.settings.lr * 10
+                weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
+            schedule.step()
+            if step % 10 == 0 or step + 1 == steps:
+                used = int((weights != 0).sum())
+                self.history.append({"silent": float(silent), "kept": float(kept), "features": used, "timed": timed})
+        return weights.detach()
+
+    def _losses(self, vector: Tensor, timed: bool) -> tuple[Tensor, Tensor]:
+        quiet, spoken = self.settings.batch
+        noise = torch.stack([self.noise[i] for i in self.rng.integers(len(self.noise), size=quiet)]).float()
+        speech = [self.speech[i] for i in self.rng.integers(len(self.speech), size=spoken)]
+        prompt, end = self._prompt(timed), self.tokenizer.eot
+        first = [*prompt, self.tokenizer.timestamp_begin] if timed else prompt
+        tokens = torch.tensor([first] * quiet)
+        logits = self.model.decoder(tokens, self._tail(noise + vector))[:, -1]
+        silent = F.relu(-F.log_softmax(logits, -1)[:, end] - self.settings.enough).mean()
+        rows = [[*prompt, *(clip.timed if timed else clip.untimed)] for clip in speech]
+        longest = max(map(len, rows))
+        padded = torch.tensor([row + [end] * (longest - len(row)) for row in rows])
+        counts = torch.tensor([[len(prompt) - 1 <= i < len(row) for i in range(longest)] for row in rows])
+        x = torch.stack([clip.x for clip in speech]).float()
+        with torch.no_grad():
+            before = F.log_softmax(self.model.decoder(padded, self._tail(x))[counts], -1)
+        after = F.log_softmax(self.model.decoder(padded, self._tail(x + vector))[counts], -1)
+        return silent, F.kl_div(after, before, log_target=True, reduction="batchmean")
+
+    def _prompt(self, timed: bool) -> list[int]:
+        start = list(self.tokenizer.sot_sequence)
+        return start if timed else [*start, self.tokenizer.no_timestamps]
+
+    def _tail(self, x: Tensor) -> Tensor:
+        for block in self.model.encoder.blocks[self.layer :]:
+            x = block(x)
+        out: Tensor = self.model.encoder.ln_post(x)
+        return out
+
+
+def _residuals(model: Any, layer: int, clips: Sequence[Samples], what: str, progress: bool) -> list[Tensor]:
+    rows: list[Tensor] = []
+    for start in _track(range(0, len(clips), 8), f"encoding {what}", progress):
+        rows += residuals(model, clips[start : start + 8], [layer])[layer].half()
+    return rows
+
+
+def _speech(model: Any, layer: int, clips: Sequence[Samples], progress: bool) -> list[_Speech]:
+    from whisper.decoding import DecodingOptions
+
+    options = DecodingOptions(language="en", fp16=False, temperature=0.0)
+    found = []
+    for start in _track(range(0, len(clips), 8), "transcribing speech", progress):
+        group = clips[start : start + 8]
+        x = residuals(model, group, [layer])[layer].half()
+        with torch.no_grad():
+            results = model.decode(mel(model, group), options)
+        for row, result in zip(x, results, strict=True):
+            text = [token for token in result.tokens if token < model.dims.n_vocab - 1501]
+            if text and len(result.tokens) < 200:  # a loop is nothing to preserve
+                found.append(_Speech(row, list(result.tokens), text))
+    if not found:
+        raise AudioError("the model wrote no text for any of the speech clips; are they speech?")
+    return found
+
+
+def _track(items: range, what: str, progress: bool) -> Any:
+    if not progress:
+        return items
+    from rich.progress import track
+
+    return track(items, description=what)
