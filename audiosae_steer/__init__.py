@@ -27,8 +27,7 @@ from .errors import (
     ThresholdWarning,
     UnknownModelError,
 )
-
-# from .formats import load_sae, save_sae
+from .formats import load_sae, save_sae
 from .models import load_audio, load_processor, load_whisper
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation

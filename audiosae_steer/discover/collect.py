@@ -45,7 +45,7 @@ class Activations(NamedTuple):
 
 
 def list_audio(sources: Sequence[str | Path]) -> list[Path]:
-    """The files that `sources` name: folders, single files, and `.txt` lists of either, one a line, relative to the list."""
+    """The files that `sources` name: folders, files, and `.txt` lists of either, one a line, relative to the list."""
     files: list[Path] = []
     for source in map(Path, sources):
         if source.suffix == ".txt":
@@ -250,7 +250,9 @@ def _mix(
     if power == 0 or noise_power == 0:
         return samples
     ratio = rng.uniform(0, 20)
-    return samples + noise * np.sqrt(power / noise_power * 10 ** (-ratio / 10)).astype(np.float32)
+    gain = np.float32(np.sqrt(power / noise_power * 10 ** (-ratio / 10)))
+    mixed: NDArray[np.float32] = samples + noise * gain
+    return mixed
 
 
 def _read(clip: Clip) -> NDArray[np.float32]:
