@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -22,7 +22,6 @@ class Shared:
     names: tuple[str, ...]
     gate_site: Site | None
     opened: Tensor | None = None  # (clips,) bool: the gate's last decision
-    ran: set[Site] = field(default_factory=set)
 
 
 class Hook(nn.Module):
@@ -36,6 +35,7 @@ class Hook(nn.Module):
         super().__init__()
         self.site, self.plan, self.probe = site, plan, probe
         self.shared = shared
+        self.ran = False
         self.register_buffer("strength", torch.ones(()), persistent=False)
         self.register_buffer("offset", torch.zeros(()), persistent=False)
         self.register_buffer("choice", None, persistent=False)
@@ -44,7 +44,7 @@ class Hook(nn.Module):
         """The steered residual of x (rows, frames, d_model)."""
         if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
             self.to(x.device)
-        self.shared.ran.add(self.site)
+        self.ran = True
         if self.probe is not None:
             self.shared.opened = self.probe(x) > 0
         if self.plan is None:

@@ -89,8 +89,8 @@ def verify_sha256(path: Path, expected: str) -> None:
     found = sha256_of(path)
     if found != expected:
         raise CheckpointError(
-            f"{path} is not the file that was asked for: its sha256 is {found}, expected {expected}; fetch it again, or "
-            "pin the revision it came from"
+            f"{path} is not the file that was asked for: its sha256 is {found}, expected {expected}; fetch it again, "
+            "or pin the revision it came from"
         )
 
 
@@ -138,6 +138,5 @@ def _asking(repo: str, revision: str | None, ask: Callable[[], T]) -> T:
             "pass a file or folder"
         ) from error
     except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
-        raise HubError(
-            f"the Hub did not give {repo}{at} ({(str(error).splitlines() or [type(error).__name__])[0]}); try again, or pass a file"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HubError(f"the Hub did not give {repo}{at} ({reason}); try again, or pass a file") from error

@@ -169,7 +169,7 @@ class Steering:
         self._removed = True
         self._detach()
         self._forget_compiled()
-        missed = [str(site) for site in self.sites if site not in self._shared.ran]
+        missed = [str(site) for site in self.sites if not self._hooks[site].ran]
         if missed and not quiet:
             warnings.warn(
                 f"this steering never ran at {', '.join(missed)}: the model was not called, or another copy of it was",

@@ -122,9 +122,10 @@ def _threshold(state: dict[str, Tensor], gate: Gate, file: Path) -> Tensor | Non
     stored = state.get("threshold")
     if stored is not None and float(stored.max()) >= 0:
         return stored.float().clamp(min=0)
+    unset = "has no threshold" if stored is None else "has a threshold that was never set (-1)"
     warnings.warn(
-        f"{file} {'has no threshold' if stored is None else 'has a threshold that was never set (-1)'}: the k·n largest "
-        "of each clip are selected instead, which runs the whole SAE; SAE.calibrate_threshold() makes it fast",
+        f"{file} {unset}: the k·n largest of each clip are selected "
+        "instead, which runs the whole SAE; SAE.calibrate_threshold() makes it fast",
         ThresholdWarning,
         stacklevel=4,
     )
