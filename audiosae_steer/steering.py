@@ -135,6 +135,11 @@ class Steering:
         return tuple(site for site, hook in self._hooks.items() if hook.plan is not None)
 
     @property
+    def hooks(self) -> Mapping[Site, nn.Module]:
+        """What runs at each site: a module from residual to residual, for timing and for tests."""
+        return dict(self._hooks)
+
+    @property
     def opened(self) -> Tensor | None:
         """(clips,) bool: what the clip gate decided for the last batch; None without a gate or before the first."""
         return self._shared.opened

@@ -1,6 +1,6 @@
 """The stated split of the real audio: what may be used for finding, for calibrating, and for reporting only.
 
-    python benchmarks/corpus.py find > find.txt        # every file of a part, as `audiosae-steer train --audio` takes it
+    python benchmarks/corpus.py find > find.txt    # a part's files, for `audiosae-steer train --audio`
 
 Non-speech parts differ in source, and in recording within ESC-10; speech parts in speaker and mostly in corpus. The
 audio lies beside the repository, in `../shared/assets`; where it is absent, nothing here works, and says so.

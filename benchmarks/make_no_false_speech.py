@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import corpus
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import corpus
 from audiosae_steer import Add, SiteEdits, SiteGate, load_audio, load_sae, load_whisper, steer
 from audiosae_steer.clip_gate import ClipGate
 from audiosae_steer.discover.collect import residuals

@@ -7,6 +7,7 @@ once, without timestamps); on speech, the unsteered model's own distribution ove
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ def learn(
     present: Sequence[Samples],
     settings: LearnSettings | None = None,
     *,
+    cache: Path | None = None,
     progress: bool = True,
 ) -> Learned:
     """Learn which features to add, and how much, so that `absent` clips give no text and `present` ones stay the same.
@@ -85,6 +87,7 @@ def learn(
         absent: clips of up to 30 s, mono at 16 kHz, in which nobody speaks.
         present: clips in which somebody does.
         settings: sizes and schedule.
+        cache: a file to keep the encoded clips in, about 1 MB each, for learning several times on the same ones.
         progress: show a progress bar.
 
     Raises:
@@ -101,8 +104,7 @@ def learn(
         rows = sae.rows(range(sae.n_features), torch.float32)
         unit = rows.W_dec.norm(dim=-1)
         basis = rows.W_dec / unit[:, None]
-    noise = _residuals(model, layer, absent, "non-speech", progress)
-    speech = _speech(model, layer, present, progress)
+    noise, speech = _prepared(model, layer, absent, present, cache, progress)
     free = dict(model.named_parameters())
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
@@ -209,10 +211,29 @@ class _Run:
         return out
 
 
+def _prepared(
+    model: Any, layer: int, absent: Sequence[Samples], present: Sequence[Samples], cache: Path | None, progress: bool
+) -> tuple[list[Tensor], list[_Speech]]:
+    if cache is not None and cache.is_file():
+        kept = torch.load(cache, weights_only=True)
+        if kept["layer"] != layer or kept["clips"] != [len(absent), len(present)]:
+            raise SteeringError(
+                f"{cache} holds other clips, or another layer's residuals; remove it or name another file"
+            )
+        return kept["noise"], [_Speech(*row) for row in kept["speech"]]
+    noise = _residuals(model, layer, absent, "non-speech", progress)
+    speech = _speech(model, layer, present, progress)
+    if cache is not None:
+        content = {"layer": layer, "clips": [len(absent), len(present)], "noise": noise}
+        torch.save({**content, "speech": [tuple(row) for row in speech]}, cache.with_suffix(".part"))
+        cache.with_suffix(".part").replace(cache)
+    return noise, speech
+
+
 def _residuals(model: Any, layer: int, clips: Sequence[Samples], what: str, progress: bool) -> list[Tensor]:
     rows: list[Tensor] = []
     for start in _track(range(0, len(clips), 8), f"encoding {what}", progress):
-        rows += residuals(model, clips[start : start + 8], [layer])[layer].half()
+        rows += [row.clone() for row in residuals(model, clips[start : start + 8], [layer])[layer].half()]
     return rows
 
 
@@ -229,7 +250,7 @@ def _speech(model: Any, layer: int, clips: Sequence[Samples], progress: bool) ->
         for row, result in zip(x, results, strict=True):
             text = [token for token in result.tokens if token < model.dims.n_vocab - 1501]
             if text and len(result.tokens) < 200:  # a loop is nothing to preserve
-                found.append(_Speech(row, list(result.tokens), text))
+                found.append(_Speech(row.clone(), list(result.tokens), text))
     if not found:
         raise AudioError("the model wrote no text for any of the speech clips; are they speech?")
     return found
