@@ -34,6 +34,7 @@ from audiosae_steer.sites import Site, family_of, fingerprint
 RATE = 16_000
 Samples = NDArray[np.float32]
 LAYER = 4
+DENSE = LearnSettings(lr=0.03, steps=250)
 
 
 def synthetic_noise(seed: int, count: int) -> list[Samples]:
@@ -147,12 +148,13 @@ def main() -> None:
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     model = load_whisper("tiny.en")
+    clips = options.cache / "clips.pt"
     absent, items = absent_clips("find", 0), present_items("find", 0, 500)
     if options.stage == "dense":
         present = present_clips("find", items, 2)
         cached(
             options.cache / "dense.pt",
-            lambda: learn(model, None, LAYER, absent, present, LearnSettings(lr=0.03, steps=250))._asdict(),
+            lambda: learn(model, None, LAYER, absent, present, DENSE, cache=clips)._asdict(),
         )
         return
     sae = load_sae(options.out / f"encoder-{LAYER}.safetensors").float()
@@ -160,7 +162,9 @@ def main() -> None:
     name = f"learned-{options.features}.pt"
     settings = LearnSettings(features=options.features)
     learned = Learned(
-        **cached(options.cache / name, lambda: learn(model, sae, LAYER, absent, present, settings)._asdict())
+        **cached(
+            options.cache / name, lambda: learn(model, sae, LAYER, absent, present, settings, cache=clips)._asdict()
+        )
     )
     print(f"learned {len(learned.features)} amounts; last: {learned.history[-1]}")
     if options.stage == "learn":
@@ -232,9 +236,8 @@ def write(options: Any, model: Any, learned: Learned, gate: ClipGate, figures: d
         chosen = min(allowed, key=lambda s: (tried[s]["text"], s))
         recipe = Recipe(
             name=name,
-            description="Whisper tiny.en writes no text where nobody speaks: learned constants on SAE features of the last "
-            "encoder layer"
-            + (", for clips in which a gate finds no speech." if arm == "gated" else ", on every clip."),
+            description="tiny.en writes no text where nobody speaks: learned constants on SAE features of the last encoder "
+            "layer" + (", for clips in which a gate finds no speech." if arm == "gated" else ", on every clip."),
             model=ModelSpec(family="whisper", name="tiny.en", **dims._asdict(), fingerprint=fingerprint(model)),
             saes={"last": SAESpec(file=file, sha256=sha256)},
             sites=[
