@@ -4,7 +4,8 @@
 
 The rule of selection, which looks at the *unsteered* tiny.en alone: of each kind of noise the first of its variants
 on which it writes a word (greedy, Whisper's own filters off); failing that, the first with any text, a lone "." as a
-rule; failing that, variant 0. Of the sentences, every one. No steering is involved. Writes the clips, `clips.json` and the card into `checkpoints/clips`.
+rule; failing that, variant 0. Of the sentences, every one. No steering is involved. Writes the clips, `clips.json` and
+the card into `checkpoints/clips`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,18 +291,21 @@ def main() -> None:
 
 def card(rows: list[tuple[str, str, str, str]], rate: float) -> str:
     """The card that lies beside the clips."""
-    table = "\n".join(f"| {a} | {b} | {c or '(nothing)'} | {d or '(nothing)'} |" for a, b, c, d in rows)
+
+    def short(text: str) -> str:
+        return textwrap.shorten(text, 80, placeholder=" …") or "(nothing)"
+
+    table = "\n".join(f"| {a} | {b} | {short(c)} | {short(d)} |" for a, b, c, d in rows)
     return f"""# Demo clips
 
 Sounds of our own, 16 kHz mono FLAC: {len(KINDS)} synthetic noises of {SECONDS:g} s and {len(SENTENCES)} sentences
-spoken by espeak-ng and flite. Made by `python benchmarks/make_clips.py` (seeded; the voices may differ between versions of the
-two programs, so the clips are committed). The texts are ours; the clips are in the public domain (CC0).
+spoken by espeak-ng and flite. Made by `python benchmarks/make_clips.py` (seeded; the voices may differ between versions
+of the two programs, so the clips are committed). The texts are ours; the clips are in the public domain (CC0).
 
-**How they were chosen.** Of each kind of noise, the first of {VARIANTS} seeded variants on which the
-*unsteered* tiny.en writes a word (greedy, Whisper's own filters off); failing that, the first with any text, a lone "."
-as a rule; failing that, variant 0. Every sentence is kept. Steering took
-no part. Synthetic noise is easier to make and to publish than recordings, and it is not the same: figures on recorded
-sounds are in the repository's README.
+**How they were chosen.** Of each kind of noise, the first of {VARIANTS} seeded variants on which the *unsteered*
+tiny.en writes a word (greedy, Whisper's own filters off); failing that, the first with any text, a lone "." as a rule;
+failing that, variant 0. Every sentence is kept. Steering took no part. Synthetic noise is easier to make and to publish
+than recordings, and it is not the same: figures on recorded sounds are in the repository's README.
 
 What the unsteered tiny.en writes (word error rate on the sentences: {100 * rate:.1f} %):
 

@@ -236,8 +236,9 @@ def write(options: Any, model: Any, learned: Learned, gate: ClipGate, figures: d
         chosen = min(allowed, key=lambda s: (tried[s]["text"], s))
         recipe = Recipe(
             name=name,
-            description="tiny.en writes no text where nobody speaks: learned constants on SAE features of the last encoder "
-            "layer" + (", for clips in which a gate finds no speech." if arm == "gated" else ", on every clip."),
+            description="tiny.en writes no text where nobody speaks: learned constants on SAE features of the last "
+            "encoder layer"
+            + (", for clips in which a gate finds no speech." if arm == "gated" else ", on every clip."),
             model=ModelSpec(family="whisper", name="tiny.en", **dims._asdict(), fingerprint=fingerprint(model)),
             saes={"last": SAESpec(file=file, sha256=sha256)},
             sites=[
