@@ -122,8 +122,8 @@ def compare(found: dict[str, dict[str, list[Transcript]]], arms: Sequence[str]) 
             }
             label = f"word error rate, filters {mode}" if source == "all" else f"&nbsp;&nbsp;{source}"
             lines.append(
-                f"| {label} (n = {len(chosen)}) | {errors[0].rate:.2%} | **{errors[1].rate:.2%}** | {100 * change.value:+.2f} "
-                f"points [{100 * change.low:+.2f}, {100 * change.high:+.2f}] |"
+                f"| {label} (n = {len(chosen)}) | {errors[0].rate:.2%} | **{errors[1].rate:.2%}** | "
+                f"{100 * change.value:+.2f} points [{100 * change.low:+.2f}, {100 * change.high:+.2f}] |"
             )
     for part, label in (("speech", "utterances left without text"), ("digits", "single digits left without text")):
         blank = [share([not wrote(t.text) for t in found[part][arm]]) for arm in arms]

@@ -40,6 +40,7 @@ def make_openai(seed: int = 0, d: int = 64, layers: int = 3, vocabulary: int = 5
 
     torch.manual_seed(seed)
     model = Whisper(ModelDimensions(80, 1500, d, 2, layers, vocabulary, 448, d, 2, layers)).eval()
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.02)  # the constructor leaves it as it finds it
     return model.requires_grad_(False)
 
 
@@ -55,8 +56,8 @@ def make_hf(seed: int = 0, d: int = 64, layers: int = 3) -> Any:
         decoder_layers=layers,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
-        encoder_ffn_dim=2 * d,
-        decoder_ffn_dim=2 * d,
+        encoder_ffn_dim=4 * d,
+        decoder_ffn_dim=4 * d,
         max_length=None,
         begin_suppress_tokens=[220, 50256],
         decoder_start_token_id=50257,

@@ -1,0 +1,170 @@
+"""The CTranslate2 reader: float32, float16 and int8, and files that lie."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from make import make_openai
+from torch import Tensor
+
+from audiosae_steer import ModelError, load_whisper
+from audiosae_steer.models import ctranslate2
+
+CODES = {torch.float32: 0, torch.int8: 1, torch.int16: 2, torch.float16: 4}
+
+
+def variables_of(model: Any) -> dict[str, Tensor]:
+    """A model's weights under CTranslate2's names, query, key and value stacked."""
+    state = model.state_dict()
+    out = {
+        "decoder/embeddings/weight": state["decoder.token_embedding.weight"],
+        "encoder/position_encodings/encodings": state["encoder.positional_embedding"],
+        "decoder/position_encodings/encodings": state["decoder.positional_embedding"],
+        "encoder/num_heads": torch.tensor(model.dims.n_audio_head, dtype=torch.int16),
+        "decoder/num_heads": torch.tensor(model.dims.n_text_head, dtype=torch.int16),
+        "decoder/pre_norm": torch.tensor(1, dtype=torch.int8),
+    }
+    for conv in ("conv1", "conv2"):
+        out |= {f"encoder/{conv}/{kind}": state[f"encoder.{conv}.{kind}"] for kind in ("weight", "bias")}
+    for side, final in (("encoder", "ln_post"), ("decoder", "ln")):
+        out |= norm(f"{side}/layer_norm", state, f"{side}.{final}")
+        for i in range(model.dims.n_audio_layer):
+            ours, theirs = f"{side}.blocks.{i}", f"{side}/layer_{i}"
+            for attn, name in (("attn", "self_attention"), ("cross_attn", "attention")):
+                if f"{ours}.{attn}.query.weight" not in state:
+                    continue
+                bias = state[f"{ours}.{attn}.query.bias"]
+                parts = {p: state[f"{ours}.{attn}.{p}.weight"] for p in ("query", "key", "value", "out")}
+                biases = {p: state.get(f"{ours}.{attn}.{p}.bias", torch.zeros_like(bias)) for p in parts}
+                stacks = [("query", "key", "value"), ("out",)]
+                if attn == "cross_attn":
+                    stacks = [("query",), ("key", "value"), ("out",)]
+                for n, stack in enumerate(stacks):
+                    out[f"{theirs}/{name}/linear_{n}/weight"] = torch.cat([parts[p] for p in stack])
+                    out[f"{theirs}/{name}/linear_{n}/bias"] = torch.cat([biases[p] for p in stack])
+                out |= norm(f"{theirs}/{name}/layer_norm", state, f"{ours}.{attn}_ln")
+            for n, part in enumerate(("0", "2")):
+                for kind in ("weight", "bias"):
+                    out[f"{theirs}/ffn/linear_{n}/{kind}"] = state[f"{ours}.mlp.{part}.{kind}"]
+            out |= norm(f"{theirs}/ffn/layer_norm", state, f"{ours}.mlp_ln")
+    return out
+
+
+def norm(theirs: str, state: dict[str, Tensor], ours: str) -> dict[str, Tensor]:
+    """A layer norm's two tensors."""
+    return {f"{theirs}/gamma": state[f"{ours}.weight"], f"{theirs}/beta": state[f"{ours}.bias"]}
+
+
+def quantised(variables: dict[str, Tensor]) -> dict[str, Tensor]:
+    """int8 rows with a scale each, as CTranslate2 stores linear and embedding weights."""
+    out = {}
+    for name, tensor in variables.items():
+        if name.endswith("/weight") and tensor.dim() == 2:
+            scale = 127 / tensor.float().abs().amax(1).clamp(min=1e-9)
+            out[name] = (tensor.float() * scale[:, None]).round().to(torch.int8)
+            out[f"{name}_scale"] = scale
+        else:
+            out[name] = tensor
+    return out
+
+
+def written(variables: dict[str, Tensor], spec: str = "WhisperSpec", version: int = 6) -> bytes:
+    """The file."""
+
+    def text(value: str) -> bytes:
+        raw = value.encode() + b"\0"
+        return struct.pack("<H", len(raw)) + raw
+
+    data = struct.pack("<I", version) + text(spec) + struct.pack("<II", 3, len(variables))
+    for name, tensor in variables.items():
+        raw = tensor.contiguous().numpy().tobytes()
+        data += text(name) + struct.pack("<B", tensor.dim()) + struct.pack(f"<{tensor.dim()}I", *tensor.shape)
+        data += struct.pack("<BI", CODES[tensor.dtype], len(raw)) + raw
+    return data + struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    return make_openai(d=64, layers=2)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("library", ["openai", "transformers"])
+def test_every_precision_in_both_libraries(small: Any, tmp_path: Path, kind: str, library: Any) -> None:
+    variables = variables_of(small)
+    if kind == "float16":
+        variables = {n: t.half() if t.is_floating_point() else t for n, t in variables.items()}
+    elif kind == "int8":
+        variables = quantised(variables)
+    (tmp_path / "model.bin").write_bytes(written(variables))
+    (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [[1, 0]]}))
+    model = load_whisper(tmp_path, library=library)
+    mel, tokens = torch.randn(1, 80, 3000), torch.tensor([[50257, 50362, 11]])
+    with torch.no_grad():
+        got = model(mel, tokens) if library == "openai" else model(mel, decoder_input_ids=tokens).logits
+        wanted = small(mel, tokens)
+    tolerance = {"float32": 1e-5, "float16": 2e-2, "int8": 0.5}[kind]
+    torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance * float(wanted.std()))
+    if kind == "float32" and library == "openai":
+        assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in small.state_dict().items())
+        assert model.alignment_heads.to_dense().nonzero().tolist() == [[1, 0]]
+
+
+def test_int8_of_the_released_weights_hears_the_same(tiny_en: Any, tmp_path: Path) -> None:
+    from audiosae_steer import load_audio
+    from audiosae_steer.evaluate.transcribe import transcribe
+    from audiosae_steer.recipes import checkpoints_dir
+
+    (tmp_path / "model.bin").write_bytes(written(quantised(variables_of(tiny_en))))
+    clip = load_audio(checkpoints_dir() / "clips" / "speech-02.flac")
+    assert transcribe(load_whisper(tmp_path), clip).text == transcribe(tiny_en, clip).text
+
+
+@pytest.fixture(scope="module")
+def file(small: Any) -> bytes:
+    return written(variables_of(small))
+
+
+@given(share=st.floats(0, 0.999))
+def test_a_truncated_file_says_so(file: bytes, share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("cut") / "model.bin"
+    path.write_bytes(file[: int(len(file) * share)])
+    with pytest.raises(ModelError, match=r"fetch it again|no CTranslate2|expected a CTranslate2"):
+        ctranslate2.read(path)
+
+
+@given(at=st.integers(0, 400), value=st.integers(0, 255))
+def test_a_forged_header_gives_our_error_or_a_model(
+    file: bytes, at: int, value: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("forged") / "model.bin"
+    path.write_bytes(file[:at] + bytes([value]) + file[at + 1 :])
+    try:
+        ctranslate2.read(path)
+    except ModelError as error:
+        assert str(path) in str(error)  # noqa: PT017 - it need not raise
+
+
+def test_what_is_no_whisper_is_refused(small: Any, tmp_path: Path) -> None:
+    variables = variables_of(small)
+    cases = {
+        "expected a CTranslate2 Whisper": written(variables, spec="TransformerSpec"),
+        "no Whisper has: strange": written({**variables, "strange": torch.zeros(2)}),
+        "goes on for 3 bytes": written(variables) + b"abc",
+        "has no scale": written({**variables, "encoder/conv1/bias": torch.zeros(64, dtype=torch.int8)}),
+    }
+    for says, data in cases.items():
+        (tmp_path / "model.bin").write_bytes(data)
+        with pytest.raises(ModelError, match=says):
+            load_whisper(tmp_path)
+    del variables["encoder/conv2/bias"]
+    (tmp_path / "model.bin").write_bytes(written(variables))
+    with pytest.raises(ModelError, match="1 tensors missing"):
+        load_whisper(tmp_path)
