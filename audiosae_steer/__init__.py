@@ -7,7 +7,7 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 from __future__ import annotations
 
 from .clip_gate import ClipGate
-from .edits import Ablate, Add, Clamp, Push, Scale, Set
+from .edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .errors import (
     AudioError,
     AudioSAESteerError,
@@ -46,6 +46,7 @@ __all__ = [
     "CheckpointError",
     "Clamp",
     "ClipGate",
+    "Edit",
     "EditError",
     "FingerprintWarning",
     "Gate",
