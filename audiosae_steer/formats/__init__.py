@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, HubError
 from ..sae import SAE
 from .audiosae import AudioSAE
+from .layers import files_of, number_of
 from .native import Native, save_sae
 from .saelens import SAELens
+from .state import is_torch_file, load_state
 
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
 
@@ -20,14 +23,17 @@ class Format(Protocol):
 
     name: str
 
+    def files(self, names: Sequence[str]) -> list[str]:
+        """Which of a place's files it would need, settings first; none if there are none that it could read."""
+
     def recognises(self, path: Path) -> bool:
-        """Whether a file or folder is of this format, by its content."""
+        """Whether a file or folder is of this format, by its content. CheckpointError: it was, before its damage."""
 
     def read(self, path: Path) -> SAE:
         """The SAE in it."""
 
 
-FORMATS: tuple[Format, ...] = (Native(), SAELens(), AudioSAE())
+FORMATS: tuple[Format, ...] = (SAELens(), AudioSAE(), Native())
 
 
 def load_sae(source: str | Path, layer: int | None = None, *, revision: str | None = None) -> SAE:
@@ -35,44 +41,86 @@ def load_sae(source: str | Path, layer: int | None = None, *, revision: str | No
 
     Args:
         source: a file, a folder, or "user/repo" on the Hub.
-        layer: which one, where there are several (`layer_8/`).
+        layer: which one, where there are several (`layer_8/`, or `encoder-8.safetensors`).
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
 
     Raises:
-        CheckpointError: there is nothing there, it is of no known format, or it is damaged.
+        CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
+            layers and `layer` is none of them.
         HubError: the Hub could not be reached, or has no such repository, revision or layer.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.exists():
-        name = str(source)
-        if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
-        from ..hub import fetch_sae
+        return _from_hub(source, layer, revision)
+    if revision is not None:
+        raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
+    if path.is_file():
+        return _checked(_read(path), layer, None, str(path))
+    names = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
+    files = files_of([name for name in sorted(names) if (path / name).is_file()], layer, str(path))
+    number = number_of(files)
+    chosen = path if number is None else _place(path, files)
+    return _checked(_read(chosen), layer, number, str(path))
 
-        found = fetch_sae(name, layer, revision)
-        sae = _read(found.path)
-        sae.info["source"] = found.source
-        return sae
-    return _read(_layer_of(path, layer))
+
+def _from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+    from ..hub import Listing, fetch, sha256_of
+
+    def choose(listing: Listing) -> list[str]:
+        try:
+            files = files_of(listing.files, layer, repo, only="has" if listing.online else "is cached here with")
+        except CheckpointError as error:
+            raise HubError(str(error)) from error
+        needed = next((names for format_ in FORMATS if (names := format_.files(files))), None)
+        if needed is None:
+            seen = ", ".join(files[:8]) or "nothing"
+            offline = "" if listing.online else " in this machine's cache; connect once to fetch the rest"
+            raise HubError(f"{repo} holds no SAE that is read here: it has {seen}{offline}")
+        return needed
+
+    fetched = fetch(repo, choose, revision)
+    weights = fetched.files[-1]
+    file = fetched.folder / weights
+    sae = _checked(_read(file), layer, number_of(fetched.files), repo)
+    earlier = sae.info.get("source")
+    sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of(file)}
+    if isinstance(earlier, dict):
+        sae.info["source"]["made_from"] = earlier
+    return sae
 
 
-def _layer_of(path: Path, layer: int | None) -> Path:
-    if not path.is_dir():
-        return path
-    layers = sorted(int(found[1]) for entry in path.iterdir() if (found := re.fullmatch(r"layer_(\d+)", entry.name)))
-    if not layers:
-        files = sorted(path.glob("*.safetensors"))
-        return files[0] if len(files) == 1 and Native().recognises(files[0]) else path
-    if layer is None or layer not in layers:
-        what = "which layer? Say layer=N" if layer is None else f"there is no layer {layer}"
-        raise CheckpointError(f"{path}: {what}; it has layers {', '.join(map(str, layers))}")
-    return path / f"layer_{layer}"
+def _place(folder: Path, files: Sequence[str]) -> Path:
+    first = folder / files[0]
+    return first if first.parent == folder else first.parent
+
+
+def _checked(sae: SAE, layer: int | None, number: int | None, where: str) -> SAE:
+    """`sae`, once the layer asked for, that of its place and that which its file names are known to be the same."""
+    said = sae.info.get("layer", number)
+    wanted = number if layer is None else layer
+    if wanted is not None and said is not None and said != wanted:
+        what = "was asked for" if number is None else "is where it lies"
+        raise CheckpointError(f"{where}: layer {wanted} {what}, but the SAE itself says layer {said}; take another")
+    if layer is not None and said is None:
+        raise CheckpointError(f"{where} holds a single SAE and does not say of which layer; leave `layer` out")
+    if number is not None:
+        sae.info.setdefault("layer", number)
+    return sae
 
 
 def _read(path: Path) -> SAE:
     for format_ in FORMATS:
         if format_.recognises(path):
             return format_.read(path)
-    content = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) if path.is_dir() else f"{path.name}"
+    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if is_torch_file(file):
+            load_state(file)  # where a torch file cannot be read at all, the reason is what helps
+    content = ", ".join(file.name for file in files[:8]) or "nothing"
     known = ", ".join(format_.name for format_ in FORMATS)
-    raise CheckpointError(f"{path} ({content or 'empty'}) is of no SAE format that is read here; those are {known}")
+    raise CheckpointError(
+        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: a native safetensors "
+        "file, cfg.json with sae_weights.safetensors, or ae.pt with config.json"
+    )

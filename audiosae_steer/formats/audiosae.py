@@ -1,40 +1,62 @@
 """AudioSAE and dictionary_learning: `ae.pt`, a torch state dict, with `config.json` beside it.
 
-Key names and meaning as in saprmarks/dictionary_learning (`AutoEncoder`, `AutoEncoderTopK`, `BatchTopKSAE`), from which
-AudioSAE descends. There x − b_dec goes into the encoder, a feature fires above `threshold`, and a threshold of −1
-means that none was ever set.
+Names and meaning as in saprmarks/dictionary_learning, from which AudioSAE descends (arXiv 2602.05027): x − b_dec goes
+into the encoder; a feature fires where relu(pre) > `threshold`; a threshold of −1 means that none was ever set. Its
+trainer scales the biases back before it saves, so that an SAE trained on normalised activations reads raw ones.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
+import re
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ThresholdWarning
 from ..sae import SAE, Gate
+from .header import check_shapes
+from .settings import agree, read_settings, whole_number
+from .state import is_torch_file, load_state
 
-MAX_BYTES = 8_000_000_000
+_WEIGHTS = ("encoder.weight", "encoder.bias", "decoder.weight")
+_READ = ("AutoEncoder", "AutoEncoderTopK", "BatchTopKSAE")
+_SHAPES: dict[str, list[tuple[str, ...]]] = {
+    "encoder.weight": [("n_features", "d_model")],
+    "encoder.bias": [("n_features",)],
+    "decoder.weight": [("d_model", "n_features")],
+    "b_dec": [("d_model",)],
+    "bias": [("d_model",)],
+    "threshold": [(), ("n_features",)],
+}
+
+
+class _Kind(NamedTuple):
+    name: str
+    """Class in dictionary_learning."""
+    because: str
+    """What says so."""
 
 
 class AudioSAE:
-    """Reads a folder with `ae.pt`, or such a file."""
+    """Reads a folder with one such torch file, or the file."""
 
     name = "audiosae"
 
+    def files(self, names: Sequence[str]) -> list[str]:
+        """`ae.pt`, or the only torch file, and its settings."""
+        torch_files = [name for name in names if name.endswith((".pt", ".pth"))]
+        weights = [name for name in torch_files if name.rsplit("/", 1)[-1] == "ae.pt"] or torch_files
+        if len(weights) != 1:
+            return []
+        return [*(name for name in names if name.rsplit("/", 1)[-1] == "config.json"), *weights]
+
     def recognises(self, path: Path) -> bool:
-        """A torch file by its first bytes (zip, or the older pickle), alone or as `ae.pt` in a folder."""
-        file = path / "ae.pt" if path.is_dir() else path
-        if not file.is_file():
-            return False
-        with file.open("rb") as opened:
-            start = opened.read(4)
-        return start == b"PK\x03\x04" or start[:1] == b"\x80"
+        """A torch file that holds the weights of a dictionary, by their names; one such file in a folder."""
+        return _file_of(path) is not None
 
     def read(self, path: Path) -> SAE:
         """The SAE in a file or folder.
@@ -42,91 +64,112 @@ class AudioSAE:
         Raises:
             CheckpointError: the file is damaged, would run code, or is of another kind of dictionary.
         """
-        file = path / "ae.pt" if path.is_dir() else path
-        state = _state(file)
+        file = _file_of(path)
+        if file is None:
+            raise CheckpointError(f"{path} holds no {', '.join(_READ)}; load_sae() reads the other formats")
+        state = load_state(file)
         config = _config(file.parent / "config.json")
-        kind = str(config.get("dict_class", ""))
-        if "encoder.weight" not in state or "decoder.weight" not in state:
-            raise CheckpointError(
-                f"{file} holds {', '.join(sorted(state)[:6])}; expected encoder.weight, encoder.bias, decoder.weight "
-                "and b_dec, as AudioSAE and dictionary_learning write them"
-            )
-        if "Gated" in kind or "r_mag" in state or "gate_bias" in state:
-            raise CheckpointError(f"{file} is a gated SAE, which is not read yet; standard, TopK and BatchTopK are")
-        W_enc, W_dec = state["encoder.weight"], state["decoder.weight"].T.contiguous()
-        b_dec = state.get("b_dec", state.get("bias"))
-        if b_dec is None:
-            b_dec = torch.zeros(W_enc.shape[-1], dtype=W_enc.dtype)
-        b_enc = state.get("encoder.bias")
-        if b_enc is None:
-            b_enc = torch.zeros(len(W_enc), dtype=W_enc.dtype)
-        gate = _gate(kind, _k(state, config, file), file)
-        threshold = _threshold(state, gate, file)
-        info = {"format": self.name, "config": config, "threshold": "stored" if threshold is not None else "none"}
-        return SAE(W_enc, b_enc, W_dec, b_dec, gate=gate, threshold=threshold, info=info)
+        kind = _kind(file, state, config)
+        tensors = {name: value for name, value in state.items() if name in _SHAPES and isinstance(value, Tensor)}
+        check_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _SHAPES)
+        n_features, d_model = tensors["encoder.weight"].shape
+        agree(file, config, {"activation_dim": d_model, "dict_size": n_features})
+        info: dict[str, Any] = {"format": self.name, "read_as": kind.name, "because": kind.because, "config": config}
+        W_enc, b_enc = tensors["encoder.weight"].contiguous(), tensors["encoder.bias"]
+        W_dec, b_dec = tensors["decoder.weight"].T.contiguous(), tensors["bias" if "bias" in tensors else "b_dec"]
+        threshold = None
+        if kind.name == "AutoEncoder":
+            gate = Gate("relu")
+            W_enc, b_enc, W_dec = unit_directions(W_enc, b_enc, W_dec)
+        else:
+            gate = Gate("topk" if kind.name == "AutoEncoderTopK" else "batchtopk", _k(file, state, config))
+        if gate.kind == "batchtopk":
+            threshold = _threshold(file, state.get("threshold"))
+            info["threshold"] = "none" if threshold is None else "stored"
+        try:
+            return SAE(W_enc, b_enc, W_dec, b_dec, gate=gate, threshold=threshold, info=info)
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
 
 
-def _state(file: Path) -> dict[str, Tensor]:
-    if file.stat().st_size > MAX_BYTES:
-        raise CheckpointError(f"{file} is larger than {MAX_BYTES / 1e9:.0f} GB, which no SAE of audio models is")
+def unit_directions(W_enc: Tensor, b_enc: Tensor, W_dec: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same relu SAE with directions of norm 1, as `AutoEncoder.from_pretrained` of dictionary_learning makes it."""
+    norms = W_dec.double().norm(dim=-1)
+    if torch.allclose(norms, torch.ones_like(norms)):
+        return W_enc, b_enc, W_dec
+    norms[norms == 0] = 1.0
+    dtype = torch.promote_types(W_enc.dtype, torch.float32)
+    wide = norms[:, None]
+    return (W_enc * wide).to(dtype), (b_enc * norms).to(dtype), (W_dec / wide).to(dtype)
+
+
+def _file_of(path: Path) -> Path | None:
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    found = [file for file in files if file.is_file() and is_torch_file(file) and _holds_a_dictionary(file)]
+    return found[0] if len(found) == 1 else None
+
+
+def _holds_a_dictionary(file: Path) -> bool:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{file} is damaged, or holds more than tensors and would run code ({first[:200]}); fetch it again, or ask "
-            "its author for safetensors"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{file} holds a {type(state).__name__}; expected a state dict of tensors by name")
-    return {str(key): torch.as_tensor(value) for key, value in state.items() if isinstance(value, (Tensor, int, float))}
+        state = load_state(file, mapped=True)
+    except CheckpointError:
+        return False
+    return {"encoder.weight", "decoder.weight"} <= set(state) or {"ae", "optimizer"} <= set(state)
 
 
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch it again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a JSON object; fetch it again")
+    config = read_settings(path)
     trainer = config.get("trainer")
-    return trainer if isinstance(trainer, dict) else config  # dictionary_learning nests it
+    return trainer if isinstance(trainer, dict) else config  # dictionary_learning nests it, AudioSAE need not
 
 
-def _k(state: dict[str, Tensor], config: dict[str, Any], file: Path) -> int | None:
-    stored = state.get("k")
-    value = config.get("k") if stored is None else stored.item()
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: k is {value!r}; expected a whole number") from error
+def _kind(file: Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> _Kind:
+    """The class it was saved from: as the settings say, or else by the names of its tensors."""
+    if "optimizer" in state:
+        raise CheckpointError(f"{file} is the backup of a training that had not ended; take the ae.pt of its end")
+    by_keys = "AutoEncoder" if "bias" in state else "BatchTopKSAE" if "b_dec" in state else None
+    unknown = sorted(set(state) - {*_SHAPES, "k"})
+    missing = [name for name in _WEIGHTS if not isinstance(state.get(name), Tensor)]
+    said = config.get("dict_class")
+    # the class itself, or its repr: "<class 'dictionary_learning.trainers.BatchTopKSAE'>"
+    named = re.sub(r"\W+$", "", str(said)).rsplit(".", 1)[-1] if said else None
+    if named not in (None, *_READ) or unknown or missing or by_keys is None:
+        what = f"of class {named}" if named not in (None, *_READ) else f"with {', '.join(sorted(state)[:8])}"
+        raise CheckpointError(
+            f"{file} holds a dictionary {what}, which is not read; read are {', '.join(_READ)}, with "
+            f"{', '.join(_WEIGHTS)} and b_dec or bias"
+        )
+    if named is None:
+        # both TopK classes have the same tensors; AudioSAE's settings need not name the class, and its SAEs are these
+        return _Kind(by_keys, "the names of its tensors")
+    if (named == "AutoEncoder") != (by_keys == "AutoEncoder"):
+        raise CheckpointError(f"{file} has the tensors of {by_keys}, its config.json says {named}; they do not match")
+    return _Kind(named, "dict_class in config.json")
 
 
-def _gate(kind: str, k: int | None, file: Path) -> Gate:
-    if k is None:
-        if kind and "TopK" in kind:
-            raise CheckpointError(f"{file} is a {kind} without its k; its config.json should name it")
-        return Gate("relu")
-    if "TopK" in kind and "Batch" not in kind:
-        return Gate("topk", k)
-    return Gate("batchtopk", k)  # AudioSAE's config names no class; its SAEs are BatchTopK (arXiv 2602.05027)
+def _k(file: Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    stored, said = state.get("k"), config.get("k")
+    if isinstance(stored, Tensor):
+        stored = stored.item() if stored.numel() == 1 else None
+    if stored is None and said is None:
+        raise CheckpointError(f"{file} is a TopK SAE that names no k; put config.json with its k beside it")
+    k = whole_number(said if stored is None else stored, f"{file}: k")
+    agree(file, {"k": said}, {"k": k})
+    return k
 
 
-def _threshold(state: dict[str, Tensor], gate: Gate, file: Path) -> Tensor | None:
-    if gate.kind != "batchtopk":
-        return None
-    stored = state.get("threshold")
-    if stored is not None and float(stored.max()) >= 0:
-        return stored.float().clamp(min=0)
-    unset = "has no threshold" if stored is None else "has a threshold that was never set (-1)"
+def _threshold(file: Path, stored: object) -> Tensor | None:
+    if isinstance(stored, Tensor) and bool((stored >= 0).all()):
+        return stored.float()
+    if isinstance(stored, Tensor) and not bool((stored < 0).all()):
+        raise CheckpointError(f"{file}: its threshold is {stored.flatten()[:3].tolist()}…; the file is damaged")
+    unset = "has a threshold that was never set (-1)" if isinstance(stored, Tensor) else "has no threshold"
     warnings.warn(
-        f"{file} {unset}: the k·n largest of each clip are selected "
-        "instead, which runs the whole SAE; SAE.calibrate_threshold() makes it fast",
+        f"{file} {unset}: the k·n largest of each clip of n frames are selected instead, which runs the whole SAE; "
+        "SAE.calibrate_threshold() makes it fast",
         ThresholdWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return None

@@ -8,31 +8,51 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..sae import SAE, Gate, Normalisation
-from .header import read_header
+from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
+from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
 
 FORMAT = "audiosae-steer"
+SCHEMA = "1"
 _REQUIRED = ("W_enc", "b_enc", "W_dec", "b_dec")
 _OPTIONAL = ("threshold", "typical")
+_SHAPES: dict[str, list[tuple[str, ...]]] = {
+    "W_enc": [("n_features", "d_model")],
+    "b_enc": [("n_features",)],
+    "W_dec": [("n_features", "d_model")],
+    "b_dec": [("d_model",)],
+    "threshold": [(), ("n_features",)],
+    "typical": [("n_features",)],
+}
+_METADATA = ("format", "schema", "gate", "k", "normalisation", "scale", "info")
 
 
 class Native:
-    """Reads and writes the native file."""
+    """Reads the native file, or a folder with one."""
 
     name = "native"
 
+    def files(self, names: Sequence[str]) -> list[str]:
+        """The one safetensors file, if there is just one."""
+        found = [name for name in names if name.endswith(".safetensors")]
+        return found if len(found) == 1 else []
+
     def recognises(self, path: Path) -> bool:
-        """A safetensors file that says so in its header."""
-        if not path.is_file() or path.suffix != ".safetensors":
-            return False
-        return read_header(path).metadata.get("format") == FORMAT
+        """A safetensors file that says so in its header.
+
+        Raises:
+            CheckpointError: it is a safetensors file, but a damaged one.
+        """
+        return _file_of(path) is not None
 
     def read(self, path: Path) -> SAE:
         """The SAE in a native file.
@@ -40,127 +60,151 @@ class Native:
         Raises:
             CheckpointError: the header is forged, of another schema, or tensors are missing or of the wrong shape.
         """
-        header = read_header(path)
+        file = _file_of(path)
+        if file is None:
+            raise CheckpointError(f"{path} is no native SAE file; load_sae() reads the other formats")
+        header = read_header(file)
+        _check_header(file, header)
         metadata = header.metadata
-        if metadata.get("schema") != "1":
-            raise CheckpointError(
-                f"{path} is of schema {metadata.get('schema')}, this version reads schema 1; update audiosae-steer"
-            )
-        missing = [name for name in _REQUIRED if name not in header.shapes]
-        unknown = sorted(set(header.shapes) - {*_REQUIRED, *_OPTIONAL})
-        if missing or unknown:
-            raise CheckpointError(f"{path}: tensors missing: {missing or 'none'}, unknown: {unknown or 'none'}")
-        _check_shapes(path, header.shapes)
-        tensors = load_tensors(path)
-        gate = Gate(metadata.get("gate"), _integer(path, metadata.get("k")))  # type: ignore[arg-type]
-        normalisation = Normalisation(metadata.get("normalisation"), _number(path, metadata.get("scale")))  # type: ignore[arg-type]
+        gate = _gate(file, metadata)
+        normalisation = _normalisation(file, metadata)
+        info = _info(file, metadata["info"])
+        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL))
         try:
-            info = json.loads(metadata.get("info", "{}"))
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: its `info` is not JSON ({error}); the file is damaged") from error
-        if not isinstance(info, dict):
-            raise CheckpointError(f"{path}: its `info` is not a JSON object; the file is damaged")
-        return SAE(
-            tensors["W_enc"],
-            tensors["b_enc"],
-            tensors["W_dec"],
-            tensors["b_dec"],
-            gate=gate,
-            threshold=tensors.get("threshold"),
-            normalisation=normalisation,
-            typical=tensors.get("typical"),
-            info=info,
-        )
+            return SAE(
+                *(tensors[name] for name in _REQUIRED),
+                gate=gate,
+                threshold=tensors.get("threshold"),
+                normalisation=normalisation,
+                typical=tensors.get("typical"),
+                info=info,
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
 
 
 def save_sae(sae: SAE, path: str | Path) -> None:
-    """Write the native file: whole, or not at all.
+    """Write the native file: whole, or not at all. Folders that are missing are made.
 
     Raises:
-        CheckpointError: the file cannot be written there, or `info` is not JSON.
+        CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
     """
     from safetensors.torch import save
 
     path = Path(path)
-    tensors: dict[str, Tensor] = {name: getattr(sae, name).detach().cpu().contiguous() for name in _REQUIRED}
-    for name in _OPTIONAL:
+    tensors: dict[str, Tensor] = {}
+    for name in (*_REQUIRED, *_OPTIONAL):
         tensor = getattr(sae, name)
-        if tensor is not None:
-            tensors[name] = tensor.detach().cpu().contiguous()
+        if tensor is None:
+            continue
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinite numbers; such an SAE cannot be read back: not saved")
+        # a clone, because tensors that share memory are refused by the library
+        tensors[name] = tensor.detach().cpu().contiguous().clone()
     try:
         info = json.dumps(sae.info, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"the SAE's info is not plain JSON ({error}); keep to strings, numbers, lists, dicts"
+            f"the SAE's info is not plain JSON ({error}); keep to strings, finite numbers, lists and dicts"
         ) from error
+    if len(info) > MAX_HEADER // 2:
+        raise CheckpointError(f"the SAE's info is {len(info) / 1e6:.0f} MB of JSON; keep it to what describes the SAE")
     metadata = {
         "format": FORMAT,
-        "schema": "1",
+        "schema": SCHEMA,
         "gate": sae.gate.kind,
         "k": "" if sae.gate.k is None else str(sae.gate.k),
         "normalisation": sae.normalisation.kind,
-        "scale": repr(sae.normalisation.scale),
+        "scale": repr(float(sae.normalisation.scale)),
         "info": info,
     }
     write_whole(path, save(tensors, metadata))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step: a reader, or a crash, sees the old file or the new one."""
+    """Put `data` at `path` in one step: a reader, or a crash, sees the old file or the new one.
+
+    Raises:
+        CheckpointError: it cannot be written there.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that exists") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # the rename is durable once the folder is; not every file system lets one ask for it
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, with its errors as ours."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _file_of(path: Path) -> Path | None:
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    native = [f for f in files if is_safetensors(f) and read_header(f).metadata.get("format") == FORMAT]
+    return native[0] if len(native) == 1 else None
 
+
+def _check_header(path: Path, header: Header) -> None:
+    schema = header.metadata.get("schema")
+    if schema != SCHEMA:
+        raise CheckpointError(f"{path} is of schema {schema}; this version reads schema {SCHEMA}: update the package")
+    for what, found, required, optional in (
+        ("tensors", header.shapes, _REQUIRED, _OPTIONAL),
+        ("metadata", header.metadata, _METADATA, ()),
+    ):
+        missing = sorted(set(required) - set(found))
+        unknown = sorted(set(found) - {*required, *optional})
+        if missing or unknown:
+            raise CheckpointError(
+                f"{path}: {what} missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown[:5]) or 'none'}; "
+                "the file is damaged, or was not written by save_sae()"
+            )
+    check_shapes(path, header.shapes, _SHAPES)
+
+
+def _gate(path: Path, metadata: Mapping[str, str]) -> Gate:
+    for kind in get_args(GateKind):
+        if kind == metadata["gate"]:
+            return Gate(kind, _whole_number(path, metadata["k"]))
+    raise CheckpointError(f"{path}: gate {metadata['gate']!r} is unknown; expected {', '.join(get_args(GateKind))}")
+
+
+def _normalisation(path: Path, metadata: Mapping[str, str]) -> Normalisation:
     try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+        scale = float(metadata["scale"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the normalisation's scale is {metadata['scale'][:40]!r}, no number") from error
+    for kind in get_args(NormKind):
+        if kind == metadata["normalisation"]:
+            return Normalisation(kind, scale)
+    known = ", ".join(get_args(NormKind))
+    raise CheckpointError(f"{path}: normalisation {metadata['normalisation']!r} is unknown; expected {known}")
 
 
-def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
-    wide = shapes["W_enc"]
-    if len(wide) != 2:
-        raise CheckpointError(f"{path}: W_enc has shape {wide}; expected (n_features, d_model)")
-    expected: dict[str, list[tuple[int, ...]]] = {
-        "b_enc": [(wide[0],)],
-        "W_dec": [wide],
-        "b_dec": [(wide[1],)],
-        "threshold": [(), (wide[0],)],
-        "typical": [(wide[0],)],
-    }
-    for name, allowed in expected.items():
-        if name in shapes and shapes[name] not in allowed:
-            raise CheckpointError(f"{path}: {name} has shape {shapes[name]}; expected {allowed[0]}")
-
-
-def _integer(path: Path, text: Any) -> int | None:
+def _whole_number(path: Path, text: str) -> int | None:
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: k is {text!r}; expected a whole number") from error
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise CheckpointError(f"{path}: k is {text[:40]!r}; expected a whole number")
+    return int(text)
 
 
-def _number(path: Path, text: Any) -> float:
+def _info(path: Path, text: str) -> dict[str, Any]:
     try:
-        return float(text)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the normalisation's scale is {text!r}; expected a number") from error
+        info = json.loads(text)
+        json.dumps(info, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its info is not JSON ({error}); the file is damaged") from error
+    if not isinstance(info, dict):
+        raise CheckpointError(f"{path}: its info is not a JSON object; the file is damaged")
+    return info

@@ -1,0 +1,115 @@
+"""`load_sae`: files, folders, layers; what is of no format says what is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from formats.make_saelens_fixtures import DATA
+from formats.test_audiosae import save, state
+from make import make_sae
+
+from audiosae_steer import CheckpointError, load_sae
+from audiosae_steer.formats import FORMATS
+from audiosae_steer.formats.layers import files_of, layers_of
+
+
+@pytest.fixture
+def audiosae_repository(tmp_path: Path) -> Path:
+    for layer in (1, 2, 3, 8, 12):
+        (tmp_path / f"layer_{layer}").mkdir()
+        save(tmp_path / f"layer_{layer}", state(seed=layer), {"k": 4})
+    (tmp_path / "README.md").touch()
+    return tmp_path
+
+
+def test_the_layer_of_a_repository(audiosae_repository: Path) -> None:
+    sae = load_sae(audiosae_repository, layer=8)
+    assert torch.equal(sae.W_enc, state(seed=8)["encoder.weight"])
+    assert sae.info["layer"] == 8
+    assert torch.equal(load_sae(str(audiosae_repository / "layer_8")).W_enc, sae.W_enc)
+    for layer in (None, 5):
+        with pytest.raises(CheckpointError, match="it has layers 1 to 3, 8, 12"):
+            load_sae(audiosae_repository, layer=layer)
+
+
+def test_the_only_layer_needs_no_name(tmp_path: Path) -> None:
+    (tmp_path / "layer_4").mkdir()
+    shutil.copytree(DATA / "saelens-topk", tmp_path / "layer_4", dirs_exist_ok=True)
+    (tmp_path / "layer_4" / "outputs.safetensors").unlink()
+    assert load_sae(tmp_path).info["layer"] == 4
+    with pytest.raises(CheckpointError, match="no layer 3; it has layer 4"):
+        load_sae(tmp_path, 3)
+
+
+def test_native_files_by_layer(tmp_path: Path) -> None:
+    for layer in (3, 4):
+        sae = make_sae(seed=layer)
+        sae.info["layer"] = layer
+        sae.save(tmp_path / f"encoder-{layer}.safetensors")
+    (tmp_path / "no-false-speech.json").write_text("{}")
+    assert torch.equal(load_sae(tmp_path, layer=4).W_enc, make_sae(seed=4).W_enc)
+    with pytest.raises(CheckpointError, match="has layers 3, 4"):
+        load_sae(tmp_path)
+    (tmp_path / "encoder-3.safetensors").rename(tmp_path / "encoder-7.safetensors")
+    with pytest.raises(CheckpointError, match="says layer 3"):
+        load_sae(tmp_path, layer=7)
+    assert load_sae(tmp_path / "encoder-7.safetensors", layer=3).info["layer"] == 3
+
+
+def test_a_layer_that_cannot_be_known(tmp_path: Path) -> None:
+    make_sae().save(tmp_path / "x")
+    with pytest.raises(CheckpointError, match="does not say of which layer"):
+        load_sae(tmp_path / "x", layer=4)
+
+
+def test_a_layer_that_is_there_twice(tmp_path: Path) -> None:
+    make_sae().save(tmp_path / "layer_3" / "x")
+    make_sae().save(tmp_path / "encoder-3.safetensors")
+    with pytest.raises(CheckpointError, match="there twice"):
+        load_sae(tmp_path, layer=3)
+    assert layers_of(["a/layer_3/ae.pt", "layer_10/ae.pt", "layer_10/x"]) == {
+        3: ["a/layer_3/ae.pt"],
+        10: ["layer_10/ae.pt", "layer_10/x"],
+    }
+    assert files_of(["a", "b/c"], None, "here") == ["a"]
+
+
+def test_what_is_no_sae_says_what_would_be(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file or folder; on the Hub write user/repo"):
+        load_sae(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="no such file or folder"):
+        load_sae("some/where/else")
+    with pytest.raises(CheckpointError, match="it holds nothing. Read are saelens, audiosae, native"):
+        load_sae(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"it holds notes\.txt"):
+        load_sae(tmp_path)
+    with pytest.raises(CheckpointError, match="of no SAE format"):
+        load_sae(tmp_path / "notes.txt")
+    with pytest.raises(CheckpointError, match="there are no revisions"):
+        load_sae(tmp_path, revision="main")
+
+
+def test_a_model_is_not_taken_for_an_sae(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    weights = {"encoder.blocks.0.mlp.weight": torch.ones(3, 3)}
+    torch.save({"dims": {"n_mels": 80}, "model_state_dict": weights}, tmp_path / "tiny.en.pt")
+    save_file(weights, tmp_path / "model.safetensors")
+    for path in tmp_path.iterdir():
+        assert not any(format_.recognises(path) for format_ in FORMATS)
+        with pytest.raises(CheckpointError, match="of no SAE format"):
+            load_sae(path)
+
+
+def test_every_format_is_recognised_by_itself_alone(tmp_path: Path) -> None:
+    make_sae().save(tmp_path / "native" / "x")
+    (tmp_path / "audiosae").mkdir()
+    save(tmp_path / "audiosae", state())
+    shutil.copytree(DATA / "saelens-topk", tmp_path / "saelens")
+    (tmp_path / "saelens" / "outputs.safetensors").unlink()
+    for folder in tmp_path.iterdir():
+        assert [format_.name for format_ in FORMATS if format_.recognises(folder)] == [folder.name]
