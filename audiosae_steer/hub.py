@@ -4,80 +4,99 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
 
 from .errors import CheckpointError, HubError
 
 T = TypeVar("T")
-_WEIGHTS = ("ae.pt", "sae_weights.safetensors", "*.safetensors")
-_SETTINGS = ("config.json", "cfg.json")
+TIMEOUT = 20.0
+MAX_BYTES = 8_000_000_000
+
+
+class Listing(NamedTuple):
+    """What a repository holds at one commit."""
+
+    commit: str
+    """The commit that a branch or tag stands for."""
+    files: tuple[str, ...]
+    """Names of its files, or, of those, the ones in this machine's cache."""
+    sizes: dict[str, int]
+    """Bytes of each file, where the Hub says so."""
+    sha256: dict[str, str]
+    """Of each large file, as the Hub records it."""
+    online: bool
+    """Whether the Hub said so; else it is what the cache remembers."""
 
 
 class Fetched(NamedTuple):
-    """Files of one repository at one commit."""
+    """Files of one repository at one commit, in the Hub's cache."""
 
     folder: Path
     """Where they lie, under their names in the repository."""
     commit: str
     """The commit that a branch or tag stood for."""
     files: tuple[str, ...]
-    """Their names."""
+    """Their names, in the order they were chosen."""
 
 
-class FetchedSAE(NamedTuple):
-    """One SAE's files."""
-
-    path: Path
-    """Folder, or single file, to read."""
-    source: dict[str, Any]
-    """Repository, commit, file and sha256, to be recorded."""
+Choice = Callable[[Listing], Sequence[str]]
 
 
-def fetch(repo: str, patterns: Sequence[str], revision: str | None = None) -> Fetched:
-    """Bring the files of `repo` that match `patterns` into the Hub's cache, and no others.
+def listing(repo: str, revision: str | None = None) -> Listing:
+    """What `repo` holds; where the Hub cannot be reached, what the cache has of it.
 
     Raises:
-        HubError: no such repository, revision or file; no permission; no network and nothing in the cache.
+        HubError: no such repository or revision; no permission; no network and nothing in the cache.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi
 
-    folder = _asking(
-        repo, revision, lambda: Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns)))
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+    except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
+        if not _unreachable(error):
+            raise _explained(error, repo, revision) from error
+        return _cached(repo, revision, error)
+    siblings = [file for file in info.siblings or [] if _is_safe(file.rfilename)]
+    return Listing(
+        str(info.sha),
+        tuple(sorted(file.rfilename for file in siblings)),
+        {file.rfilename: file.size for file in siblings if file.size is not None},
+        {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs is not None},
+        online=True,
     )
-    files = tuple(sorted(str(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()))
-    matching = tuple(name for name in files if any(fnmatch.fnmatch(name, pattern) for pattern in patterns))
-    if not matching:
-        raise HubError(f"{repo} has no file that matches {', '.join(patterns)}; look at its files on the Hub")
-    return Fetched(folder, folder.name, matching)
 
 
-def fetch_sae(repo: str, layer: int | None, revision: str | None) -> FetchedSAE:
-    """The one SAE of `repo`, or that of `layer` where there are several.
+def fetch(repo: str, wanted: Sequence[str] | Choice, revision: str | None = None) -> Fetched:
+    """Bring some files of `repo` into the Hub's cache, and no others.
+
+    Args:
+        repo: "user/repo".
+        wanted: names or shell patterns (`*.safetensors`); or a function that chooses names from the listing. Settings
+            first: the files come in that order, so that weights in the cache have their settings beside them.
+        revision: branch, tag or commit; the default branch by default. All files are of the one commit it stands for.
 
     Raises:
-        HubError: as `fetch`; or the repository holds several layers and `layer` is none of them.
+        HubError: no such repository, revision or file; no permission; no network and nothing in the cache; or what
+            came is not what the Hub recorded.
     """
-    names = _list(repo, revision)
-    layers = sorted({int(found[1]) for name in names if (found := re.match(r"(?:.*/)?layer_(\d+)/", name))})
-    if layers and layer not in layers:
-        what = "which layer? Say layer=N" if layer is None else f"there is no layer {layer}"
-        raise HubError(f"{repo}: {what}; it has layers {', '.join(map(str, layers))}")
-    prefix = next(
-        (name[: name.index(f"layer_{layer}/")] + f"layer_{layer}/" for name in names if f"layer_{layer}/" in name), ""
-    )
-    inside = [name for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]]
-    weights = next((n for pattern in _WEIGHTS for n in inside if fnmatch.fnmatch(n[len(prefix) :], pattern)), None)
-    if weights is None:
-        raise HubError(f"{repo} holds no SAE: expected one of {', '.join(_WEIGHTS)} in {prefix or 'its top folder'}")
-    settings = [name for name in inside if name[len(prefix) :] in _SETTINGS]
-    fetched = fetch(repo, [weights, *settings], revision)
-    file = fetched.folder / weights
-    path = file.parent if settings else file
-    source = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of(file)}
-    return FetchedSAE(path, source)
+    for _ in range(3):
+        found = listing(repo, revision)
+        names = tuple(wanted(found) if callable(wanted) else _matching(found.files, wanted))
+        if not names:
+            seen = ", ".join(found.files[:8]) or "none"
+            asked = "" if callable(wanted) else f" that matches {', '.join(wanted)}"
+            where = "" if found.online else " in this machine's cache, and the Hub cannot be reached"
+            raise HubError(f"{repo} has no file{asked}{where}; its files are: {seen}")
+        for name in names:
+            if found.sizes.get(name, 0) > MAX_BYTES:
+                raise HubError(f"{name} of {repo} is {found.sizes[name] / 1e9:.0f} GB, which no SAE here is; not taken")
+        folder = _download(repo, names, revision, found)
+        if folder is not None:
+            return Fetched(folder, found.commit, names)
+    raise HubError(f"{repo} changed with each attempt to read it; pin a commit as `revision`")
 
 
 def verify_sha256(path: Path, expected: str) -> None:
@@ -87,7 +106,7 @@ def verify_sha256(path: Path, expected: str) -> None:
         CheckpointError: it is another file.
     """
     found = sha256_of(path)
-    if found != expected:
+    if found != expected.lower():
         raise CheckpointError(
             f"{path} is not the file that was asked for: its sha256 is {found}, expected {expected}; fetch it again, "
             "or pin the revision it came from"
@@ -103,40 +122,105 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _list(repo: str, revision: str | None) -> list[str]:
-    from huggingface_hub import HfApi, constants
+def _download(repo: str, names: Sequence[str], revision: str | None, found: Listing) -> Path | None:
+    """The snapshot's folder; None if the branch moved since it was listed."""
+    from huggingface_hub import hf_hub_download
 
-    if constants.HF_HUB_OFFLINE:
-        from huggingface_hub import snapshot_download
+    # The first file is asked for by branch, which makes the cache remember the branch's commit for offline use.
+    at = revision
+    folder = Path()
+    for name in names:
+        ask = partial(hf_hub_download, repo, name, revision=at, local_files_only=not found.online)
+        path = Path(_asked(repo, revision, ask))
+        folder = path.parents[len(PurePosixPath(name).parts) - 1]
+        if folder.name != found.commit:
+            return None
+        expected = found.sha256.get(name)
+        if expected is not None and sha256_of(path) != expected:
+            raise HubError(
+                f"{name} of {repo} in the cache is not what the Hub recorded (sha256 {expected}): the download or the "
+                f"disk is damaged; delete {path.resolve()} and try again"
+            )
+        at = found.commit
+    return folder
 
-        folder = _asking(
-            repo, revision, lambda: Path(snapshot_download(repo, revision=revision, local_files_only=True))
-        )
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return _asking(repo, revision, lambda: list(HfApi().list_repo_files(repo, revision=revision)))
+
+def _cached(repo: str, revision: str | None, cause: Exception) -> Listing:
+    from huggingface_hub import snapshot_download
+
+    try:
+        # no patterns: only the folder is asked for, since one layer of a repository is all that may be there
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, allow_patterns=[]))
+    except Exception as error:  # as above
+        raise _explained(cause, repo, revision) from error
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return Listing(folder.name, tuple(names), {}, {}, online=False)
 
 
-def _asking(repo: str, revision: str | None, ask: Callable[[], T]) -> T:
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    found = [name for pattern in patterns for name in names if fnmatch.fnmatchcase(name, pattern)]
+    return list(dict.fromkeys(found))
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name of a stranger's stays inside its folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
+
+
+def _asked(repo: str, revision: str | None, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except Exception as error:  # as above
+        raise _explained(error, repo, revision) from error
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether it is the way to the Hub that failed, or the Hub itself, and not the request."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        status = _status(error)
+        return status is not None and (status >= 500 or status == 429)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # OfflineModeIsEnabled is a ConnectionError; requests and httpx, which the client uses by turns, have their own
+    return bool(names & {"ConnectionError", "Timeout", "TransportError", "TimeoutError"})
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _explained(error: Exception, repo: str, revision: str | None) -> HubError:
     from huggingface_hub import errors
 
     at = f" at {revision}" if revision else ""
-    try:
-        return ask()
-    except errors.GatedRepoError as error:
-        raise HubError(f"{repo} asks for consent first: accept its terms on the Hub, then `hf auth login`") from error
-    except errors.RepositoryNotFoundError as error:
-        raise HubError(
-            f"there is no repository {repo} on the Hub, or it is private: check the name, or `hf auth login`"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise HubError(f"{repo} has no revision {revision!r}; name a branch, tag or commit that exists") from error
-    except errors.HFValidationError as error:
-        raise HubError(f"{repo!r} is no repository's name ({error}); expected user/repo") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise HubError(
-            f"{repo}{at} is not in the Hub's cache on this machine and the Hub cannot be reached; connect once, or "
-            "pass a file or folder"
-        ) from error
-    except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise HubError(f"the Hub did not give {repo}{at} ({reason}); try again, or pass a file") from error
+    status = _status(error)
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(f"{repo} asks for consent first: accept its terms on the Hub, then `hf auth login`")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return HubError(f"{repo} has no revision {revision!r}; name a branch, tag or commit that exists")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return HubError(
+            f"there is no repository {repo} on the Hub, or it is private: check the name, or log in by `hf auth login`"
+        )
+    if isinstance(error, errors.HFValidationError):
+        return HubError(f"{repo!r} is no repository's name ({error}); expected user/repo")
+    if status in (401, 403):
+        return HubError(
+            f"the Hub does not let you read {repo} ({status}): log in by `hf auth login`, with a token that may read it"
+        )
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return HubError(
+            f"{repo}{at} is not in this machine's cache, and the Hub is switched off (HF_HUB_OFFLINE); connect once, "
+            "or pass a file or folder"
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError) or _unreachable(error):
+        reason = f"answers {status}" if status is not None else "cannot be reached"
+        return HubError(
+            f"{repo}{at} is not in this machine's cache, and the Hub {reason}; check the network or try again later, "
+            "or pass a file or folder"
+        )
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return HubError(f"the Hub did not give {repo}{at} ({reason}); try again, or pass a file or folder")
