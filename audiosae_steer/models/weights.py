@@ -138,7 +138,7 @@ def from_transformers(model: Any) -> Weights:
     state: dict[str, Tensor] = {}
     wanted = _openai_names(model.config)
     for name in wanted:
-        state[name] = theirs[_transformers_name(name)].detach()
+        state[name] = theirs[_transformers_name(name)].detach().clone()
     weights = reference.from_state(state, model.config.encoder_attention_heads, type(model).__name__)
     heads = getattr(model.generation_config, "alignment_heads", None)
     return weights._replace(alignment_heads=tuple((a, b) for a, b in heads) if heads else None)

@@ -70,5 +70,5 @@ def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
                 "pass generate()'s arguments after generation_config by name while the model is steered"
             )
     config = copy.deepcopy(model.generation_config if config is None else config)
-    config.begin_suppress_tokens = None
+    config.begin_suppress_tokens = []  # not None, which transformers 5 fills in again from the model's own config
     return overridden(model, "generate")(*args, generation_config=config, **kwargs)
