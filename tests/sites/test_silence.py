@@ -55,7 +55,8 @@ def test_openai_decode_keeps_its_signature(tiny_en: Any) -> None:
         assert isinstance(batch, list)
         several = tiny_en.decode(mel[None].repeat(2, 1, 1), fp16=False, language="en", without_timestamps=True)
         assert [result.text for result in several] == ["", ""]
-        assert tiny_en.decode(mel, whisper.DecodingOptions(fp16=False, language="en"), without_timestamps=True).text == ""
+        options = whisper.DecodingOptions(fp16=False, language="en")
+        assert tiny_en.decode(mel, options, without_timestamps=True).text == ""
 
 
 @pytest.mark.parametrize(
