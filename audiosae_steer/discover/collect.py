@@ -114,6 +114,8 @@ def collect(
             raise SteeringError(
                 f"{out} holds activations collected with other settings; give another folder or empty it"
             )
+        if before["complete"]:
+            return out
     else:
         _write_json(manifest, {"settings": settings, "complete": False})
     clips = _clips(files)
@@ -144,9 +146,10 @@ def load_activations(folder: str | Path, layer: int) -> Activations:
     parts: dict[str, list[Tensor]] = {"train": [], "held_out": []}
     for path in sorted(folder.glob("shard-*.safetensors")):
         with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
             for side, tensors in parts.items():
                 key = f"layer_{layer}.{side}"
-                if key not in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                if key not in names:
                     raise SteeringError(f"{folder} holds no activations of layer {layer}; collect them anew")
                 tensors.append(file.get_tensor(key))
     return Activations(torch.cat(parts["train"]), torch.cat(parts["held_out"]))

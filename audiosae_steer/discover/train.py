@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +18,9 @@ from torch import Tensor
 from ..errors import MissingExtraError, SteeringError
 from ..sae import SAE, Gate, Normalisation
 from .collect import Activations, collect, load_activations
+
+SAVE_EVERY = 500
+"""Steps between two checkpoints."""
 
 
 class Settings(NamedTuple):
@@ -73,7 +79,10 @@ def train(
 
     Raises:
         MissingExtraError: SAELens is not installed.
+        SteeringError: `cache` holds a training with other settings, or there is less audio than one batch.
+        AudioError: there is no audio.
     """
+    _sae_lens()  # before the minutes that collecting takes
     out = Path(out)
     settings = settings or Settings()
     folder = Path(cache) if cache is not None else out.with_suffix(".cache")
@@ -91,12 +100,17 @@ def train_sae(
     """A BatchTopK SAE of activations, with its threshold, typical activations and held-out figures.
 
     Deterministic under its seed; with `checkpoints` an interrupted training goes on to the same result.
+
+    Raises:
+        MissingExtraError: SAELens is not installed.
+        SteeringError: there are fewer frames than one batch, or `checkpoints` holds a training with other settings.
     """
-    trainer = _trainer(activations.train, settings)
-    scale = math.sqrt(activations.train.shape[1]) / float(activations.train[:200_000].float().norm(dim=-1).mean())
     order = _Order(len(activations.train), settings.batch, settings.seed)
-    start = _resume(trainer, checkpoints)
-    held_out = activations.held_out[:8192].float()
+    trainer = _trainer(activations.train, settings)
+    scale = _scale(activations.train)
+    kind = {**settings._asdict(), "frames": len(activations.train), "d_model": activations.train.shape[1]}
+    start = _resume(trainer, checkpoints, kind)
+    held_out = activations.held_out[:: max(1, len(activations.held_out) // 8192)].float()
     show = _Bar(settings.steps, progress)
     for step in range(start, settings.steps):
         trainer.step(activations.train[order.batch_of(step)].float() * scale)
@@ -104,8 +118,8 @@ def train_sae(
         if (step + 1) % 100 == 0 or step + 1 == settings.steps:
             found = measure(_convert(trainer.sae, settings, scale), held_out) if len(held_out) else None
             show.update(step + 1, found)
-        if checkpoints is not None and (step + 1) % 500 == 0:
-            _save(trainer, checkpoints)
+        if checkpoints is not None and ((step + 1) % SAVE_EVERY == 0 or step + 1 == settings.steps):
+            _save(trainer, checkpoints, kind)
     show.close()
     return _finish(_convert(trainer.sae, settings, scale), activations, settings)
 
@@ -116,7 +130,7 @@ def measure(sae: SAE, activations: Tensor) -> Figures:
     missing, total, count = 0.0, 0.0, 0
     mean = activations.float().mean(0)
     with torch.no_grad():
-        for block in activations.float().split(4096):  # type: ignore[no-untyped-call]
+        for block in torch.split(activations.float(), 4096):
             f = sae.encode(block)
             missing += float((sae.decode(f, like=block) - block).square().sum())
             total += float((block - mean).square().sum())
@@ -145,18 +159,28 @@ class _Order:
         return self.held[1][at * self.batch : (at + 1) * self.batch]
 
 
-def _trainer(frames: Tensor, settings: Settings) -> Any:
+def _sae_lens() -> Any:
     try:
-        from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, LoggingConfig, SAETrainer
-        from sae_lens.config import SAETrainerConfig
+        import sae_lens
     except ImportError as error:
         raise MissingExtraError("training needs SAELens; run: pip install 'audiosae-steer[train]'") from error
+    return sae_lens
+
+
+def _scale(frames: Tensor) -> float:
+    """What brings the frames' mean norm to √d, as SAELens wants its inputs."""
+    return math.sqrt(frames.shape[1]) / float(frames[:200_000].float().norm(dim=-1).mean())
+
+
+def _trainer(frames: Tensor, settings: Settings) -> Any:
+    lens = _sae_lens()
+    from sae_lens.config import SAETrainerConfig
+
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     np.random.seed(settings.seed)
-    scale = math.sqrt(frames.shape[1]) / float(frames[:200_000].float().norm(dim=-1).mean())
-    sae = BatchTopKTrainingSAE(
-        BatchTopKTrainingSAEConfig(
+    sae = lens.BatchTopKTrainingSAE(
+        lens.BatchTopKTrainingSAEConfig(
             d_in=frames.shape[1],
             d_sae=settings.n_features,
             k=float(settings.k),
@@ -164,7 +188,7 @@ def _trainer(frames: Tensor, settings: Settings) -> Any:
             normalize_activations="none",
         )
     )
-    sae.b_dec.data = frames[:200_000].float().mean(0) * scale
+    sae.b_dec.data = frames[:200_000].float().mean(0) * _scale(frames)
     config = SAETrainerConfig(
         total_training_samples=settings.steps * settings.batch,
         train_batch_size_samples=settings.batch,
@@ -174,9 +198,9 @@ def _trainer(frames: Tensor, settings: Settings) -> Any:
         lr_warm_up_steps=min(100, settings.steps // 10),
         lr_decay_steps=settings.steps // 3,
         dead_feature_window=200,
-        logger=LoggingConfig(log_to_wandb=False),
+        logger=lens.LoggingConfig(log_to_wandb=False),
     )
-    return SAETrainer(config, sae, data_provider=iter(()))
+    return lens.SAETrainer(config, sae, data_provider=iter(()))
 
 
 def _convert(sae: Any, settings: Settings, scale: float) -> SAE:
@@ -198,9 +222,9 @@ def _finish(sae: SAE, activations: Activations, settings: Settings) -> SAE:
     generator = torch.Generator().manual_seed(settings.seed)
     some = activations.train[torch.randperm(len(activations.train), generator=generator)[:65_536]].float()
     with torch.no_grad():
-        sae = sae.calibrate_threshold(some.split(4096))  # type: ignore[no-untyped-call]
+        sae = sae.calibrate_threshold(torch.split(some, 4096))
         total, fired = torch.zeros(sae.n_features), torch.zeros(sae.n_features)
-        for block in some.split(4096):  # type: ignore[no-untyped-call]
+        for block in torch.split(some, 4096):
             f = sae.encode(block)
             total += f.sum(0)
             fired += (f > 0).sum(0)
@@ -231,27 +255,41 @@ def _versions() -> str:
     return f"sae-lens {version('sae-lens')}, torch {torch.__version__}"
 
 
-def _save(trainer: Any, folder: Path) -> None:
-    part, whole = folder.with_suffix(".part"), folder
-    part.mkdir(parents=True, exist_ok=True)
+def _save(trainer: Any, folder: Path, kind: dict[str, Any]) -> None:
+    """A folder for each checkpoint, renamed into place when it is whole: a kill leaves the one before."""
+    whole = folder / f"step-{trainer.n_training_steps:07d}"
+    part = folder / "step.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     trainer.save_trainer_state(part)
     torch.save(trainer.sae.state_dict(), part / "sae.pt")
-    for file in part.iterdir():
-        whole.mkdir(exist_ok=True)
-        file.replace(whole / file.name)
+    (part / "settings.json").write_text(json.dumps(kind), encoding="utf-8")
+    older = _checkpoints(folder)
+    os.replace(part, whole)
+    for before in older:
+        if before != whole:
+            shutil.rmtree(before)
 
 
-def _resume(trainer: Any, folder: Path | None) -> int:
-    if folder is None or not (folder / "sae.pt").is_file():
+def _resume(trainer: Any, folder: Path | None, kind: dict[str, Any]) -> int:
+    found = [] if folder is None else _checkpoints(folder)
+    if not found:
         return 0
-    trainer.sae.load_state_dict(torch.load(folder / "sae.pt", weights_only=True))
-    trainer.load_trainer_state(folder)
+    if json.loads((found[-1] / "settings.json").read_text(encoding="utf-8")) != kind:
+        raise SteeringError(f"{folder} holds a training with other settings; give another folder or empty it")
+    trainer.sae.load_state_dict(torch.load(found[-1] / "sae.pt", weights_only=True))
+    trainer.load_trainer_state(found[-1])
     return int(trainer.n_training_steps)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
 class _Bar:
     def __init__(self, steps: int, progress: bool) -> None:
         self.bar: Any = None
+        self.steps = steps
         if progress:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -265,6 +303,8 @@ class _Bar:
             return
         text = "" if figures is None else f"FVU {figures.fvu:.3f}  L0 {figures.l0:.1f}  silent {figures.dead:.1%}"
         self.bar.update(self.task, completed=step, description=text)
+        if not self.bar.console.is_terminal:  # a log file shows no bar before its end
+            self.bar.console.print(f"step {step}/{self.steps}  {text}", highlight=False)
 
     def close(self) -> None:
         if self.bar is not None:
