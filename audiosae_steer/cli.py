@@ -11,10 +11,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
+
+class _Commands(TyperGroup):
+    """Every command, with our own errors as one line rather than a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", AudioSAESteerWarning)
+            try:
+                return super().invoke(ctx)
+            except AudioSAESteerError as error:
+                if ctx.params.get("debug"):
+                    raise
+                _complain(error)
+                raise typer.Exit(2) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Steer audio models while they run, through the features of a sparse autoencoder.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,6 +48,13 @@ LibraryOption = Annotated[str, typer.Option(help="whose model to load: openai or
 StrengthOption = Annotated[
     float | None, typer.Option(help="0 changes nothing, 1 is the edits as written; default: the recipe's")
 ]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Steer audio models while they run, through the features of a sparse autoencoder."""
 
 
 @app.command()
@@ -48,6 +74,8 @@ def demo(
     from .evaluate.picture import draw
     from .evaluate.table import print_demo
 
+    if not out.parent.is_dir():
+        raise SteeringError(f"--out {out} cannot be written: there is no folder {out.parent}")
     with _progress() as tell:
         found, loaded = run_demo(
             model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
@@ -75,34 +103,77 @@ def transcribe(
 ) -> None:
     """Transcribe audio files with steering."""
     from .evaluate import transcribe as transcriber
-    from .evaluate.subtitles import FORMATS, write_transcript
+    from .evaluate.subtitles import write_transcript
     from .models import load_audio, load_processor, load_whisper
     from .steering import steer
 
-    if out is not None and out not in FORMATS:
-        raise SteeringError(f"--out {out} is no format that is written; expected one of {', '.join(FORMATS)}")
-    if out_dir is not None:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    samples = [load_audio(file) for file in files]  # every file is checked before the first is transcribed
+    targets = _targets(files, out, out_dir)
     loaded = load_whisper(model, library=_library(library))
     processor = load_processor(model) if library == "transformers" else None
     if steering:
         steer(loaded, recipe, strength=strength)
     temperature = transcriber.FALLBACK if filters else 0.0
-    with _progress() as tell:
-        for number, (file, audio) in enumerate(zip(files, samples, strict=True)):
-            tell(f"transcribing {file.name}", number, len(files))
-            said = transcriber.transcribe(
-                loaded, audio, processor=processor, language=language, filters=filters, temperature=temperature
+
+    def write(file: Path) -> Any:
+        with _progress(seconds=True) as tell:
+            return transcriber.transcribe(
+                loaded,
+                load_audio(file),
+                processor=processor,
+                language=language,
+                filters=filters,
+                temperature=temperature,
+                progress=lambda heard, of: tell(str(file), int(heard), int(of)),
             )
-            tell(f"transcribing {file.name}", number + 1, len(files))
-            for segment in said.segments:
-                name = f"{file.name}: " if len(files) > 1 else ""
-                _say(f"{name}[{_clock(segment.start)} --> {_clock(segment.end)}] {segment.text}")
-            if not said.segments:
-                _say(f"{file.name}: no speech")
-            if out is not None:
-                _say(f"wrote {write_transcript(said, (out_dir or file.parent) / f'{file.stem}.{out}')}")
+
+    failed = 0
+    for file, target in zip(files, targets, strict=True):
+        try:
+            said = write(file)
+            _show(said, f"{file}: " if len(files) > 1 else "")
+            if target is not None:
+                _say(f"wrote {write_transcript(said, target)}", stderr=True)
+        except AudioSAESteerError as error:
+            if len(files) == 1:
+                raise
+            _complain(error)  # one bad file among many costs no more than itself
+            failed += 1
+    if failed:
+        _say(f"{failed} of {len(files)} files failed", stderr=True)
+        raise typer.Exit(2)
+
+
+def _targets(files: list[Path], out: str | None, out_dir: Path | None) -> list[Path | None]:
+    """What to write for each file, checked before anything is transcribed."""
+    from .evaluate.subtitles import FORMATS
+
+    if out is None:
+        if out_dir is not None:
+            raise SteeringError(f"--out-dir needs a format as well: --out {'|'.join(FORMATS)}")
+        return [None] * len(files)
+    if out not in FORMATS:
+        raise SteeringError(f"--out {out} is no format that is written; expected one of {', '.join(FORMATS)}")
+    targets = [(out_dir or file.parent) / f"{file.stem}.{out}" for file in files]
+    for number, target in enumerate(targets):
+        if target in targets[:number]:
+            first = files[targets.index(target)]
+            raise SteeringError(f"{first} and {files[number]} would both be written to {target}; transcribe them apart")
+    if out_dir is not None:
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SteeringError(f"--out-dir {out_dir} cannot be made: {error.strerror}") from error
+    return list(targets)
+
+
+def _show(said: Any, name: str) -> None:
+    from .evaluate.subtitles import clock
+
+    for segment in said.segments:
+        times = f"[{clock(segment.start, hours=False)} --> {clock(segment.end, hours=False)}]"
+        _say(f"{name}{times} {segment.text.strip()}")
+    if not said.segments:
+        _say(f"{name}(no speech)")
 
 
 @app.command()
@@ -152,17 +223,8 @@ def train(
 
 
 def main() -> None:
-    """Run a command; our own errors are one line, not a traceback, unless AUDIOSAE_STEER_DEBUG is set."""
-    warnings.showwarning = _show_warning
-    try:
-        app()
-    except AudioSAESteerError as error:
-        if os.environ.get("AUDIOSAE_STEER_DEBUG"):
-            raise
-        _say(f"[bold red]error[/]: {_escape(str(error))}", stderr=True, markup=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run a command."""
+    app()
 
 
 def _library(name: str) -> Literal["openai", "transformers"]:
@@ -174,44 +236,44 @@ def _library(name: str) -> Literal["openai", "transformers"]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    from rich.console import Console
+def _progress(*, seconds: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each task, on stderr; nothing is drawn where stderr is no terminal. Print nothing meanwhile."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    unit = (TextColumn("s"),) if seconds else ()
+    columns: tuple[Any, ...] = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    console = _console(stderr=True)
+    shown = Progress(*columns, *unit, TimeElapsedColumn(), console=console, transient=seconds)
+    shown.disable = not console.is_terminal
+    with shown as progress:
         tasks: dict[str, Any] = {}
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done)
+            progress.update(tasks[what], completed=done, total=total)
 
         yield tell
 
 
-def _say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
+def _console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
-    Console(stderr=stderr, highlight=False, soft_wrap=True).print(text, markup=markup)
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def _escape(text: str) -> str:
+def _say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
+    _console(stderr=stderr).print(text, markup=markup)
+
+
+def _complain(error: Exception) -> None:
     from rich.markup import escape
 
-    return escape(text)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes):02d}:{rest:05.2f}"
+    _say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
 
 
 def _show_warning(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
-    if issubclass(category, AudioSAESteerWarning):
-        _say(f"[yellow]warning[/]: {_escape(str(message))}", stderr=True, markup=True)
+    from rich.markup import escape
+
+    if issubclass(category, AudioSAESteerWarning):  # what libraries say to programmers is not for this command's users
+        _say(f"[yellow]warning:[/] {escape(str(message))}", stderr=True, markup=True)

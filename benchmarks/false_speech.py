@@ -3,68 +3,92 @@
     python benchmarks/false_speech.py                       # needs the real audio beside the repository
     python benchmarks/false_speech.py --recipe no-false-speech-ungated
 
-`whisper.transcribe` in its default mode (timestamps), greedy, each clip on its own. Whisper's own filters are off for
-"filters off"; for "filters on" the same decoding is filtered by Whisper's rule, which is exact for clips of up to 30 s
-(`tests/evaluate/test_transcribe.py` checks it against a run with the filters on). Interrupted, it goes on.
+`whisper.transcribe` with timestamps (its default mode), greedy, each clip on its own, without the text before as a
+prompt. What "filters on" gives is derived from the same run without filters by Whisper's own rule, which is exact for
+clips of up to 30 s; longer ones are run again with the filters on (`tests/test_false_speech_benchmark.py`).
+Interrupted, it goes on; `--only` runs one arm, so that two can run at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import corpus
 import torch
 from rich.progress import track
 
-from audiosae_steer import load_audio, load_whisper, steer
-from audiosae_steer.evaluate.false_speech import Share, share, wrote
-from audiosae_steer.evaluate.transcribe import Segment, Transcript, transcribe
-from audiosae_steer.evaluate.wer import rate_difference, word_errors
-from audiosae_steer.recipes import load_recipe
-from audiosae_steer.steering import Steering
+from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
+from audiosae_steer.evaluate.false_speech import Reduction, reduction, share, wrote
+from audiosae_steer.evaluate.transcribe import WINDOW, transcribe
+from audiosae_steer.evaluate.wer import rate_difference, rate_interval, word_errors
+from audiosae_steer.models.audio import SAMPLE_RATE
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("nonspeech", "speech", "nonverbal", "digits")
+PARTS = ("nonspeech", "nonverbal", "speech", "digits")
+
+
+class Heard(NamedTuple):
+    """What one arm writes for one clip."""
+
+    off: str
+    """Text with Whisper's filters off."""
+    on: str
+    """Text with them on."""
+    no_speech_prob: float | None
+    """Of the first window."""
+    gate: bool | None
+    """Whether the clip gate opened for the last window; None without one."""
 
 
 def items_of(part: str) -> list[corpus.Item]:
     """The clips of a part of the table."""
-    if part in ("nonspeech", "speech"):
-        return corpus.nonspeech("test") if part == "nonspeech" else corpus.speech("test")
-    return corpus.apart(part)
+    if part == "nonspeech":
+        return corpus.nonspeech("test")
+    return corpus.speech("test") if part == "speech" else corpus.apart(part)
 
 
-def transcripts(
-    model: Any, arm: str, items: Sequence[corpus.Item], cache: Path, steering: Steering | None
-) -> list[Transcript]:
+def hear(model: Any, samples: Any, steering: Any = None) -> Heard:
+    """One clip, filters off and on."""
+    off = transcribe(model, samples)
+    long = len(samples) > WINDOW * SAMPLE_RATE
+    on = transcribe(model, samples, filters=True) if long else off.filtered()
+    opened = None if steering is None or steering.opened is None else bool(steering.opened.all())
+    return Heard(off.text, on.text, off.windows[0].no_speech_prob if off.windows else None, opened)
+
+
+def run_arm(model: Any, arm: str, items: Sequence[corpus.Item], cache: Path, steering: Any) -> list[Heard]:
     """What an arm writes for each clip, kept in a file as it goes."""
     cache.parent.mkdir(parents=True, exist_ok=True)
-    done: dict[str, Any] = {}
+    done: dict[str, Heard] = {}
     if cache.is_file():
-        done = {row["file"]: row for row in map(json.loads, cache.read_text(encoding="utf-8").splitlines())}
+        for line in cache.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):  # a line cut short by an interruption is made again
+                row = json.loads(line)
+                done[row.pop("file")] = Heard(**row)
+    names = [item.path.relative_to(corpus.assets()).as_posix() for item in items]
+    todo = [(name, item) for name, item in zip(names, items, strict=True) if name not in done]
     with cache.open("a", encoding="utf-8") as file:
-        for item in track(items, description=arm):
-            name = str(item.path.relative_to(corpus.assets()))
-            if name in done:
-                continue
-            said = transcribe(model, load_audio(item.path))
-            opened = steering is not None and steering.opened is not None and bool(steering.opened.all())
-            done[name] = {"file": name, "text": said.text, "segments": said.segments, "opened": opened}
-            file.write(json.dumps(done[name]) + "\n")
+        for name, item in track(todo, description=f"{arm}: {cache.stem} ({len(done)} done before)"):
+            done[name] = hear(model, load_audio(item.path), steering)
+            file.write(json.dumps({"file": name, **done[name]._asdict()}) + "\n")
             file.flush()
-    rows = [done[str(item.path.relative_to(corpus.assets()))] for item in items]
-    return [Transcript(row["text"], tuple(Segment(*segment) for segment in row["segments"])) for row in rows]
+    return [done[name] for name in names]
 
 
-def rarer(before: Share, after: Share) -> str:
-    """By how much text became rarer."""
-    return "–" if not before.with_text else f"{1 - after.value / before.value:.1%}"
+def arm_key(model: str, recipe: Recipe | None) -> str:
+    """A folder name for an arm's cache, which changes with everything that its texts depend on."""
+    content: Any = [model]
+    if recipe is not None:
+        content.append(recipe.model_dump(mode="json", exclude={"provenance", "measured", "description"}))
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{'unsteered' if recipe is None else recipe.name}-{digest}"
 
 
 def machine() -> dict[str, Any]:
@@ -77,59 +101,102 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
 
 
-def compare(found: dict[str, dict[str, list[Transcript]]], arms: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Rows of the table, and the same as data."""
-    lines = ["| | unsteered | steered | change |", "|---|---|---|---|"]
-    data: dict[str, Any] = {}
+class Table:
+    """The Markdown rows, and the same as data."""
 
-    def shares(label: str, key: str, items: Sequence[int], part: str, filters: bool) -> None:
-        pair = []
-        for arm in arms:
-            said = [found[part][arm][i] for i in items]
-            pair.append(share([wrote((t.filtered() if filters else t).text) for t in said]))
-        data[key] = {arm: [s.with_text, s.clips, s.low, s.high] for arm, s in zip(arms, pair, strict=True)}
-        lines.append(f"| {label} (n = {len(items)}) | {pair[0]} | **{pair[1]}** | {rarer(*pair)} rarer |")
+    def __init__(self, arms: Sequence[dict[str, list[Heard]]]) -> None:
+        self.before, self.after = arms
+        self.items = {part: items_of(part) for part in PARTS}
+        self.lines = ["| | clips | unsteered | steered | change |", "|---|---|---|---|---|"]
+        self.data: dict[str, Any] = {}
 
-    for filters in (False, True):
-        mode = "on" if filters else "off"
-        silent = items_of("nonspeech")
-        shares(f"text on non-speech, filters {mode}", f"nonspeech.{mode}", range(len(silent)), "nonspeech", filters)
-        for source in dict.fromkeys(item.source for item in silent):
-            chosen = [i for i, item in enumerate(silent) if item.source == source]
-            shares(f"&nbsp;&nbsp;{source}, filters {mode}", f"{source}.{mode}", chosen, "nonspeech", filters)
-        shares(
-            f"human sounds without words, filters {mode}",
-            f"nonverbal.{mode}",
-            range(len(items_of("nonverbal"))),
-            "nonverbal",
-            filters,
+    def pick(self, part: str, source: str | None) -> list[int]:
+        """Indices of a source's clips; None takes all."""
+        return [i for i, item in enumerate(self.items[part]) if source in (None, item.source)]
+
+    def sources(self, part: str) -> list[str]:
+        """In the order of the split."""
+        return list(dict.fromkeys(item.source for item in self.items[part]))
+
+    def text(self, label: str, part: str, mode: str, source: str | None = None) -> None:
+        """A row: how many clips have text."""
+        chosen = self.pick(part, source)
+
+        def flags(arm: dict[str, list[Heard]], of: Callable[[str], bool]) -> list[bool]:
+            return [of(getattr(arm[part][i], mode)) for i in chosen]
+
+        found = reduction(flags(self.before, wrote), flags(self.after, wrote))
+        self.data[f"text.{source or part}.filters-{mode}"] = _plain(found)
+        self.lines.append(f"| {label} | {len(chosen)} | {found.before} | **{found.after}** | {found} |")
+
+    def probability(self, label: str, part: str) -> None:
+        """A row: the papers' measure, no_speech_prob below one half."""
+        before, after = (
+            [h.no_speech_prob is not None and h.no_speech_prob < 0.5 for h in arm[part]]
+            for arm in (self.before, self.after)
         )
-    spoken = items_of("speech")
-    for filters in (False, True):
-        mode = "on" if filters else "off"
-        for source in ("all", *dict.fromkeys(item.source for item in spoken)):
-            if filters and source != "all":
-                continue
-            chosen = [i for i, item in enumerate(spoken) if item.text and source in ("all", item.source)]
-            errors = []
-            for arm in arms:
-                said = [found["speech"][arm][i] for i in chosen]
-                texts = [(t.filtered() if filters else t).text for t in said]
-                errors.append(word_errors([str(spoken[i].text) for i in chosen], texts))
-            change = rate_difference(errors[0], errors[1])
-            data[f"wer.{source}.{mode}"] = {arm: e.rate for arm, e in zip(arms, errors, strict=True)} | {
-                "change": change
-            }
-            label = f"word error rate, filters {mode}" if source == "all" else f"&nbsp;&nbsp;{source}"
-            lines.append(
-                f"| {label} (n = {len(chosen)}) | {errors[0].rate:.2%} | **{errors[1].rate:.2%}** | "
-                f"{100 * change.value:+.2f} points [{100 * change.low:+.2f}, {100 * change.high:+.2f}] |"
-            )
-    for part, label in (("speech", "utterances left without text"), ("digits", "single digits left without text")):
-        blank = [share([not wrote(t.text) for t in found[part][arm]]) for arm in arms]
-        data[f"blanked.{part}"] = {arm: [s.with_text, s.clips] for arm, s in zip(arms, blank, strict=True)}
-        lines.append(f"| {label} (n = {blank[0].clips}) | {blank[0].with_text} | **{blank[1].with_text}** | |")
-    return lines, data
+        found = reduction(before, after)
+        self.data[f"no_speech_prob.{part}"] = _plain(found)
+        self.lines.append(f"| {label} | {len(before)} | {found.before} | {found.after} | {found} |")
+
+    def wer(self, label: str, mode: str, source: str | None = None) -> None:
+        """A row: word error rate."""
+        chosen = [i for i in self.pick("speech", source) if self.items["speech"][i].text]
+        said = [str(self.items["speech"][i].text) for i in chosen]
+        before, after = (
+            word_errors(said, [getattr(arm["speech"][i], mode) for i in chosen]) for arm in (self.before, self.after)
+        )
+        change = rate_difference(before, after)
+        self.data[f"wer.{source or 'all'}.filters-{mode}"] = {
+            "utterances": len(chosen),
+            "words": sum(before.words),
+            "before": [before.rate, *rate_interval(before)],
+            "after": [after.rate, *rate_interval(after)],
+            "change": list(change),
+        }
+        self.lines.append(
+            f"| {label} | {len(chosen)} | {before.rate:.2%} | **{after.rate:.2%}** | "
+            f"{100 * change.value:+.2f} points [{100 * change.low:+.2f}, {100 * change.high:+.2f}] |"
+        )
+
+    def blank(self, label: str, part: str, mode: str) -> None:
+        """A row: utterances left without any text."""
+        before, after = (share([not wrote(getattr(h, mode)) for h in arm[part]]) for arm in (self.before, self.after))
+        self.data[f"blanked.{part}.filters-{mode}"] = {"before": before.hits, "after": after.hits, "of": before.clips}
+        self.lines.append(
+            f"| {label} | {before.clips} | {before.hits} | **{after.hits}** | {after.hits - before.hits:+d} |"
+        )
+
+    def gate(self) -> None:
+        """Data only: how often the gate opened, by part."""
+        for part in PARTS:
+            flags = [h.gate for h in self.after[part] if h.gate is not None]
+            if flags:
+                self.data[f"gate-open.{part}"] = [sum(flags), len(flags)]
+
+    def build(self) -> Table:
+        """Every row."""
+        for mode in ("off", "on"):
+            self.text(f"text on non-speech, Whisper's filters {mode}", "nonspeech", mode)
+            for source in self.sources("nonspeech"):
+                self.text(f"&nbsp;&nbsp;{source}", "nonspeech", mode, source)
+        for mode in ("off", "on"):
+            self.text(f"text on human sounds without words, filters {mode}", "nonverbal", mode)
+        self.probability("no_speech_prob < 0.5 on non-speech (the papers' measure)", "nonspeech")
+        self.wer("word error rate, filters off", "off")
+        for source in self.sources("speech"):
+            self.wer(f"&nbsp;&nbsp;{source}", "off", source)
+        self.wer("word error rate, filters on", "on")
+        for mode in ("off", "on"):
+            self.blank(f"utterances left without text, filters {mode}", "speech", mode)
+            self.blank(f"single digits left without text, filters {mode}", "digits", mode)
+        self.gate()
+        return self
+
+
+def _plain(found: Reduction) -> dict[str, Any]:
+    numbers = [found.value, found.low, found.high] if found.before.hits else None
+    return {"before": list(found.before), "after": list(found.after), "new": found.new, "reduction": numbers}
 
 
 def main() -> None:
@@ -138,39 +205,37 @@ def main() -> None:
     parser.add_argument("--model", default="tiny.en")
     parser.add_argument("--recipe", default="no-false-speech")
     parser.add_argument("--cache", type=Path, default=Path("false-speech.cache"), help="folder for the transcripts")
-    parser.add_argument(
-        "--out", type=Path, help="JSON to write; default: benchmarks/results/false-speech-MODEL-RECIPE.json"
-    )
+    parser.add_argument("--out", type=Path, help="JSON; default: benchmarks/results/false-speech-MODEL-RECIPE.json")
     parser.add_argument("--only", choices=["unsteered", "steered"], help="transcribe one arm, to run both at once")
     options = parser.parse_args()
     model = load_whisper(options.model)
-    recipe = load_recipe(options.recipe, model)
-    arms = ["unsteered", recipe.name]
-    found: dict[str, dict[str, list[Transcript]]] = {part: {} for part in PARTS}
-    for arm in arms:
-        if options.only and (options.only == "unsteered") != (arm == "unsteered"):
+    recipe = None if options.only == "unsteered" else load_recipe(options.recipe, model)
+    arms = []
+    for chosen in (None, recipe):
+        if options.only and (chosen is None) != (options.only == "unsteered"):
             continue
-        steering = None if arm == "unsteered" else steer(model, recipe)
-        for part in PARTS:
-            cache = options.cache / f"{options.model}-{arm}-{part}.jsonl"
-            found[part][arm] = transcripts(model, f"{arm}: {part}", items_of(part), cache, steering)
+        steering = None if chosen is None else steer(model, chosen)
+        folder = options.cache / arm_key(Path(options.model).name, chosen)
+        name = "unsteered" if chosen is None else chosen.name
+        arms.append({p: run_arm(model, name, items_of(p), folder / f"{p}.jsonl", steering) for p in PARTS})
         if steering is not None:
             steering.remove()
-    if options.only:
+    if options.only or recipe is None:
         return
-    lines, data = compare(found, arms)
-    print("\n".join(lines))
+    table = Table(arms).build()
+    print("\n".join(table.lines))
     RESULTS.mkdir(exist_ok=True)
-    out = options.out or RESULTS / f"false-speech-{options.model}-{recipe.name}.json"
+    out = options.out or RESULTS / f"false-speech-{Path(options.model).name}-{recipe.name}.json"
     content = {
         "machine": machine(),
-        "recipe": recipe.name,
-        "strength": recipe.strength,
-        "figures": data,
-        "table": lines,
+        "model": Path(options.model).name,
+        "recipe": {"name": recipe.name, "strength": recipe.strength, "key": arm_key(Path(options.model).name, recipe)},
+        "mode": "whisper.transcribe, timestamps, greedy, no fallback, condition_on_previous_text off",
+        "figures": table.data,
+        "table": table.lines,
     }
     out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"wrote {out}")
+    print(f"\nwrote {out}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiosae_steer import Add, SiteEdits, SiteGate, load_audio, load_sae, load_whisper, steer
+from audiosae_steer import SAE, Add, SiteEdits, SiteGate, load_audio, load_sae, load_whisper, steer
 from audiosae_steer.clip_gate import ClipGate
 from audiosae_steer.discover.collect import residuals
 from audiosae_steer.discover.fit_gate import assess, fit_gate, set_threshold
@@ -104,12 +104,16 @@ def present_clips(part: str, items: Sequence[corpus.Item], seed: int, plain: boo
 
 def pooled(model: Any, sae: Any, layer: int, clips: Sequence[Samples]) -> NDArray[np.float64]:
     """Max-pooled features (clips, n_features) at a layer."""
-    rows = []
+    rows: list[torch.Tensor] = []
+    for start in range(0, len(clips), 8):
+        rows += residuals(model, clips[start : start + 8], [layer])[layer]
+    return pool_max(sae, rows)
+
+
+def pool_max(sae: SAE, rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    """Max-pooled features (clips, n_features) of residuals (frames, d_model)."""
     with torch.no_grad():
-        for start in range(0, len(clips), 8):
-            x = residuals(model, clips[start : start + 8], [layer])[layer]
-            rows += [sae.encode(row).amax(0).double().numpy() for row in x]
-    return np.stack(rows)
+        return np.stack([sae.encode(row.float()).amax(0).double().numpy() for row in rows])
 
 
 def evaluate(
@@ -143,7 +147,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for intermediate results")
     parser.add_argument("--features", type=int, default=64, help="most features to add to")
     parser.add_argument("--out", type=Path, default=checkpoints_dir() / "whisper-tiny.en")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[0.5, 0.75, 1.0, 1.25])
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.75, 1.0, 1.25])
+    parser.add_argument("--only", help="run only the arms of the calibration whose name contains this")
     parser.add_argument("--stage", choices=["dense", "learn", "gate", "calibrate", "write"], default="write")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -159,20 +164,22 @@ def main() -> None:
         return
     sae = load_sae(options.out / f"encoder-{LAYER}.safetensors").float()
     present = present_clips("find", items, 2)
+    if options.stage == "gate":
+        gate = make_gate(options.cache, model, sae)
+        print(f"gate: {len(gate.features)} features, {gate.calibration}")
+        return
     name = f"learned-{options.features}.pt"
     settings = LearnSettings(features=options.features)
-    learned = Learned(
-        **cached(
-            options.cache / name, lambda: learn(model, sae, LAYER, absent, present, settings, cache=clips)._asdict()
-        )
-    )
+
+    def run() -> dict[str, Any]:
+        return learn(model, sae, LAYER, absent, present, settings, cache=clips)._asdict()
+
+    learned = Learned(**cached(options.cache / name, run))
     print(f"learned {len(learned.features)} amounts; last: {learned.history[-1]}")
     if options.stage == "learn":
         return
-    gate = make_gate(options.cache, model, sae, absent, present)
+    gate = make_gate(options.cache, model, sae)
     print(f"gate: {len(gate.features)} features, {gate.calibration}")
-    if options.stage == "gate":
-        return
     figures = calibrate(options, model, sae, learned, gate)
     print(json.dumps(figures, indent=1))
     if options.stage == "calibrate":
@@ -180,13 +187,18 @@ def main() -> None:
     write(options, model, learned, gate, figures)
 
 
-def make_gate(cache: Path, model: Any, sae: Any, absent: list[Samples], present: list[Samples]) -> ClipGate:
+def make_gate(cache: Path, model: Any, sae: SAE) -> ClipGate:
     """Fit on `find`, place the threshold on `calibrate`."""
-    found = cached(cache / "pooled-find.pt", lambda: [pooled(model, sae, LAYER, clips) for clips in (absent, present)])
+
+    def seen() -> list[NDArray[np.float64]]:
+        kept = torch.load(cache / "clips.pt", weights_only=True)  # the residuals that learning began with
+        return [pool_max(sae, kept["noise"]), pool_max(sae, [row[0] for row in kept["speech"]])]
+
+    found = cached(cache / "pooled-find.pt", seen)
     gate, _ = fit_gate(found[0], found[1], "max")
 
     def unseen() -> list[NDArray[np.float64]]:
-        items = present_items("calibrate", 10, 400)
+        items = present_items("calibrate", 10, 260)
         quiet = absent_clips("calibrate", 11)
         spoken = present_clips("calibrate", items, 12) + present_clips("calibrate", items, 12, plain=True)
         return [pooled(model, sae, LAYER, clips) for clips in (quiet, spoken)]
@@ -199,7 +211,7 @@ def make_gate(cache: Path, model: Any, sae: Any, absent: list[Samples], present:
 def calibrate(options: Any, model: Any, sae: Any, learned: Learned, gate: ClipGate) -> dict[str, Any]:
     """Every strength, gated and not, on the calibration part."""
     noise = absent_clips("calibrate", 11)
-    items = present_items("calibrate", 10, 200)
+    items = [item for item in present_items("calibrate", 10, 260) if item.text][:160]
     speech = present_clips("calibrate", items, 12, plain=True)
     add = Add(learned.features, learned.amounts)
     site = Site(LAYER)
@@ -208,6 +220,8 @@ def calibrate(options: Any, model: Any, sae: Any, learned: Learned, gate: ClipGa
     for strength in options.strengths:
         arms += [(f"ungated x {strength:g}", None, strength), (f"gated x {strength:g}", gate, strength)]
     for name, governed, strength in arms:
+        if options.only and options.only not in name:
+            continue
         path = options.cache / f"calibrate-{len(learned.features)}-{name.replace(' ', '')}.pt"
 
         def run(governed: Any = governed, strength: float = strength) -> dict[str, float]:

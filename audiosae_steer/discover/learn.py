@@ -28,9 +28,9 @@ class LearnSettings(NamedTuple):
 
     features: int = 64
     """Most features that the result may use."""
-    steps: int = 300
+    steps: int = 200
     """Steps with all features free, under the L1."""
-    refine: int = 150
+    refine: int = 100
     """Steps with the chosen features alone."""
     lr: float = 0.02
     """Adam's learning rate in units of the residual, falling on a cosine."""
@@ -42,7 +42,7 @@ class LearnSettings(NamedTuple):
     """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
     untimed: float = 0.33
     """Share of the steps without timestamps."""
-    batch: tuple[int, int] = (8, 6)
+    batch: tuple[int, int] = (8, 5)
     """Clips a step: without speech, with speech."""
     seed: int = 0
     """Of the order of the clips."""
@@ -158,6 +158,7 @@ class _Run:
         self.tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=getattr(model, "num_languages", 99), language="en", task="transcribe"
         )
+        self.device = next(model.parameters()).device.type
         self.rng = np.random.default_rng(settings.seed)
         self.history: list[dict[str, float]] = []
 
@@ -178,7 +179,7 @@ class _Run:
             schedule.step()
             if step % 10 == 0 or step + 1 == steps:
                 used = int((weights != 0).sum())
-                self.history.append({"silent": float(silent), "kept": float(kept), "features": used, "timed": timed})
+                self.history.append({"silent": silent.item(), "kept": kept.item(), "features": used, "timed": timed})
         return weights.detach()
 
     def _losses(self, vector: Tensor, timed: bool) -> tuple[Tensor, Tensor]:
@@ -188,7 +189,7 @@ class _Run:
         prompt, end = self._prompt(timed), self.tokenizer.eot
         first = [*prompt, self.tokenizer.timestamp_begin] if timed else prompt
         tokens = torch.tensor([first] * quiet)
-        logits = self.model.decoder(tokens, self._tail(noise + vector))[:, -1]
+        logits = self._logits(tokens, noise + vector)[:, -1]
         silent = F.relu(-F.log_softmax(logits, -1)[:, end] - self.settings.enough).mean()
         rows = [[*prompt, *(clip.timed if timed else clip.untimed)] for clip in speech]
         longest = max(map(len, rows))
@@ -196,19 +197,20 @@ class _Run:
         counts = torch.tensor([[len(prompt) - 1 <= i < len(row) for i in range(longest)] for row in rows])
         x = torch.stack([clip.x for clip in speech]).float()
         with torch.no_grad():
-            before = F.log_softmax(self.model.decoder(padded, self._tail(x))[counts], -1)
-        after = F.log_softmax(self.model.decoder(padded, self._tail(x + vector))[counts], -1)
+            before = F.log_softmax(self._logits(padded, x)[counts], -1)
+        after = F.log_softmax(self._logits(padded, x + vector)[counts], -1)
         return silent, F.kl_div(after, before, log_target=True, reduction="batchmean")
 
     def _prompt(self, timed: bool) -> list[int]:
         start = list(self.tokenizer.sot_sequence)
         return start if timed else [*start, self.tokenizer.no_timestamps]
 
-    def _tail(self, x: Tensor) -> Tensor:
-        for block in self.model.encoder.blocks[self.layer :]:
-            x = block(x)
-        out: Tensor = self.model.encoder.ln_post(x)
-        return out
+    def _logits(self, tokens: Tensor, x: Tensor) -> Tensor:
+        with torch.autocast(self.device, torch.bfloat16):  # three times as fast on CPUs that have it
+            for block in self.model.encoder.blocks[self.layer :]:
+                x = block(x)
+            logits: Tensor = self.model.decoder(tokens, self.model.encoder.ln_post(x))
+        return logits.float()
 
 
 def _prepared(

@@ -6,7 +6,8 @@ import csv
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from ..discover.collect import mel, residuals
-from ..errors import AudioError
+from ..errors import AudioError, AudioSAESteerWarning
 from ..models import audio_files, load_audio, load_processor, load_whisper
 from ..models.load import Library
 from ..recipes import Recipe, checkpoints_dir, load_recipe
 from ..sites import unwrap
 from ..steering import Steering, steer
-from .false_speech import Share, share, wrote
+from .false_speech import Reduction, reduction, wrote
 from .transcribe import Transcript, transcribe
 from .wer import Difference, WordErrors, rate_difference, word_errors
+
+KINDS = {"speech": "speech", "nonspeech": "nonspeech", "non-speech": "nonspeech"}
 
 
 class Clip(NamedTuple):
@@ -49,7 +52,11 @@ class Result(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """The steering's own time as a share of the encoder's, measured in turns."""
+    """The steering's own time as a share of the encoder's.
+
+    Timed by itself between passes of the encoder: the difference of steered and unsteered passes, which are far longer,
+    would drown in their noise (`benchmarks/overhead.py` has both).
+    """
 
     share: float
     """Median."""
@@ -64,10 +71,8 @@ class Demo(NamedTuple):
 
     results: tuple[Result, ...]
     recipe: Recipe
-    before: Share
-    """Non-speech clips with text, unsteered."""
-    after: Share
-    """The same, steered."""
+    text: Reduction | None
+    """Non-speech clips with text, without and with steering; None if no clip is known to be without speech."""
     wer: tuple[WordErrors, WordErrors, Difference] | None
     """Without and with steering, and the difference; None if no clip has a text."""
     latency: Latency
@@ -103,71 +108,94 @@ def run_demo(
     """
     clips = read_clips(Path(audio) if audio is not None else checkpoints_dir() / "clips")
     tell = progress or (lambda what, done, total: None)
-    tell("loading the model", 0, 1)
+    tell("loading", 0, 2)
+    clips, heard = _load(clips)
+    tell("loading", 1, 2)
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
     chosen = load_recipe(recipe, loaded)
-    tell("loading the model", 1, 1)
-    heard = [load_audio(clip.path) for clip in clips]
-    arms: list[list[Transcript]] = []
-    for what in ("unsteered", "steered"):
-        steering = steer(loaded, chosen, strength=strength) if what == "steered" else None
+    tell("loading", 2, 2)
+
+    def write(what: str) -> list[Transcript]:
         texts = []
         for number, samples in enumerate(heard):
-            tell(f"transcribing {what}", number, len(heard))
+            tell(what, number, len(heard))
             texts.append(transcribe(loaded, samples, processor=processor, filters=filters))
-        tell(f"transcribing {what}", len(heard), len(heard))
-        arms.append(texts)
-        if steering is not None:
-            latency = measure_latency(loaded, steering, heard[0], lambda n, of: tell("timing the encoder", n, of))
-            steering.remove()
-    rows = zip(clips, heard, *arms, strict=True)
-    results = tuple(Result(clip, samples, before, after) for clip, samples, before, after in rows)
+        tell(what, len(heard), len(heard))
+        return texts
+
+    before = write("transcribing unsteered")
+    with steer(loaded, chosen, strength=strength) as steering:
+        after = write("transcribing steered")
+        latency = measure_latency(loaded, steering, heard[0], lambda n, of: tell("timing the encoder", n, of))
+    results = tuple(Result(*row) for row in zip(clips, heard, before, after, strict=True))
     silent = [result for result in results if result.clip.kind == "nonspeech"]
-    demo = Demo(
-        results,
-        chosen,
-        share([wrote(result.before.text) for result in silent]),
-        share([wrote(result.after.text) for result in silent]),
-        _wer(results),
-        latency,
-    )
-    return demo, loaded
+    text = reduction([wrote(r.before.text) for r in silent], [wrote(r.after.text) for r in silent]) if silent else None
+    return Demo(results, chosen, text, _wer(results), latency), loaded
 
 
 def read_clips(folder: Path) -> list[Clip]:
     """The clips of a folder.
 
-    What is in them is told by a `clips.json` (a list of objects with `file`, `kind`, `label`, `text`), by a `text.tsv`
-    (columns `file` and `text`), or by sub-folders called `speech` and `nonspeech`; else it is not known.
+    What is in them is told by a `clips.json` in it (a list of objects with `file`, and if known `kind`, `label` and
+    `text`); else by a `text.tsv` beside the files (columns `file` and `text`: those are speech), or by a folder called
+    `speech` or `nonspeech` that they lie in; else it is not known.
 
     Raises:
         AudioError: no such folder, no audio in it, or a list that cannot be read.
     """
     files = audio_files(folder)
-    described, texts = folder / "clips.json", folder / "text.tsv"
+    described = folder / "clips.json"
     try:
         if described.is_file():
             entries = json.loads(described.read_text(encoding="utf-8"))
             return [Clip(folder / e["file"], e.get("label", e["file"]), e.get("kind"), e.get("text")) for e in entries]
-        if texts.is_file():
-            with texts.open(encoding="utf-8", newline="") as file:
-                said = {r["file"]: r["text"] for r in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
-            return [
-                Clip(path, path.stem, "speech" if path.name in said else None, said.get(path.name)) for path in files
-            ]
+        said = _texts(dict.fromkeys(file.parent for file in files))
     except (ValueError, KeyError, TypeError) as error:
         raise AudioError(
-            f"the list of clips in {folder} cannot be read ({error!r}); see `read_clips` for its form"
+            f"the list of clips in {folder} cannot be read ({error!r}). A clips.json is a list of objects with `file`, "
+            "and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by tabs"
         ) from error
-    kinds = {"speech", "nonspeech"}
-    return [Clip(p, p.stem, next((part for part in p.parent.parts if part in kinds), None)) for p in files]
+    return [Clip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files]
+
+
+def _texts(folders: Iterable[Path]) -> dict[Path, str]:
+    said: dict[Path, str] = {}
+    for folder in folders:
+        if (folder / "text.tsv").is_file():
+            with (folder / "text.tsv").open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+            said |= {folder / row["file"]: row["text"] for row in rows}
+    return said
+
+
+def _kind(file: Path, folder: Path) -> str | None:
+    """By the nearest folder with a telling name, of those below `folder` and of `folder` itself."""
+    names = [*reversed(file.relative_to(folder).parent.parts), folder.resolve().name]
+    return next((KINDS[name.lower()] for name in names if name.lower() in KINDS), None)
+
+
+def _load(clips: Sequence[Clip]) -> tuple[list[Clip], list[NDArray[np.float32]]]:
+    """The clips that are audio, and their samples; the others are warned about."""
+    good, heard, bad = [], [], []
+    for clip in clips:
+        try:
+            heard.append(load_audio(clip.path))
+            good.append(clip)
+        except AudioError as error:
+            bad.append(str(error))
+    if bad and not good:
+        raise AudioError(f"none of the {len(bad)} clips can be read; the first: {bad[0]}")
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        warnings.warn(f"left out: {bad[0]}{more}", AudioSAESteerWarning, stacklevel=3)
+    return good, heard
 
 
 def measure_latency(
     model: Any, steering: Steering, samples: NDArray[np.float32], tell: Callable[[int, int], None], repeats: int = 9
 ) -> Latency:
-    """How long the steering's own work takes, beside one pass of the encoder, in turns."""
+    """How long the steering's own work takes, by itself, after each of some passes of the encoder."""
     inner: Any = unwrap(model)
     sites = [site for site in steering.hooks if site.side == "encoder"]
     taken = residuals(inner, [samples], [site.layer for site in sites])

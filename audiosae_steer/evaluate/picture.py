@@ -46,12 +46,18 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
         _texts(axes[1, column], result, score)
         image = _heat(axes[2, column], activation, features, seconds, top, first=column == 0)
     figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", shrink=0.9, pad=0.01)
-    shares = f"{demo.before.value:.0%} of the non-speech clips before, {demo.after.value:.0%} after"
-    figure.suptitle(f"{demo.recipe.name}, {demo.recipe.model.name}: text on {shares}", fontsize=13)
+    figure.suptitle(f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}", fontsize=13)
     axes[2, 0].set_ylabel(f"{part} features, {'largest amounts' if len(features) == ROWS else 'all'} first")
     path = Path(path)
     figure.savefig(path, dpi=110)
     return path
+
+
+def _headline(demo: Demo) -> str:
+    if demo.text is None:
+        return ""
+    before, after = demo.text.before, demo.text.after
+    return f": text on {before.hits} of {before.clips} non-speech clips before, on {after.hits} after"
 
 
 def choose(results: Sequence[Result], count: int) -> list[Result]:

@@ -16,53 +16,66 @@ def write_transcript(transcript: Transcript, path: str | Path) -> Path:
     """Write a transcript in the format that the path's ending names; whole or not at all.
 
     Raises:
-        SteeringError: the ending is none of srt, vtt, txt and json, or the folder does not exist.
+        SteeringError: the ending is none of srt, vtt, txt and json, or the file cannot be written there.
     """
     path = Path(path)
-    write = FORMATS.get(path.suffix.removeprefix("."))
-    if write is None:
+    form = FORMATS.get(path.suffix.removeprefix(".").lower())
+    if form is None:
         raise SteeringError(f"{path.name} ends in no format that is written; expected one of {', '.join(FORMATS)}")
+    temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(form(transcript))
+        os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
+        os.replace(temporary, path)
     except OSError as error:
-        raise SteeringError(f"cannot write {path}: {error.strerror}; choose a folder that exists") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(write(transcript))
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise SteeringError(f"cannot write {path}: {error.strerror}; choose another folder") from error
     return path
 
 
+def clock(seconds: float, mark: str = ".", *, hours: bool = True) -> str:
+    """Seconds as HH:MM:SS.mmm; without hours if there are none and none are asked for."""
+    milliseconds = round(seconds * 1000)
+    whole, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    front = f"{whole:02d}:" if hours or whole else ""
+    return f"{front}{minutes:02d}:{rest // 1000:02d}{mark}{rest % 1000:03d}"
+
+
 def _srt(transcript: Transcript) -> str:
-    blocks = (
-        f"{n}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text.replace('-->', '->')}\n"
+    return "".join(
+        f"{n}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{_cue(s.text)}\n\n"
         for n, s in enumerate(transcript.segments, 1)
     )
-    return "\n".join(blocks)
 
 
 def _vtt(transcript: Transcript) -> str:
-    blocks = (
-        f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{s.text.replace('-->', '->')}\n" for s in transcript.segments
+    cues = (
+        f"{clock(s.start, hours=False)} --> {clock(s.end, hours=False)}\n{_cue(s.text)}\n\n"
+        for s in transcript.segments
     )
-    return "WEBVTT\n\n" + "\n".join(blocks)
+    return "WEBVTT\n\n" + "".join(cues)
+
+
+def _cue(text: str) -> str:
+    return text.strip().replace("-->", "->")  # an arrow would begin another cue
 
 
 def _txt(transcript: Transcript) -> str:
-    return "".join(f"{segment.text}\n" for segment in transcript.segments)
+    return "".join(f"{segment.text.strip()}\n" for segment in transcript.segments)
 
 
 def _json(transcript: Transcript) -> str:
-    segments = [segment._asdict() for segment in transcript.segments]
-    content = {"text": transcript.text, "language": transcript.language, "segments": segments}
+    content = {
+        "text": transcript.text,
+        "language": transcript.language,
+        "segments": [segment._asdict() for segment in transcript.segments],
+        "windows": None if transcript.windows is None else [window._asdict() for window in transcript.windows],
+    }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-
-
-def _clock(seconds: float, mark: str) -> str:
-    milliseconds = round(seconds * 1000)
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}{mark}{rest % 1000:03d}"
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {"srt": _srt, "vtt": _vtt, "txt": _txt, "json": _json}

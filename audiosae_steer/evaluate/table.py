@@ -37,12 +37,11 @@ def print_demo(demo: Demo, *, filters: bool = False) -> None:
         )
     console.print(table)
     mode = "on" if filters else "off"
-    if any(result.clip.kind == "nonspeech" for result in demo.results):
-        rarer = f" ({1 - demo.after.value / demo.before.value:.0%} rarer)" if demo.before.with_text else ""
+    if demo.text is not None:
         console.print(
-            f"non-speech clips with text, Whisper's own filters {mode}: {demo.before} → [bold]{demo.after}[/]{rarer}",
+            f"non-speech clips with text, Whisper's own filters {mode}: {demo.text.before} → "
+            f"[bold]{escape(str(demo.text.after))}[/], {escape(str(demo.text))}",
             soft_wrap=True,
-            markup=True,
         )
     if demo.wer is not None:
         unsteered, steered, change = demo.wer

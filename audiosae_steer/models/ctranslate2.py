@@ -59,12 +59,7 @@ def read(model: Path | Sequence[Path], folder: Path | None = None) -> Weights:
     state = _openai_names(_dequantised(variables, parts[0]), parts[0])
     settings = _settings(folder / "config.json")
     heads = int(variables["encoder/num_heads"]) if "encoder/num_heads" in variables else 0
-    weights = Weights.from_state(state, heads, str(parts[0]))
-    tokenizer = folder / "tokenizer.json"
-    return weights._replace(
-        alignment_heads=tuple((int(a), int(b)) for a, b in settings.get("alignment_heads", ())) or None,
-        tokenizer=tokenizer if tokenizer.is_file() else None,
-    )
+    return Weights.from_state(state, heads, str(parts[0]), settings.get("alignment_heads") or None)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -121,8 +116,6 @@ def _variables(data: bytes, path: Path) -> dict[str, Tensor]:
             raise ModelError(f"{path}: {name!r} has dtype {kind}, which is unknown; expected float32, float16 or int8")
         raw = cursor.take(length)
         if length != math.prod(shape) * dtype.itemsize:
-            if dtype == torch.int8 and length == math.prod(shape):
-                continue
             raise ModelError(
                 f"{path}: {name!r} has shape {shape} but {length} bytes; the file is damaged: fetch it again"
             )

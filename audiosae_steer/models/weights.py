@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import MissingExtraError, ModelError
+from . import layout
 
 _TO_TRANSFORMERS = (
     (r"^(encoder|decoder)\.blocks\.(\d+)\.", r"\1.layers.\2."),
@@ -38,33 +39,37 @@ class Weights(NamedTuple):
     """openai-whisper's `ModelDimensions`, by name."""
     state: dict[str, Tensor]
     """Tensors under openai-whisper's names."""
-    alignment_heads: tuple[tuple[int, int], ...] | None = None
-    """(layer, head) of the cross-attention heads that follow time; None: the later half, as openai-whisper assumes."""
-    tokenizer: Path | None = None
-    """A `tokenizer.json` that came with them."""
+    alignment_heads: tuple[tuple[int, int], ...]
+    """(layer, head) of the cross-attention heads that follow time, layers counted from 0."""
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor], heads: int, source: str) -> Weights:
-        """Read the sizes off the tensors."""
-        try:
-            audio, text = state["encoder.positional_embedding"], state["decoder.positional_embedding"]
-            dims = {
-                "n_mels": state["encoder.conv1.weight"].shape[1],
-                "n_audio_ctx": audio.shape[0],
-                "n_audio_state": audio.shape[1],
-                "n_audio_head": heads or audio.shape[1] // 64,
-                "n_audio_layer": _count(state, "encoder"),
-                "n_vocab": state["decoder.token_embedding.weight"].shape[0],
-                "n_text_ctx": text.shape[0],
-                "n_text_state": text.shape[1],
-                "n_text_head": heads or text.shape[1] // 64,
-                "n_text_layer": _count(state, "decoder"),
-            }
-        except (KeyError, IndexError) as error:
-            raise ModelError(
-                f"{source} lacks {error}, which every Whisper has; it is incomplete: fetch it again"
-            ) from error
-        return cls(dims, state)
+    def from_state(
+        cls, state: Mapping[str, Tensor], heads: int | tuple[int, int], source: str, alignment_heads: Any = None
+    ) -> Weights:
+        """Check the tensors and read the sizes off them.
+
+        Args:
+            state: tensors under openai-whisper's names.
+            heads: attention heads, or (encoder's, decoder's); 0: one for each 64 units.
+            source: what they came from, for the messages.
+            alignment_heads: pairs of (layer, head); None: every head of the later half, as openai-whisper assumes.
+
+        Raises:
+            ModelError: the tensors are not those of one whole Whisper, or there is no such head.
+        """
+        dims = layout.sizes(state, (heads, heads) if isinstance(heads, int) else heads, source)
+        layers, count = dims["n_text_layer"], dims["n_text_head"]
+        if alignment_heads is None:
+            pairs = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(count))
+        else:
+            pairs = _pairs(alignment_heads, source)
+        for layer, head in pairs:
+            if not (0 <= layer < layers and 0 <= head < count):
+                raise ModelError(
+                    f"{source} names alignment head {(layer, head)}; this model has layers 0 to {layers - 1} of "
+                    f"{count} heads: correct or remove alignment_heads in its configuration"
+                )
+        return cls(dims, dict(state), pairs)
 
     @property
     def multilingual(self) -> bool:
@@ -72,8 +77,17 @@ class Weights(NamedTuple):
         return self.dims["n_vocab"] >= 51865
 
 
+def _pairs(value: Any, source: str) -> tuple[tuple[int, int], ...]:
+    try:
+        return tuple((int(layer), int(head)) for layer, head in value)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{source} has alignment_heads {str(value)[:60]}; expected pairs of layer and head: correct or remove them"
+        ) from error
+
+
 def to_openai(weights: Weights, source: str) -> Any:
-    """An openai-whisper model in float32."""
+    """An openai-whisper model in float32, which shares no memory with `weights`."""
     try:
         from whisper.model import ModelDimensions, Whisper
     except ImportError as error:
@@ -81,13 +95,9 @@ def to_openai(weights: Weights, source: str) -> Any:
             "openai-whisper is not installed; run: pip install 'audiosae-steer[whisper]'"
         ) from error
     model = Whisper(ModelDimensions(**weights.dims))
-    _load(model, {name: tensor.float() for name, tensor in weights.state.items()}, source)
+    _load(model, weights.state, source)
     heads = torch.zeros(weights.dims["n_text_layer"], weights.dims["n_text_head"], dtype=torch.bool)
-    if weights.alignment_heads is None:
-        heads[weights.dims["n_text_layer"] // 2 :] = True
-    for layer, head in weights.alignment_heads or ():
-        if layer >= heads.shape[0] or head >= heads.shape[1]:
-            raise ModelError(f"{source} names alignment head {(layer, head)}, which this model does not have")
+    for layer, head in weights.alignment_heads:
         heads[layer, head] = True
     model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
     return model.eval()
@@ -104,7 +114,12 @@ def to_transformers(weights: Weights, source: str) -> Any:
     from .vocabulary import generation_config
 
     dims = weights.dims
-    generation = generation_config(weights)
+    if dims["n_audio_state"] != dims["n_text_state"]:
+        raise ModelError(
+            f"{source} is {dims['n_audio_state']} wide in the encoder and {dims['n_text_state']} in the decoder; "
+            'transformers has one width for both: use library="openai"'
+        )
+    generation = generation_config(dims["n_vocab"], dims["n_text_ctx"], weights.alignment_heads)
     config = WhisperConfig(
         vocab_size=dims["n_vocab"],
         num_mel_bins=dims["n_mels"],
@@ -123,60 +138,21 @@ def to_transformers(weights: Weights, source: str) -> Any:
         decoder_start_token_id=generation.decoder_start_token_id,
     )
     model: Any = WhisperForConditionalGeneration(config)
-    state = {f"model.{_transformers_name(name)}": tensor.float() for name, tensor in weights.state.items()}
-    state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]
-    _load(model, state, source)
+    _load(model.model, {transformers_name(name): tensor for name, tensor in weights.state.items()}, source)
     model.tie_weights()
     model.generation_config = generation
     return model.eval()
 
 
-def from_transformers(model: Any) -> Weights:
-    """The weights of a `WhisperForConditionalGeneration`."""
-    theirs = model.model.state_dict()
-    reference = Weights({}, {})
-    state: dict[str, Tensor] = {}
-    wanted = _openai_names(model.config)
-    for name in wanted:
-        state[name] = theirs[_transformers_name(name)].detach().clone()
-    weights = reference.from_state(state, model.config.encoder_attention_heads, type(model).__name__)
-    heads = getattr(model.generation_config, "alignment_heads", None)
-    return weights._replace(alignment_heads=tuple((a, b) for a, b in heads) if heads else None)
-
-
-def _openai_names(config: Any) -> list[str]:
-    names = ["encoder.conv1.weight", "encoder.conv1.bias", "encoder.conv2.weight", "encoder.conv2.bias"]
-    names += ["encoder.positional_embedding", "decoder.positional_embedding", "decoder.token_embedding.weight"]
-    names += [f"{ln}.{kind}" for ln in ("encoder.ln_post", "decoder.ln") for kind in ("weight", "bias")]
-    for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
-        attentions = ("attn",) if side == "encoder" else ("attn", "cross_attn")
-        for block in (f"{side}.blocks.{layer}" for layer in range(layers)):
-            parts = ["mlp.0", "mlp.2", "mlp_ln"]
-            for attention in attentions:
-                parts += [f"{attention}_ln", *(f"{attention}.{p}" for p in ("query", "key", "value", "out"))]
-            names += [f"{block}.{part}.{kind}" for part in parts for kind in ("weight", "bias")]
-    return [name for name in names if not name.endswith("key.bias")]
-
-
-def _transformers_name(name: str) -> str:
+def transformers_name(name: str) -> str:
+    """What transformers calls openai-whisper's tensor `name`, below `WhisperForConditionalGeneration.model`."""
     for pattern, replacement in _TO_TRANSFORMERS:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def _load(model: Any, state: dict[str, Tensor], source: str) -> None:
+def _load(model: Any, state: Mapping[str, Tensor], source: str) -> None:
     try:
-        missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+        model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ModelError(f"{source} does not hold the tensors of a Whisper: {str(error)[:300]}") from error
-    if missing or unexpected:
-        raise ModelError(
-            f"{source} is no complete Whisper: {len(missing)} tensors missing ({', '.join(missing[:3])}), "
-            f"{len(unexpected)} unknown ({', '.join(unexpected[:3])})"
-        )
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-
-
-def _count(state: dict[str, Tensor], side: str) -> int:
-    return 1 + max((int(name.split(".")[2]) for name in state if name.startswith(f"{side}.blocks.")), default=-1)

@@ -13,7 +13,8 @@ from make import make_hf, make_openai
 
 from audiosae_steer import ModelError, UnknownModelError, load_audio, load_processor, load_whisper
 from audiosae_steer.models import load, released
-from audiosae_steer.models.weights import Weights, from_transformers, to_openai, to_transformers
+from audiosae_steer.models.transformers_folder import from_model
+from audiosae_steer.models.weights import Weights, to_openai, to_transformers
 from audiosae_steer.recipes import checkpoints_dir
 
 MEL = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
@@ -31,16 +32,16 @@ def test_the_released_weights_are_the_same_in_both_libraries(tiny_en: Any, tiny_
 def test_it_hears_what_is_said(tiny_en: Any) -> None:
     from audiosae_steer.evaluate.transcribe import transcribe
 
-    clip = load_audio(checkpoints_dir() / "clips" / "speech-02.flac")
-    assert transcribe(tiny_en, clip).text == "Please send me the report before the end of the week."
+    clip = load_audio(checkpoints_dir() / "clips" / "speech-04.flac")
+    assert transcribe(tiny_en, clip).text == "We walked along the river until the sun went down."
 
 
 def test_transformers_hears_the_same_and_its_tokens_are_configured(tiny_en_hf: Any) -> None:
     processor = load_processor("tiny.en")
-    clip = load_audio(checkpoints_dir() / "clips" / "speech-02.flac")
+    clip = load_audio(checkpoints_dir() / "clips" / "speech-04.flac")
     features = processor(clip, sampling_rate=16_000, return_tensors="pt").input_features
     text = processor.batch_decode(tiny_en_hf.generate(features), skip_special_tokens=True)
-    assert text == [" Please send me the report before the end of the week."]
+    assert text == [" We walked along the river until the sun went down."]
     config = tiny_en_hf.generation_config
     assert config.begin_suppress_tokens == [220, 50256]
     assert config.no_timestamps_token_id == 50362
@@ -56,7 +57,7 @@ def test_jfk(assets: Path, tiny_en: Any) -> None:
 
 def test_weights_survive_the_way_there_and_back() -> None:
     theirs = make_hf()
-    weights = from_transformers(theirs)
+    weights = from_model(theirs, "test")
     ours = to_openai(weights, "test")
     with torch.no_grad():
         torch.testing.assert_close(
