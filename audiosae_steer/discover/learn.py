@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import AudioError, SiteError, SteeringError
 from ..sae import SAE
 from .collect import mel, residuals
+from .decoder import hidden, logits
 
 Samples = NDArray[np.float32]
 
@@ -28,11 +29,11 @@ class LearnSettings(NamedTuple):
 
     features: int = 64
     """Most features that the result may use."""
-    steps: int = 200
+    steps: int = 300
     """Steps with all features free, under the L1."""
-    refine: int = 100
+    refine: int = 200
     """Steps with the chosen features alone."""
-    lr: float = 0.02
+    lr: float = 0.03
     """Adam's learning rate in units of the residual, falling on a cosine."""
     l1: float = 2e-3
     """Weight of the sum of absolute amounts."""
@@ -42,7 +43,7 @@ class LearnSettings(NamedTuple):
     """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
     untimed: float = 0.33
     """Share of the steps without timestamps."""
-    batch: tuple[int, int] = (8, 5)
+    batch: tuple[int, int] = (12, 6)
     """Clips a step: without speech, with speech."""
     seed: int = 0
     """Of the order of the clips."""
@@ -58,7 +59,8 @@ class Learned(NamedTuple):
     vector: Tensor
     """(d_model,) what they add to the residual."""
     history: tuple[dict[str, float], ...]
-    """Loss on non-speech, divergence on speech and number of features, every 10 steps."""
+    """Every 25 steps, their means: -log p(end of text) on non-speech, the share of clips where that is below a half,
+    divergence per token on speech; and the number of features."""
 
 
 class _Speech(NamedTuple):
@@ -151,66 +153,104 @@ class _Run:
     def __init__(
         self, model: Any, layer: int, noise: list[Tensor], speech: list[_Speech], settings: LearnSettings, show: bool
     ) -> None:
-        from whisper.tokenizer import get_tokenizer
+        from whisper.decoding import DecodingOptions, DecodingTask
 
         self.model, self.layer, self.noise, self.speech = model, layer, noise, speech
         self.settings, self.show = settings, show
-        self.tokenizer = get_tokenizer(
-            model.is_multilingual, num_languages=getattr(model, "num_languages", 99), language="en", task="transcribe"
-        )
-        self.device = next(model.parameters()).device.type
+        task = DecodingTask(model, DecodingOptions(language="en", fp16=False))
+        self.tokenizer = task.tokenizer
+        self.never = torch.zeros(model.dims.n_vocab)
+        self.never[list(task._get_suppress_tokens())] = -1e4  # finite: 0 times infinity is NaN in a divergence
         self.rng = np.random.default_rng(settings.seed)
+        self.order: dict[str, list[int]] = {}
+        self.unsteered: dict[tuple[int, bool], Tensor] = {}
         self.history: list[dict[str, float]] = []
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA)."""
         weights = start.clone().requires_grad_()
         optimiser = torch.optim.Adam([weights], lr=self.settings.lr, betas=(0.9, 0.95))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), self.settings.lr / 20)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), self.settings.lr / 30)
+        recent: list[tuple[float, float, float]] = []
         for step in _track(range(steps), "learning", self.show):
             timed = self.rng.random() >= self.settings.untimed
-            silent, kept = self._losses(weights @ basis, timed)
+            vector = weights @ basis
+            quiet = self._silent(self._pick("noise", len(self.noise), self.settings.batch[0]), vector, timed)
+            kept = self._kept(self._pick("speech", len(self.speech), self.settings.batch[1]), vector, timed)
+            loss = F.relu(quiet - self.settings.enough).mean() + self.settings.keep * kept
             optimiser.zero_grad()
-            (silent + self.settings.keep * kept).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            with torch.no_grad():
-                shrink = l1 * optimiser.param_groups[0]["lr"] / self.settings.lr * 10
-                weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
             schedule.step()
-            if step % 10 == 0 or step + 1 == steps:
-                used = int((weights != 0).sum())
-                self.history.append({"silent": silent.item(), "kept": kept.item(), "features": used, "timed": timed})
+            with torch.no_grad():
+                shrink = l1 * optimiser.param_groups[0]["lr"]
+                weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
+            recent.append((quiet.mean().item(), (quiet > 0.7).float().mean().item(), kept.item()))
+            if (step + 1) % 25 == 0 or step + 1 == steps:
+                means = np.mean(recent[-25:], axis=0)
+                self.history.append(
+                    {
+                        "step": step + 1,
+                        "silent": round(float(means[0]), 5),
+                        "with_text": round(float(means[1]), 4),
+                        "kept": round(float(means[2]), 5),
+                        "features": int((weights != 0).sum()),
+                    }
+                )
         return weights.detach()
 
-    def _losses(self, vector: Tensor, timed: bool) -> tuple[Tensor, Tensor]:
-        quiet, spoken = self.settings.batch
-        noise = torch.stack([self.noise[i] for i in self.rng.integers(len(self.noise), size=quiet)]).float()
-        speech = [self.speech[i] for i in self.rng.integers(len(self.speech), size=spoken)]
-        prompt, end = self._prompt(timed), self.tokenizer.eot
-        first = [*prompt, self.tokenizer.timestamp_begin] if timed else prompt
-        tokens = torch.tensor([first] * quiet)
-        logits = self._logits(tokens, noise + vector)[:, -1]
-        silent = F.relu(-F.log_softmax(logits, -1)[:, end] - self.settings.enough).mean()
-        rows = [[*prompt, *(clip.timed if timed else clip.untimed)] for clip in speech]
+    def _pick(self, kind: str, of: int, count: int) -> list[int]:
+        picked: list[int] = []
+        while len(picked) < count:  # every clip once before any comes again
+            if not self.order.get(kind):
+                self.order[kind] = self.rng.permutation(of).tolist()
+            picked.append(self.order[kind].pop())
+        return picked
+
+    def _silent(self, chosen: list[int], vector: Tensor, timed: bool) -> Tensor:
+        """-log p(end of text) of each clip, right at the start of its text."""
+        frames = self._frames(torch.stack([self.noise[i] for i in chosen]), vector)
+        first = [*self._prompt(timed), *([self.tokenizer.timestamp_begin] if timed else [])]
+        states = hidden(self.model.decoder, torch.tensor([first] * len(chosen)), frames)[:, -1]
+        found = logits(self.model.decoder, states) + self.never
+        if timed:  # Whisper's rules allow no second timestamp here
+            found = found[:, : self.tokenizer.timestamp_begin]
+        return -F.log_softmax(found, -1)[:, self.tokenizer.eot]
+
+    def _kept(self, chosen: list[int], vector: Tensor, timed: bool) -> Tensor:
+        """Divergence from the unsteered distribution, per token of the unsteered text."""
+        frames = self._frames(torch.stack([self.speech[i].x for i in chosen]), vector)
+        after = torch.cat(self._said(chosen, frames, timed))
+        new = [i for i in chosen if (i, timed) not in self.unsteered]
+        if new:
+            with torch.no_grad():
+                before = self._said(new, self._frames(torch.stack([self.speech[i].x for i in new])), timed)
+            self.unsteered |= {(i, timed): states for i, states in zip(new, before, strict=True)}
+        reference = torch.cat([self.unsteered[i, timed] for i in chosen])
+        return F.kl_div(self._log_p(after), self._log_p(reference), log_target=True, reduction="batchmean")
+
+    def _log_p(self, states: Tensor) -> Tensor:
+        return F.log_softmax(logits(self.model.decoder, states) + self.never, -1)
+
+    def _said(self, chosen: list[int], frames: Tensor, timed: bool) -> list[Tensor]:
+        prompt = self._prompt(timed)
+        rows = [[*prompt, *(self.speech[i].timed if timed else self.speech[i].untimed)] for i in chosen]
         longest = max(map(len, rows))
-        padded = torch.tensor([row + [end] * (longest - len(row)) for row in rows])
-        counts = torch.tensor([[len(prompt) - 1 <= i < len(row) for i in range(longest)] for row in rows])
-        x = torch.stack([clip.x for clip in speech]).float()
-        with torch.no_grad():
-            before = F.log_softmax(self._logits(padded, x)[counts], -1)
-        after = F.log_softmax(self._logits(padded, x + vector)[counts], -1)
-        return silent, F.kl_div(after, before, log_target=True, reduction="batchmean")
+        padded = torch.tensor([row + [self.tokenizer.eot] * (longest - len(row)) for row in rows])
+        states = hidden(self.model.decoder, padded, frames)
+        return [found[len(prompt) - 1 : len(row)] for found, row in zip(states, rows, strict=True)]
 
     def _prompt(self, timed: bool) -> list[int]:
         start = list(self.tokenizer.sot_sequence)
         return start if timed else [*start, self.tokenizer.no_timestamps]
 
-    def _logits(self, tokens: Tensor, x: Tensor) -> Tensor:
-        with torch.autocast(self.device, torch.bfloat16):  # three times as fast on CPUs that have it
+    def _frames(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
+        x = x.float() if vector is None else x.float() + vector
+        with torch.autocast(x.device.type, torch.bfloat16):  # three times as fast on CPUs that have it
             for block in self.model.encoder.blocks[self.layer :]:
                 x = block(x)
-            logits: Tensor = self.model.decoder(tokens, self.model.encoder.ln_post(x))
-        return logits.float()
+        frames: Tensor = self.model.encoder.ln_post(x.float())
+        return frames.bfloat16()
 
 
 def _prepared(

@@ -1,0 +1,46 @@
+"""The folded decoder against openai-whisper's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import make_openai
+
+from audiosae_steer.discover.decoder import hidden, logits
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_openai(seed=3)
+
+
+@settings(max_examples=15)
+@given(clips=st.integers(1, 3), count=st.integers(1, 7), frames=st.integers(1, 40), seed=st.integers(0, 99))
+def test_it_is_the_same_function(small, clips, count, frames, seed):
+    g = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(0, 51_000, (clips, count), generator=g)
+    x = 3 * torch.randn(clips, frames, 64, generator=g)
+    ours = logits(small.decoder, hidden(small.decoder, tokens, x))
+    torch.testing.assert_close(ours, small.decoder(tokens, x), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_are_the_same(small):
+    tokens = torch.tensor([[50257, 50362, 11], [50257, 50363, 50256]])
+    found = []
+    for forward in (lambda x: logits(small.decoder, hidden(small.decoder, tokens, x)), lambda x: small.decoder(tokens, x)):
+        x = torch.randn(2, 25, 64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        forward(x).log_softmax(-1)[:, -1, 50256].sum().backward()
+        found.append(x.grad)
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-6)
+
+
+def test_the_released_weights_in_bfloat16_are_close(tiny_en):
+    x = torch.randn(1, 1500, 384, generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([[50257, 50363]])
+    with torch.no_grad():
+        wanted = tiny_en.decoder(tokens, x).log_softmax(-1)
+        got = logits(tiny_en.decoder, hidden(tiny_en.decoder, tokens, x.bfloat16())).log_softmax(-1)
+    assert float((wanted.exp() * (wanted - got)).sum(-1).max()) < 0.01

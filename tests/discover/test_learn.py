@@ -1,0 +1,93 @@
+"""Learning amounts through the frozen model: on the released tiny.en, a few clips and a few steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from make import make_hf, make_sae
+
+from audiosae_steer import Add, AudioError, SiteError, SteeringError, load_audio, load_sae, steer
+from audiosae_steer.discover.learn import LearnSettings, learn
+from audiosae_steer.recipes import checkpoints_dir
+
+FEW = LearnSettings(features=8, steps=12, refine=6, batch=(3, 2), lr=0.2, l1=0.01)
+
+
+def clips(*names: str) -> list[np.ndarray]:
+    return [load_audio(checkpoints_dir() / "clips" / f"{name}.flac") for name in names]
+
+
+@pytest.fixture(scope="module")
+def sae():
+    return load_sae(checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors").float()
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_en, sae, tmp_path_factory):
+    before = {name: tensor.clone() for name, tensor in tiny_en.state_dict().items()}
+    cache = tmp_path_factory.mktemp("learn") / "clips.pt"
+    rain, speech = clips("rain", "fan", "clicks"), clips("speech-04", "speech-08")
+    found = learn(tiny_en, sae, 4, rain, speech, FEW, cache=cache, progress=False)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_en.state_dict().items())
+    return found, cache
+
+
+def test_it_learns_and_stays_sparse(learned):
+    found, _ = learned
+    assert 0 < len(found.features) == len(found.amounts) <= 8
+    assert len(set(found.features)) == len(found.features)
+    assert np.isfinite([found.history[-1][key] for key in ("silent", "kept")]).all()
+
+
+def test_end_of_text_becomes_likelier_on_noise(tiny_en, learned):
+    from audiosae_steer.discover.collect import residuals
+
+    found, _ = learned
+    tokenizer_end, first_timestamp, start = 50256, 50363, 50257
+    x = residuals(tiny_en, clips("rain", "fan", "clicks"), [4])[4]
+    tokens = torch.tensor([[start, first_timestamp]] * 3)
+    with torch.no_grad():
+        before, after = (
+            tiny_en.decoder(tokens, tiny_en.encoder.ln_post(r)).log_softmax(-1)[:, -1, tokenizer_end].mean()
+            for r in (x, x + found.vector)
+        )
+    assert after > before
+
+
+def test_the_vector_is_what_the_edits_add(tiny_en, sae, learned):
+    found, _ = learned
+    x = torch.randn(1, 5, 384, generator=torch.Generator().manual_seed(0))
+    with steer(tiny_en, sae=sae, layer=4, edits=[Add(found.features, found.amounts)]) as steering:
+        (hook,) = steering.hooks.values()
+        torch.testing.assert_close(hook(x.clone()) - x, found.vector.expand_as(x), rtol=1e-3, atol=1e-4)
+        steering.strength = steering.strength  # the steering has been used by hand: no pass of the model is needed
+
+
+def test_the_same_seed_gives_the_same_amounts_and_the_cache_is_used(tiny_en, sae, learned):
+    found, cache = learned
+    again = learn(tiny_en, sae, 4, [np.zeros(1, "f4")] * 3, [np.zeros(1, "f4")] * 2, FEW, cache=cache, progress=False)
+    assert again.features == found.features
+    np.testing.assert_allclose(again.amounts, found.amounts, rtol=1e-4, atol=1e-6)
+    with pytest.raises(SteeringError, match="other clips"):
+        learn(tiny_en, sae, 4, [np.zeros(1, "f4")], [np.zeros(1, "f4")], FEW, cache=cache, progress=False)
+
+
+def test_a_dense_vector_needs_no_sae(tiny_en, learned):
+    settings = FEW._replace(steps=2, refine=0)
+    found = learn(tiny_en, None, 4, [np.zeros(1, "f4")] * 3, [np.zeros(1, "f4")] * 2, settings, cache=learned[1])
+    assert found.features == ()
+    assert found.vector.shape == (384,)
+    assert found.vector.norm() > 0
+
+
+def test_what_cannot_be_learned_says_why(tiny_en, sae):
+    noise = clips("rain")
+    with pytest.raises(AudioError, match="both kinds"):
+        learn(tiny_en, sae, 4, noise, [], FEW, progress=False)
+    with pytest.raises(SiteError, match="no encoder layer 5"):
+        learn(tiny_en, sae, 5, noise, noise, FEW, progress=False)
+    with pytest.raises(SiteError, match="12 wide"):
+        learn(tiny_en, make_sae(), 4, noise, noise, FEW, progress=False)
+    with pytest.raises(SteeringError, match="openai-whisper"):
+        learn(make_hf(), sae, 4, noise, noise, FEW, progress=False)
