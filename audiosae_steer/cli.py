@@ -71,11 +71,10 @@ def demo(
 ) -> None:
     """Transcribe clips without and with steering, print what changed, and draw it."""
     from .evaluate.demo import run_demo
-    from .evaluate.picture import draw
+    from .evaluate.picture import draw, target
     from .evaluate.table import print_demo
 
-    if not out.parent.is_dir():
-        raise SteeringError(f"--out {out} cannot be written: there is no folder {out.parent}")
+    target(out)
     with _progress() as tell:
         found, loaded = run_demo(
             model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
@@ -259,7 +258,7 @@ def _progress(*, seconds: bool = False) -> Iterator[Callable[[str, int, int], No
 def _console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _say(text: str, *, stderr: bool = False, markup: bool = False) -> None:

@@ -36,15 +36,25 @@ class Hook(nn.Module):
         self.site, self.plan, self.probe = site, plan, probe
         self.shared = shared
         self.ran = False
-        self.register_buffer("strength", torch.ones(()), persistent=False)
+        self.removed = False
+        dtype = torch.float32 if plan is None else plan.dtype
+        self.register_buffer("strength", torch.ones((), dtype=dtype), persistent=False)
         self.register_buffer("offset", torch.zeros(()), persistent=False)
         self.register_buffer("choice", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The steered residual of x (rows, frames, d_model)."""
+        if self.removed:  # a deep copy of the model, made while it was steered, keeps the hook
+            return x
         if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
             self.to(x.device)
         self.ran = True
+        if torch.is_autocast_enabled(x.device.type):  # it would round the whole residual, not only the change
+            with torch.autocast(x.device.type, enabled=False):
+                return self._steer(x)
+        return self._steer(x)
+
+    def _steer(self, x: Tensor) -> Tensor:
         if self.probe is not None:
             self.shared.opened = self.probe(x) > 0
         if self.plan is None:

@@ -113,10 +113,21 @@ class Plan(nn.Module):
 
         firing = stack([[torch.stack(tuple(s.firing)) for s in stages] for stages in padded], 4, width)
         silent = stack([[torch.stack(tuple(s.silent)) for s in stages] for stages in padded], 4, width)
+        for map_ in (firing, silent):
+            a, b, low, high = map_.unbind(2)
+            infinite = ~torch.isfinite(a) | ~torch.isfinite(b) | ~(low < torch.inf) | ~(high > -torch.inf)
+            if infinite.any():
+                feature = self.features[int(infinite.nonzero()[0, -1])]
+                raise EditError(
+                    f"the edits of feature {feature} together are too large for {self.dtype}; take smaller numbers"
+                )
+        vectors = stack([[s.vector for s in stages] for stages in padded], d_model)
+        if not torch.isfinite(vectors).all():
+            raise EditError(f"the vectors to add are too large for {self.dtype}; take smaller numbers")
         timed = bool(torch.isfinite(windows).any())
         self.register_buffer("firing", firing, persistent=False)
         self.register_buffer("silent", None if torch.equal(firing, silent) else silent, persistent=False)
-        self.register_buffer("vectors", stack([[s.vector for s in stages] for stages in padded], d_model), False)
+        self.register_buffer("vectors", vectors, persistent=False)
         self.register_buffer("start", windows[..., 0].to(self.dtype) if timed else None, persistent=False)
         self.register_buffer("end", windows[..., 1].to(self.dtype) if timed else None, persistent=False)
 

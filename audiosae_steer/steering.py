@@ -66,7 +66,7 @@ class Steering:
     def _attach(self, blocks: Mapping[Site, nn.Module], family: Family, allow_empty: bool) -> None:
         try:
             for site in sorted(self._hooks, key=lambda site: site.order):
-                self._handles.append(blocks[site].register_forward_hook(forward_hook(self._hooks[site])))
+                self._handles.append(_register(blocks[site], self._hooks[site]))
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model))
         except BaseException:
@@ -95,11 +95,8 @@ class Steering:
 
     @strength.setter
     def strength(self, value: float) -> None:
-        value = float(value)
-        if not torch.isfinite(torch.tensor(value)):
-            raise SteeringError(f"strength must be a finite number, not {value}; 0 switches the steering off")
-        self._strength = value
-        self._fill("strength", value if self._enabled else 0.0)
+        self._strength = _number(value, "strength", "0 switches the steering off")
+        self._fill("strength", self._strength if self._enabled else 0.0)
 
     @property
     def enabled(self) -> bool:
@@ -118,7 +115,7 @@ class Steering:
 
     @offset.setter
     def offset(self, value: float) -> None:
-        self._fill("offset", float(value))
+        self._fill("offset", _number(value, "offset", "it is in seconds"))
 
     def _fill(self, name: str, value: float) -> None:
         for hook in self._hooks.values():
@@ -172,6 +169,8 @@ class Steering:
         if self._removed:
             return
         self._removed = True
+        for hook in self._hooks.values():
+            hook.removed = True
         self._detach()
         self._forget_compiled()
         missed = [str(site) for site in self.sites if not self._hooks[site].ran]
@@ -183,6 +182,8 @@ class Steering:
             )
 
     def __enter__(self) -> Steering:
+        if self._removed:
+            raise SteeringError("this steering was removed and changes nothing any more; call steer() again")
         return self
 
     def __exit__(
@@ -253,7 +254,8 @@ def steer(
         parts, site_gate = _from_recipe(used, inner)
     else:
         parts, site_gate = _by_hand(recipe, sae, layer, side, edits, error, gate)
-    steering = _build(inner, family, parts, site_gate, used)
+    with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
+        steering = _build(inner, family, parts, site_gate, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
     blocks = {site: block_at(inner, family, site) for site in steering._hooks}
@@ -293,6 +295,11 @@ def _by_hand(
     gate: ClipGate | SiteGate | None,
 ) -> tuple[list[SiteEdits], SiteGate | None]:
     if sites is not None:
+        if not isinstance(sites, Sequence) or not all(isinstance(part, SiteEdits) for part in sites):
+            raise SteeringError(
+                "the second argument is a recipe, or a list of SiteEdits(Site(4), sae, edits); a bare list of edits "
+                "goes with its site: steer(model, sae=..., layer=4, edits=[...])"
+            )
         if any(given is not None for given in (sae, layer, edits)):
             raise SteeringError("pass either a list of SiteEdits, or sae, layer and edits; not both")
         if isinstance(gate, ClipGate):
@@ -315,16 +322,22 @@ def _build(
     gate: SiteGate | None,
     recipe: Recipe | None,
 ) -> Steering:
+    if gate is not None and not isinstance(gate, SiteGate):
+        raise GateError(f"gate is a ClipGate or a SiteGate, not {type(gate).__name__}")
     sites = [part.site for part in parts]
     if len(set(sites)) != len(sites):
         raise SiteError("a site is listed twice; put its edits into one list, in order")
     named = [part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits} for part in parts]
     names = tuple(dict.fromkeys(name for choices in named for name in choices))
+    if sites and not names:
+        raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
     shared = Shared(names, None if gate is None else gate.site)
     hooks: dict[Site, Hook] = {}
     for site in sorted({*sites, *([gate.site] if gate else [])}, key=lambda site: site.order):
         block = block_at(model, family, site)
         weight = next(block.parameters())
+        # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
+        device = torch.device("cpu") if weight.is_meta else weight.device
         dtype = torch.promote_types(weight.dtype, torch.float32)
         d_model = family.dims(model).d_model
         plan = None
@@ -334,13 +347,14 @@ def _build(
             lists = [_edit_list(choices.get(name, ())) for name in names]
             rate = family.frame_rate(model, site)
             plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
+            _check_selection(plan, part.sae, site)
         if gate is not None and gate.site.order > site.order:
             raise GateError(f"the clip gate at {gate.site} comes after the edits at {site}, which it cannot govern")
         probe = None
         if gate is not None and gate.site == site:
             _check_width(gate.sae, d_model, site)
             probe = Probe(gate.gate, gate.sae, dtype)
-        hooks[site] = Hook(site, plan, probe, shared).to(weight.device)
+        hooks[site] = Hook(site, plan, probe, shared).to(device)
     if not sites:
         raise EditError("there is nothing to steer: the list of SiteEdits is empty")
     return Steering(model, hooks, shared, recipe)
@@ -352,7 +366,39 @@ def _edit_list(edits: Any) -> list[Edit]:
     return list(edits)
 
 
+def _number(value: float, name: str, hint: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise SteeringError(f"{name} must be a finite number, not {value!r}; {hint}") from error
+    if not torch.isfinite(torch.tensor(number, dtype=torch.float32)):  # which is what the narrowest plans hold
+        raise SteeringError(f"{name} must be a finite number, not {number}; {hint}")
+    return number
+
+
+def _register(block: nn.Module, hook: Hook) -> RemovableHandle:
+    try:
+        return block.register_forward_hook(forward_hook(hook))
+    except RuntimeError as error:
+        raise SteeringError(
+            f"{hook.site} is a {type(block).__name__}, which takes no hook; steer the model before it is scripted"
+        ) from error
+
+
+def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
+    if site.side == "encoder" or plan.path != "full" or sae is None or sae.has_own_gates:
+        return
+    if sae.gate.kind == "batchtopk":
+        raise SiteError(
+            f"a batchtopk gate without a threshold selects among all the frames of a clip, but {site} may see one at "
+            "a time, and would write another text with a cache than without: calibrate a threshold with "
+            "SAE.calibrate_threshold()"
+        )
+
+
 def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
+    if sae is not None and not isinstance(sae, SAE):
+        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
     if sae is not None and sae.d_model != d_model:
         raise SiteError(
             f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "

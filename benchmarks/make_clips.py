@@ -229,10 +229,10 @@ Licence: texts and sounds are ours, and in the public domain (CC0).
 ## How they were chosen
 
 By what the *unsteered* tiny.en writes (openai-whisper, timestamps, temperature 0, no fallback, Whisper's own filters
-off). Steering took no part. Of {VARIANTS} seeded variants of each of {len(KINDS)} kinds, the first with a word (a letter
-or a figure); failing that, the first with any text, a lone "." as a rule; failing that, variant 0. The first {ALWAYS} kinds
-are kept whatever comes of them; of the others, the first {OTHERS} with a word. Every sentence is kept. `--check` shows
-what is written on every candidate.
+off). Steering took no part. Of {VARIANTS} seeded variants of each of {len(KINDS)} kinds, the first with a word (a
+letter or a figure); failing that, the first with any text, a lone "." as a rule; failing that, variant 0. The first
+{ALWAYS} kinds are kept whatever comes of them; of the others, the first {OTHERS} with a word. Every sentence is kept.
+`--check` shows what is written on every candidate.
 
 So the clips without speech are picked because text appears on them: they show what the model does, not how often it
 does it. Figures on recorded sounds, which nobody picked, are in the repository's README.

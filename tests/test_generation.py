@@ -1,12 +1,15 @@
-"""Steering the released tiny.en while it writes: caches, beams, samples, batches, long files, both libraries."""
+"""Steering Whisper while it writes: caches, beams, samples, batches, long files, half precision, both libraries."""
 
 from __future__ import annotations
 
+import copy
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from make import make_hf, make_sae
 
 from audiosae_steer import (
     SAE,
@@ -17,6 +20,7 @@ from audiosae_steer import (
     Site,
     SiteEdits,
     SiteGate,
+    SteeringError,
     load_audio,
     load_processor,
     load_sae,
@@ -25,6 +29,9 @@ from audiosae_steer import (
 from audiosae_steer.recipes import checkpoints_dir
 
 LAYER = 4
+TOKENS = 20
+EDITS = [Ablate(list(range(0, 256, 3)))]
+MANY = list(range(0, 3072, 2))
 
 
 @pytest.fixture(scope="module")
@@ -51,86 +58,202 @@ def clips() -> list[np.ndarray]:
     return [load_audio(path) for path in paths]
 
 
+@pytest.fixture(scope="module")
 def features(processor: Any, clips: list[np.ndarray]) -> torch.Tensor:
-    """Log-mel features of a batch."""
+    """Log-mel features of both clips, the same for both libraries."""
     return processor(clips, sampling_rate=16_000, return_tensors="pt").input_features
 
 
-def hooks(model: Any) -> int:
+def count_hooks(model: Any) -> int:
     """Forward hooks anywhere in the model."""
-    return sum(len(module._forward_hooks) for module in model.modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-EDITS = [Ablate(list(range(0, 256, 3)))]
+def write(model: Any, x: torch.Tensor, **options: Any) -> torch.Tensor:
+    """The token ids that transformers writes."""
+    return model.generate(x, max_new_tokens=TOKENS, **options)
+
+
+def decode(model: Any, x: torch.Tensor, **options: Any) -> Any:
+    """What openai-whisper writes."""
+    import whisper
+
+    fixed = {"fp16": False, "language": "en", "without_timestamps": True, "sample_len": TOKENS}
+    return model.decode(x, whisper.DecodingOptions(**{**fixed, **options}))
+
+
+def always(sae: SAE, opened: bool) -> SiteGate:
+    """A gate that opens for every clip, or for none."""
+    return SiteGate(Site(LAYER), sae, ClipGate((0,), (1.0,), threshold=-1e6 if opened else 1e6))
+
+
+def first_only(model: Any, sae: SAE, x: torch.Tensor) -> SiteGate:
+    """A gate that opens for the first of two clips, from what their features are."""
+    seen = []
+    encoder = model.encoder if hasattr(model, "dims") else model.model.encoder
+    block = (encoder.blocks if hasattr(encoder, "blocks") else encoder.layers)[LAYER - 1]
+    handle = block.register_forward_hook(lambda module, args, out: seen.append(out[0] if type(out) is tuple else out))
+    encoder(x)
+    handle.remove()
+    pooled = sae.encode(seen[0]).amax(1)
+    feature = int((pooled[0] - pooled[1]).argmax())
+    return SiteGate(Site(LAYER), sae, ClipGate((feature,), (1.0,), threshold=float(pooled[:, feature].mean())))
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}], ids=["greedy", "beam"])
 def test_a_decoder_site_writes_the_same_with_and_without_a_cache(
-    tiny_en_hf: Any, decoder_sae: SAE, processor: Any, clips: list[np.ndarray], options: dict[str, Any]
+    tiny_en_hf: Any, decoder_sae: SAE, features: torch.Tensor, options: dict[str, Any]
 ) -> None:
-    x = features(processor, clips)
-    plain = tiny_en_hf.generate(x, **options)
+    plain = write(tiny_en_hf, features, **options)
     with steer(tiny_en_hf, sae=decoder_sae, layer=2, side="decoder", edits=EDITS):
-        cached = tiny_en_hf.generate(x, **options)
-        whole = tiny_en_hf.generate(x, **options, use_cache=False)
+        cached = write(tiny_en_hf, features, **options)
+        whole = write(tiny_en_hf, features, **options, use_cache=False)
     assert torch.equal(cached, whole)
     assert not torch.equal(cached, plain)
-    assert torch.equal(tiny_en_hf.generate(x, **options), plain)
+    assert torch.equal(write(tiny_en_hf, features, **options), plain)
 
 
-def test_both_libraries_write_the_same_steered_text(
-    tiny_en: Any, tiny_en_hf: Any, decoder_sae: SAE, processor: Any, clips: list[np.ndarray]
+def test_what_openai_writes_with_its_cache_is_what_a_pass_over_the_whole_text_says(
+    tiny_en: Any, decoder_sae: SAE, features: torch.Tensor
 ) -> None:
-    import whisper
+    start = torch.tensor([[50257, 50362]])
+    with steer(tiny_en, sae=decoder_sae, layer=2, side="decoder", edits=EDITS):
+        written = decode(tiny_en, features[:1], suppress_tokens="", suppress_blank=False)[0].tokens
+        said = tiny_en(features[:1], torch.cat([start, torch.tensor([written])], 1)).argmax(-1)[0, 1:]
+    unsteered = tiny_en(features[:1], torch.cat([start, torch.tensor([written])], 1)).argmax(-1)[0, 1:]
+    assert len(written) > 3
+    assert said[: len(written)].tolist() == written
+    assert unsteered[: len(written)].tolist() != written
 
+
+def test_both_libraries_write_the_same_steered_text_and_cache_hooks_come_and_go(
+    tiny_en: Any, tiny_en_hf: Any, decoder_sae: SAE, processor: Any, features: torch.Tensor
+) -> None:
     where = {"sae": decoder_sae, "layer": 2, "side": "decoder", "edits": EDITS}
-    before = hooks(tiny_en)
-    mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
-    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True)
+    before, during = count_hooks(tiny_en), []
     with steer(tiny_en, **where):
-        ours = [result.text.strip() for result in tiny_en.decode(mel, options)]
-        assert hooks(tiny_en) == before + 1  # the key-value cache's own hooks came and went
+        counter = tiny_en.decoder.ln.register_forward_hook(lambda *_: during.append(count_hooks(tiny_en)))
+        ours = [result.text.strip() for result in decode(tiny_en, features)]
+        counter.remove()
+        assert count_hooks(tiny_en) == before + 1
+    assert max(during) >= before + 2 + 2 * len(tiny_en.decoder.blocks)  # openai-whisper's own were there meanwhile
+    assert count_hooks(tiny_en) == before
     with steer(tiny_en_hf, **where):
-        ids = tiny_en_hf.generate(features(processor, clips))
+        ids = write(tiny_en_hf, features)
+    shortest = min(map(len, ours)) // 2  # the two libraries count the length of a text differently
     theirs = [text.strip() for text in processor.batch_decode(ids, skip_special_tokens=True)]
-    assert ours == theirs
+    assert [text[:shortest] for text in ours] == [text[:shortest] for text in theirs]
+    assert shortest > 10
 
 
+def test_a_steering_removed_or_started_between_two_steps_leaves_openais_cache_alone(
+    tiny_en: Any, decoder_sae: SAE, features: torch.Tensor
+) -> None:
+    plain = decode(tiny_en, features[:1])[0].tokens
+    before, steps, live = count_hooks(tiny_en), [], []
+
+    def change(*_: Any) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            live.append(steer(tiny_en, sae=decoder_sae, layer=2, side="decoder", edits=EDITS))
+        if len(steps) == 8:
+            live.pop().remove()
+
+    foreign = tiny_en.decoder.register_forward_hook(change)
+    changed = decode(tiny_en, features[:1])[0].tokens
+    foreign.remove()
+    assert len(steps) > 8
+    assert changed[:3] == plain[:3]
+    assert changed != plain
+    assert count_hooks(tiny_en) == before
+    assert decode(tiny_en, features[:1])[0].tokens == plain
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # openai-whisper sorts tensors with numpy
 @pytest.mark.parametrize(
     "options",
-    [{"beam_size": 3}, {"best_of": 3, "temperature": 0.3}, {"temperature": (0.0, 0.4)}],
-    ids=["beam", "best_of", "fallback"],
+    [
+        {"beam_size": 3, "temperature": 0.0},
+        {"best_of": 3, "temperature": 0.3},
+        {"temperature": (0.0, 0.4), "logprob_threshold": -0.01},
+        {"word_timestamps": True, "temperature": 0.0},
+    ],
+    ids=["beam", "best_of", "fallback", "word_timestamps"],
 )
 def test_openai_transcribe_with_a_gate_on_the_encoder_and_edits_on_both_sides(
     tiny_en: Any, sae: SAE, decoder_sae: SAE, clips: list[np.ndarray], options: dict[str, Any]
 ) -> None:
-    torch.manual_seed(0)
+    def run() -> tuple[str, list[float]]:
+        torch.manual_seed(0)  # so that sampling is the same twice
+        result = tiny_en.transcribe(clips[0], fp16=False, language="en", sample_len=TOKENS, **options)
+        return result["text"], [segment["temperature"] for segment in result["segments"]]
+
     parts = [SiteEdits(Site(LAYER), sae, [Add(3, 0.5)]), SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)]
-    base = {"fp16": False, "language": "en", **options}
-    shut = SiteGate(Site(LAYER), sae, ClipGate((0,), (1.0,), threshold=1e6))
-    opened = SiteGate(Site(LAYER), sae, ClipGate((0,), (1.0,), threshold=-1e6))
-    plain = tiny_en.transcribe(clips[0], **{**base, "temperature": 0.0} if "best_of" not in options else base)["text"]
-    with steer(tiny_en, parts, gate=opened):
-        assert tiny_en.transcribe(clips[0], **base)["text"] != plain
-    if "best_of" not in options:  # sampling differs from run to run
-        with steer(tiny_en, parts, gate=shut):
-            assert tiny_en.transcribe(clips[0], **base)["text"] == plain
+    plain = run()
+    with steer(tiny_en, parts, gate=always(sae, True)) as steering:
+        assert run()[0] != plain[0]
+        steering.strength = 0.0
+        assert run() == plain
+    with steer(tiny_en, parts, gate=always(sae, False)):
+        assert run() == plain
+    assert run() == plain
+    if isinstance(options["temperature"], tuple):
+        assert 0.4 in plain[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_beams": 2}, {"do_sample": True, "temperature": 0.5, "num_return_sequences": 2}],
+    ids=["beam", "several samples"],
+)
+def test_a_gate_decides_for_each_clip_of_a_batch_and_its_beams(
+    tiny_en_hf: Any, sae: SAE, decoder_sae: SAE, features: torch.Tensor, options: dict[str, Any]
+) -> None:
+    def run() -> list[list[int]]:
+        torch.manual_seed(0)
+        rows = write(tiny_en_hf, features, **options)
+        return [[token for token in row if token != 50256] for row in rows.tolist()]
+
+    plain = run()
+    half = len(plain) // 2
+    gate = first_only(tiny_en_hf, sae, features)
+    with steer(tiny_en_hf, [SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)], gate=gate) as steering:
+        steered = run()
+        assert steering.opened is not None
+        repeats = options.get("num_return_sequences", 1)  # transformers repeats the audio for these
+        assert steering.opened.tolist() == [True] * repeats + [False] * repeats
+    assert all(a != b for a, b in zip(steered[:half], plain[:half], strict=True))
+    if "do_sample" not in options:  # a sample hangs on what was drawn for the row before it
+        assert steered[half:] == plain[half:]
 
 
 def test_one_batch_may_hold_steered_and_unsteered_clips(
-    tiny_en_hf: Any, decoder_sae: SAE, processor: Any, clips: list[np.ndarray]
+    tiny_en_hf: Any, decoder_sae: SAE, processor: Any, features: torch.Tensor
 ) -> None:
-    x = features(processor, clips)
-    plain = processor.batch_decode(tiny_en_hf.generate(x, num_beams=2), skip_special_tokens=True)
+    plain = processor.batch_decode(write(tiny_en_hf, features, num_beams=2), skip_special_tokens=True)
     parts = [SiteEdits(Site(2, "decoder"), decoder_sae, {"strange": EDITS})]
     with steer(tiny_en_hf, parts) as steering:
         steering.for_clips([None, "strange"])
-        mixed = processor.batch_decode(tiny_en_hf.generate(x, num_beams=2), skip_special_tokens=True)
+        mixed = processor.batch_decode(write(tiny_en_hf, features, num_beams=2), skip_special_tokens=True)
     assert mixed[0] == plain[0]
     assert mixed[1] != plain[1]
 
 
-def test_a_pipeline_over_a_long_file(tiny_en_hf: Any, processor: Any, clips: list[np.ndarray]) -> None:
+def test_a_choice_for_another_number_of_clips_is_refused_and_the_model_goes_on(
+    tiny_en_hf: Any, sae: SAE, features: torch.Tensor
+) -> None:
+    plain = write(tiny_en_hf, features)
+    with steer(tiny_en_hf, [SiteEdits(Site(LAYER), sae, {"strange": [Ablate(MANY)]})]) as steering:
+        steering.for_clips([None, "strange"])
+        with pytest.raises(SteeringError, match="2 clips, but 4 rows reached encoder layer 4; pass for_clips"):
+            write(tiny_en_hf, features, do_sample=True, temperature=0.5, num_return_sequences=2)
+        steering.for_clips([None, None])
+        assert torch.equal(write(tiny_en_hf, features), plain)
+
+
+def test_a_pipeline_over_the_chunks_of_a_long_file(
+    tiny_en_hf: Any, sae: SAE, processor: Any, clips: list[np.ndarray]
+) -> None:
     from transformers import pipeline
 
     pipe = pipeline(
@@ -138,32 +261,166 @@ def test_a_pipeline_over_a_long_file(tiny_en_hf: Any, processor: Any, clips: lis
         model=tiny_en_hf,
         tokenizer=processor.tokenizer,
         feature_extractor=processor.feature_extractor,
-        chunk_length_s=15,
+        chunk_length_s=12,
         batch_size=2,
     )
-    long = np.concatenate([clips[0], np.zeros(20 * 16_000, np.float32), clips[1]])
+    long = np.concatenate([clips[0], np.zeros(14 * 16_000, np.float32), clips[1]])
+    batches = []
 
     def run() -> str:
-        return str(pipe({"raw": long.copy(), "sampling_rate": 16_000}, return_timestamps=True)["text"])
+        raw = {"raw": long.copy(), "sampling_rate": 16_000}
+        return str(pipe(raw, return_timestamps=True, generate_kwargs={"max_new_tokens": TOKENS})["text"])
 
     plain = run()
-    with steer(pipe, "no-false-speech", strength=0.0):
-        assert run() == plain
-    with steer(pipe, "no-false-speech") as steering:
+    parts = [SiteEdits(Site(LAYER), sae, [Ablate(MANY)])]
+    with steer(pipe, parts, gate=always(sae, True)) as steering:
+        counter = tiny_en_hf.model.encoder.register_forward_hook(lambda *_: batches.append(len(steering.opened)))
         steered = run()
-        assert steering.opened is not None
-    for word in ("report", "week"):
-        assert (word in steered) == (word in plain)
+        counter.remove()
+        steering.strength = 0.0
+        assert run() == plain
+    assert batches[0] == 2
+    assert sum(batches) > 2
+    assert steered != plain
+    with steer(pipe, parts, gate=always(sae, False)):
+        assert run() == plain
     assert run() == plain
 
 
-def test_half_precision_writes_the_same_words(tiny_en_hf: Any, processor: Any, clips: list[np.ndarray]) -> None:
-    import copy
+def test_a_long_file_in_one_call_of_generate_while_the_batch_shrinks(
+    tiny_en_hf: Any, sae: SAE, decoder_sae: SAE, processor: Any, clips: list[np.ndarray]
+) -> None:
+    long = np.concatenate([clips[0], np.zeros(30 * 16_000, np.float32), clips[1]])
+    inputs = processor(
+        [long, clips[1]],
+        sampling_rate=16_000,
+        return_tensors="pt",
+        truncation=False,
+        padding="longest",
+        return_attention_mask=True,
+    )
 
-    half = copy.deepcopy(tiny_en_hf).bfloat16()
-    x = features(processor, clips)
-    with steer(tiny_en_hf, "no-false-speech-ungated"):
-        wide = processor.batch_decode(tiny_en_hf.generate(x), skip_special_tokens=True)
-    with steer(half, "no-false-speech-ungated"):
-        narrow = processor.batch_decode(half.generate(x.bfloat16()), skip_special_tokens=True)
+    def run() -> torch.Tensor:
+        return tiny_en_hf.generate(**inputs, return_timestamps=True, max_new_tokens=TOKENS)
+
+    plain, rows = run(), []
+    parts = [SiteEdits(Site(LAYER), sae, [Add(3, 0.5)]), SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)]
+    with steer(tiny_en_hf, parts, gate=always(sae, False)) as steering:
+        counter = tiny_en_hf.model.encoder.register_forward_hook(lambda *_: rows.append(len(steering.opened)))
+        assert torch.equal(run(), plain)
+        counter.remove()
+    assert {1, 2} <= set(rows)
+    with steer(tiny_en_hf, parts, gate=always(sae, True)):
+        steered = run()
+    assert steered.shape != plain.shape or not torch.equal(steered, plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_hears_what_full_precision_hears(
+    tiny_en: Any, tiny_en_hf: Any, sae: SAE, processor: Any, features: torch.Tensor, dtype: torch.dtype
+) -> None:
+    half = copy.deepcopy(tiny_en_hf).to(dtype)
+    gentle = {"sae": sae, "layer": LAYER, "edits": [Ablate(list(range(0, 3072, 16)))]}
+    rough = {"sae": sae, "layer": LAYER, "edits": [Ablate(MANY)]}
+    with steer(tiny_en_hf, **gentle):
+        wide = processor.batch_decode(write(tiny_en_hf, features), skip_special_tokens=True)
+    plain = write(half, features.to(dtype))
+    with steer(half, **gentle) as steering:
+        narrow = processor.batch_decode(write(half, features.to(dtype)), skip_special_tokens=True)
+        steering.strength = 0.0
+        assert torch.equal(write(half, features.to(dtype)), plain)
     assert narrow == wide
+    with steer(half, **rough):
+        assert not torch.equal(write(half, features.to(dtype)), plain)
+    if dtype == torch.float16:
+        with steer(tiny_en, **gentle):
+            ours = decode(tiny_en, features.to(dtype), fp16=True)
+        pairs = zip(ours, wide, strict=True)
+        assert all(result.text.split()[:5] == text.split()[:5] for result, text in pairs)
+
+
+@pytest.mark.parametrize("library", ["openai", "transformers"])
+def test_an_exception_in_the_middle_of_a_text_leaks_nothing(
+    tiny_en: Any, tiny_en_hf: Any, sae: SAE, decoder_sae: SAE, features: torch.Tensor, library: str
+) -> None:
+    model = tiny_en if library == "openai" else tiny_en_hf
+
+    def run() -> Any:
+        return decode(model, features[:1])[0].tokens if library == "openai" else write(model, features[:1]).tolist()
+
+    before, attributes, plain = count_hooks(model), set(vars(model)), run()
+    parts = [SiteEdits(Site(LAYER), sae, [Add(3, 0.5)]), SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)]
+    calls: list[int] = []
+
+    def break_down(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+
+    decoder = model.decoder if library == "openai" else model.model.decoder
+    with pytest.raises(KeyboardInterrupt), steer(model, parts, gate=always(sae, True), allow_empty=True):
+        wanted = run()
+        foreign = decoder.register_forward_hook(break_down)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        foreign.remove()
+        assert run() == wanted  # what was interrupted may be done again, still steered
+        assert wanted != plain
+        raise KeyboardInterrupt
+    assert count_hooks(model) == before
+    assert set(vars(model)) == attributes
+    assert run() == plain
+
+
+def test_two_models_write_in_two_threads_each_with_its_own_gate(
+    tiny_en: Any, tiny_en_hf: Any, sae: SAE, decoder_sae: SAE, features: torch.Tensor
+) -> None:
+    parts = [SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)]
+    runs = {
+        "openai": lambda: [result.tokens for result in decode(tiny_en, features)],
+        "transformers": lambda: write(tiny_en_hf, features).tolist(),
+    }
+    gates = {"openai": first_only(tiny_en, sae, features), "transformers": always(sae, False)}
+    models = {"openai": tiny_en, "transformers": tiny_en_hf}
+    plain = {name: run() for name, run in runs.items()}
+    alone, together = {}, {}
+    for name, run in runs.items():
+        with steer(models[name], parts, gate=gates[name]):
+            alone[name] = run()
+    assert alone["openai"][0] != plain["openai"][0]
+    assert alone["openai"][1] == plain["openai"][1]
+    assert alone["transformers"] == plain["transformers"]
+
+    def work(name: str) -> None:
+        with torch.no_grad(), steer(models[name], parts, gate=gates[name]):
+            together[name] = runs[name]()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+    assert {name: run() for name, run in runs.items()} == plain
+
+
+def test_generate_with_a_compiled_forward() -> None:
+    torch._dynamo.reset()
+    model, sae = make_hf(layers=2), make_sae("relu", 64, 200)
+    x = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(0))
+    parts = [SiteEdits(Site(1), sae, [Ablate([1, 2])]), SiteEdits(Site(1, "decoder"), sae, [Add(7, 20.0)])]
+
+    def run() -> list[list[int]]:
+        return model.generate(x, max_new_tokens=4).tolist()
+
+    plain = run()
+    with steer(model, parts):
+        wanted = run()
+    model.forward = torch.compile(model.forward, backend="eager")
+    assert run() == plain
+    with steer(model, parts) as steering:
+        assert run() == wanted
+        steering.strength = 0.0
+        assert run() == plain
+    assert run() == plain
+    assert wanted != plain

@@ -65,7 +65,7 @@ def test_everything_exported_is_documented():
 
 @pytest.mark.parametrize("module", ["audiosae_steer", "audiosae_steer.cli"])
 def test_importing_pulls_in_nothing_heavy(module):
-    program = f"import json, sys, torch; old = set(sys.modules); import {module}; print(json.dumps(sorted(sys.modules)))"
+    program = f"import json, sys, torch; import {module}; print(json.dumps(sorted(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in json.loads(found.stdout)}
     assert "audiosae_steer" in loaded

@@ -8,9 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from make import make_hf, make_openai, make_sae, naive_edit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import KINDS, NORMS, edit_lists, make_hf, make_openai, make_sae, naive_edit, naive_push
+from test_plan import far_from_thresholds
 
 import audiosae_steer as a
 from audiosae_steer import (
@@ -109,6 +113,94 @@ def test_every_layer_gets_the_reference(model: Any, sae: Any, layer: int, side: 
     assert (got - x).abs().max() > 0.1
 
 
+def block_input(frames: int) -> torch.Tensor:
+    """A residual for one block alone."""
+    return torch.randn(2, frames, D, generator=torch.Generator().manual_seed(frames))
+
+
+def one_block(model: Any, layer: int, x: torch.Tensor) -> torch.Tensor:
+    """One encoder block with its hooks, without the rest of the model."""
+    block = blocks(model)[layer - 1]
+    output = block(x) if hasattr(model, "dims") else block(x, attention_mask=None)
+    return output[0] if isinstance(output, tuple) else output
+
+
+@settings(max_examples=60)
+@given(
+    edits=edit_lists(F, D),
+    kind=st.sampled_from(KINDS),
+    norm=st.sampled_from(NORMS),
+    error=st.sampled_from(["keep", "drop"]),
+    strength=st.sampled_from([1.0, 0.3, -0.25, 2.0]),
+    layer=st.integers(1, 3),
+    frames=st.sampled_from([1, 7, 40]),
+)
+def test_any_edits_at_any_layer_give_the_reference(model, edits, kind, norm, error, strength, layer, frames) -> None:
+    drawn = make_sae(kind, D, F, 1, norm)
+    before = one_block(model, layer, block_input(frames))
+    with steer(model, sae=drawn, layer=layer, edits=edits, error=error, strength=strength):
+        got = one_block(model, layer, block_input(frames))
+    times = (torch.arange(frames, dtype=torch.float64) + 0.5) / 50
+    wanted = reference.steer(
+        before.double(),
+        drawn.weights(torch.float64),
+        lambda f: naive_edit(f, edits, drawn.typical.double(), times),
+        push=naive_push(edits, times, D),
+        strength=strength,
+        error=error,
+    )
+    sure = far_from_thresholds(before, drawn)
+    torch.testing.assert_close(got[sure].double(), wanted[sure], rtol=5e-4, atol=5e-4)
+    assert torch.equal(one_block(model, layer, block_input(frames)), before)
+
+
+def bits(x: torch.Tensor) -> torch.Tensor:
+    """The bits, so that a zero and its negative are two things."""
+    return x.contiguous().view(torch.int32 if x.dtype == torch.float32 else torch.int16)
+
+
+@pytest.mark.parametrize("error", ["keep", "drop"])
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_zero_strength_is_bit_identical_on_both_sides_and_every_path(
+    model: Any, sae: Any, dtype: torch.dtype, side: Any, error: Any
+) -> None:
+    half = copy.deepcopy(model) if hasattr(model, "dims") else copy.deepcopy(model).to(dtype)
+    mel = MEL[:1].to(dtype)
+    before = bits(logits(half, mel, TOKENS[:1]))
+    drawn = make_sae("topk", D, F)  # its feature edits take the path `full`, its additions `add`
+    for used in (sae, drawn):
+        for edits in ([Add(3, 2.0), Push(torch.ones(D))], [Set(4, 1.0), Scale([1, 2], -3.0)]):
+            with steer(half, sae=used, layer=2, side=side, edits=edits, error=error, strength=0.0):
+                assert torch.equal(bits(logits(half, mel, TOKENS[:1])), before)
+    with steer(half, sae=sae, layer=2, side=side, edits=[]) as steering:
+        assert torch.equal(bits(logits(half, mel, TOKENS[:1])), before)
+        assert steering.path == "identity"
+    with steer(half, sae=sae, layer=2, side=side, edits=[Set(4, 1.0)], error=error):
+        assert not torch.equal(bits(logits(half, mel, TOKENS[:1])), before)
+
+
+def test_autocast_does_not_round_the_residual(model: Any, sae: Any) -> None:
+    x = torch.randn(2, 9, D, generator=torch.Generator().manual_seed(1))
+    for edits, error in (([Ablate([1, 2])], "keep"), ([Ablate([1, 2])], "drop"), ([Add(3, 2.0)], "keep")):
+        with steer(model, sae=sae, layer=2, edits=edits, error=error, gate=ClipGate((3,), (1.0,), threshold=-1.0)) as s:
+            encode(model)
+            hook = s.hooks[Site(2)]
+            wide = hook(x)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert torch.equal(hook(x), wide)
+            assert not torch.equal(wide, x)
+
+
+def test_autocast_compiles_whole(model: Any, sae: Any) -> None:
+    torch._dynamo.reset()
+    encoder = torch.compile((model if hasattr(model, "dims") else model.model).encoder, backend="eager", fullgraph=True)
+    with steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])]), torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = encode(model)
+        got = encoder(MEL)
+        assert torch.equal(got if isinstance(got, torch.Tensor) else got.last_hidden_state, wanted)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_zero_strength_and_no_edits_are_bit_identical(model: Any, sae: Any, dtype: torch.dtype) -> None:
     half = copy.deepcopy(model)
@@ -142,13 +234,20 @@ def test_removal_takes_only_its_own_hooks_in_any_order(model: Any, sae: Any) -> 
     both = encode(model)
     first.remove()
     first.remove()
-    assert not torch.equal(encode(model), both)
+    rest = encode(model)
+    assert not torch.equal(rest, both)
     third.remove()
+    alone = encode(model)
     second.remove()
     assert torch.equal(encode(model), before)
-    assert len(calls) == 3
+    assert len(calls) == 4
     foreign.remove()
     assert count_hooks(model) == hooks
+    with steer(model, sae=sae, layer=2, edits=[Add(2, 3.0)]):
+        assert torch.equal(encode(model), alone)
+        with steer(model, sae=sae, layer=3, edits=[Ablate(4)]):
+            assert torch.equal(encode(model), rest)
+        assert torch.equal(encode(model), alone)
 
 
 def test_two_steerings_at_one_site_compose(model: Any, sae: Any) -> None:
@@ -190,13 +289,90 @@ def test_an_exception_inside_the_model_is_the_models_own(model: Any, sae: Any) -
         ({"gate": SiteGate(Site(3), make_sae("relu", D), ClipGate((1,), (1.0,)))}, GateError, "comes after"),
         ({"side": "decoder", "edits": [Ablate(1, window=(0, 1))]}, EditError, "time axis"),
         ({"strength": float("nan")}, SteeringError, "finite"),
+        ({"strength": 1e39}, SteeringError, "finite"),
+        ({"strength": "strong"}, SteeringError, "finite"),
+        ({"layer": "2"}, SiteError, "counted from 1"),
+        ({"layer": 2.0}, SiteError, "counted from 1"),
+        ({"edits": [Add(1, 1e39)]}, EditError, "too large"),
+        ({"edits": [Push([1e39] * D)]}, EditError, "too large"),
+        ({"edits": [Ablate(2), Scale(1, 1e30), Scale(1, 1e30)]}, EditError, "feature 1 together"),
+        ({"edits": {}}, EditError, "mapping"),
+        ({"edits": ["ablate"]}, EditError, "not an edit"),
+        ({"sae": "layer_4/ae.pt"}, SteeringError, "load_sae"),
+        ({"gate": "no-false-speech"}, GateError, "ClipGate"),
+        ({"gate": ClipGate((1,), (1.0,)), "sae": make_sae("topk", D, F)}, GateError, "calibrate"),
+        ({"side": "decoder", "sae": make_sae("batchtopk", D, F)}, SiteError, "calibrate"),
     ],
 )
 def test_what_cannot_be_leaves_the_model_as_it_was(model: Any, sae: Any, arguments: Any, error: Any, says: str) -> None:
     hooks = count_hooks(model)
+    attributes = set(vars(model))
     with pytest.raises(error, match=says):
-        steer(model, **{"sae": sae, "layer": 2, "edits": [Ablate(1)], **arguments})
+        steer(model, **{"sae": sae, "layer": 2, "edits": [Ablate(1)], "allow_empty": True, **arguments})
     assert count_hooks(model) == hooks
+    assert set(vars(model)) == attributes
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_edits_of_no_number_are_refused_when_written(number: float) -> None:
+    makers: list[Callable[[], Any]] = [
+        lambda: Scale(1, number),
+        lambda: Set([1, 2], [0.0, number]),
+        lambda: Add(1, number),
+        lambda: Clamp(1, low=number),
+        lambda: Push([1.0, number]),
+        lambda: Push([1.0], number),
+    ]
+    for maker in makers:
+        with pytest.raises(EditError, match="NaN|infinit"):
+            maker()
+
+
+def test_a_block_that_takes_no_hook_takes_the_other_hooks_away(sae: Any) -> None:
+    model = make_openai(d=D)
+    model.decoder.blocks[1] = torch.jit.script(torch.nn.Linear(D, D))
+    sites = [SiteEdits(Site(1), sae, [Ablate(1)]), SiteEdits(Site(2, "decoder"), sae, [Ablate(1)])]
+    with pytest.raises(SteeringError, match=r"decoder layer 2 .* scripted"):
+        steer(model, sites, allow_empty=True)
+    assert count_hooks(model) == 0
+    assert "decode" not in vars(model)
+
+
+def test_numpys_whole_numbers_name_a_layer(model: Any, sae: Any) -> None:
+    with steer(model, sae=sae, layer=np.int64(2), edits=[Ablate(int(np.int64(1)))]) as steering:
+        encode(model)
+        assert steering.sites == (Site(2),)
+        assert type(steering.sites[0].layer) is int
+
+
+def test_made_in_inference_mode_and_changed_outside(model: Any, sae: Any) -> None:
+    with steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])], strength=0.5):
+        wanted = encode(model)
+    with torch.inference_mode():
+        steering = steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])])
+        encode(model)
+    steering.strength = 0.5
+    assert torch.equal(encode(model), wanted)
+    steering.remove()
+
+
+def test_steered_before_its_weights_arrive(sae: Any) -> None:
+    model = make_openai(d=D)
+    weights = model.state_dict()
+    with steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+        wanted = encode(model)
+    empty = make_openai(d=D, seed=9).to("meta")
+    with steer(empty, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+        empty.to_empty(device="cpu").load_state_dict(weights)
+        empty.encoder.positional_embedding.copy_(model.encoder.positional_embedding)
+        assert torch.equal(encode(empty), wanted)
+
+
+def test_a_removed_steering_cannot_be_entered_again(model: Any, sae: Any) -> None:
+    with steer(model, sae=sae, layer=2, edits=[Ablate(1)]) as steering:
+        encode(model)
+    with pytest.raises(SteeringError, match="call steer"), steering:
+        pass
 
 
 def test_ways_of_calling_that_make_no_sense(model: Any, sae: Any) -> None:
@@ -208,6 +384,11 @@ def test_ways_of_calling_that_make_no_sense(model: Any, sae: Any) -> None:
         steer(model, [SiteEdits(Site(1), sae, [Ablate(1)]), SiteEdits(Site(1), sae, [Ablate(2)])])
     with pytest.raises(EditError, match="empty"):
         steer(model, [])
+    for edits in ([Ablate(1)], SiteEdits(Site(1), sae, [Ablate(1)])):
+        with pytest.raises(SteeringError, match="a list of SiteEdits"):
+            steer(model, edits)
+    with pytest.raises(GateError, match="say where"):
+        steer(model, [SiteEdits(Site(1), sae, [Ablate(1)])], gate=ClipGate((1,), (1.0,)))
     with pytest.raises(UnknownModelError, match="known are"):
         steer(torch.nn.Linear(2, 2), sae=sae, layer=1, edits=[])
     with pytest.raises(UnknownModelError, match="not a model"):
@@ -321,6 +502,7 @@ def test_the_model_copies_and_pickles_after_removal(model: Any, sae: Any) -> Non
         steered = logits(model)
         twin = copy.deepcopy(model)
         assert torch.equal(logits(twin), steered)
+    assert torch.equal(logits(twin), before)
     assert torch.equal(logits(copy.deepcopy(model)), before)
     assert torch.equal(logits(pickle.loads(pickle.dumps(model))), before)
     assert set(vars(model)) == set(vars(copy.deepcopy(model)))
@@ -385,7 +567,10 @@ def test_compiled_before_and_after(model: Any, sae: Any, when: str, edits: Any) 
 
 def test_a_compiled_whole_model_can_be_passed_in(model: Any, sae: Any) -> None:
     torch._dynamo.reset()
-    with steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+    middle = float(sae.encode(residual_at(model, 1, lambda: encode(model)))[..., 3].amax(1).mean())
+    parts = [SiteEdits(Site(2), sae, [Ablate([1, 2])]), SiteEdits(Site(2, "decoder"), sae, [Add(1, 3.0)])]
+    gate = SiteGate(Site(1), sae, ClipGate((3,), (1.0,), threshold=middle))
+    with steer(model, parts, gate=gate):
         wanted = logits(model)
     compiled = torch.compile(model, backend="eager")
     run = (
@@ -394,9 +579,73 @@ def test_a_compiled_whole_model_can_be_passed_in(model: Any, sae: Any) -> None:
         else (lambda: compiled(MEL, decoder_input_ids=TOKENS).logits)
     )
     plain = run()
-    with steer(compiled, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+    with steer(compiled, parts, gate=gate) as steering:
         torch.testing.assert_close(run(), wanted)
+        assert steering.opened is not None
+        assert sorted(steering.opened.tolist()) == [False, True]
+    assert not torch.equal(plain, wanted)
     torch.testing.assert_close(run(), plain)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_gates_and_choices_are_followed_by_compiled_code(model: Any, sae: Any, when: str) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile((model if hasattr(model, "dims") else model.model).encoder, backend="eager")
+
+    def run() -> torch.Tensor:
+        output = compiled(MEL)
+        return output if isinstance(output, torch.Tensor) else output.last_hidden_state
+
+    if when == "before":
+        run()
+    seen = []
+    for threshold in (-1e3, 1e3):
+        gate = SiteGate(Site(1), sae, ClipGate((3,), (1.0,), threshold=threshold))
+        with steer(model, [SiteEdits(Site(2), sae, [Add(1, 3.0)])], gate=gate) as steering:
+            seen.append(run())
+            assert steering.opened is not None
+            assert steering.opened.tolist() == [threshold < 0] * 2
+            assert torch.equal(encode(model), seen[-1])
+    edits = {"loud": [Add(3, 4.0)], "quiet": [Ablate([1, 2, 3])]}
+    with steer(model, [SiteEdits(Site(2), sae, edits)]) as steering:
+        for choice in (["loud", None], ["quiet", "loud"], [None, None]):
+            steering.for_clips(choice)
+            seen.append(run())
+            assert torch.equal(encode(model), seen[-1])
+    assert torch.equal(seen[1], seen[4])
+    assert not any(torch.equal(seen[i], seen[j]) for i in range(4) for j in range(i))
+
+
+def test_a_block_or_a_side_compiled_in_place(model: Any, sae: Any) -> None:
+    with steer(model, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+        wanted = encode(model)
+    plain = encode(model)
+    one, other = copy.deepcopy(model), copy.deepcopy(model)
+    blocks(one)[1] = torch.compile(blocks(one)[1], backend="eager")
+    (other if hasattr(other, "dims") else other.model).encoder.compile(backend="eager")
+    for twin in (one, other):
+        assert torch.equal(encode(twin), plain)
+        with steer(twin, sae=sae, layer=2, edits=[Ablate([1, 2])]):
+            torch.testing.assert_close(encode(twin), wanted)
+        assert torch.equal(encode(twin), plain)
+
+
+def test_generated_code_gives_what_the_block_gives() -> None:
+    torch._dynamo.reset()
+    edits = [Ablate([1, 2])]
+    model, small = make_openai(d=D), make_sae("relu", D, F)
+    x = torch.randn(2, 40, D, generator=torch.Generator().manual_seed(0))
+    block = model.encoder.blocks[1]
+    plain = block(x)
+    steering = steer(model, sae=small, layer=2, edits=edits)
+    wanted = block(x)
+    compiled = torch.compile(block, fullgraph=True)
+    torch.testing.assert_close(compiled(x), wanted, rtol=1e-4, atol=1e-4)
+    assert (wanted - plain).abs().max() > 0.1
+    steering.strength = 0.0
+    torch.testing.assert_close(compiled(x), plain, rtol=1e-4, atol=1e-4)
+    steering.remove()
+    torch.testing.assert_close(compiled(x), plain, rtol=1e-4, atol=1e-4)
 
 
 def test_a_steering_can_be_trained_through(model: Any, sae: Any) -> None:

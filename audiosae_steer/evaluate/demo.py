@@ -103,7 +103,7 @@ def run_demo(
         What was found, and the model, for pictures.
 
     Raises:
-        AudioError: the folder holds no audio.
+        AudioError: the folder holds no audio, or its list of clips cannot be used.
         RecipeNotFoundError: no such recipe for this model.
     """
     clips = read_clips(Path(audio) if audio is not None else checkpoints_dir() / "clips")
@@ -149,9 +149,11 @@ def read_clips(folder: Path) -> list[Clip]:
     try:
         if described.is_file():
             entries = json.loads(described.read_text(encoding="utf-8"))
-            return [Clip(folder / e["file"], e.get("label", e["file"]), e.get("kind"), e.get("text")) for e in entries]
+            if not entries:
+                raise ValueError("it lists no clips")
+            return [_described(folder, entry) for entry in entries]
         said = _texts(dict.fromkeys(file.parent for file in files))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise AudioError(
             f"the list of clips in {folder} cannot be read ({error!r}). A clips.json is a list of objects with `file`, "
             "and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by tabs"
@@ -159,11 +161,21 @@ def read_clips(folder: Path) -> list[Clip]:
     return [Clip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files]
 
 
+def _described(folder: Path, entry: dict[str, Any]) -> Clip:
+    file = entry["file"]
+    label, kind, text = (entry.get(key) for key in ("label", "kind", "text"))
+    if not all(value is None or isinstance(value, str) for value in (label, kind, text)):
+        raise TypeError(f"what is said of {file} is no text: {entry}")
+    if kind is not None and kind.lower() not in KINDS:
+        raise ValueError(f"kind {kind!r} of {file} is unknown; expected one of {', '.join(KINDS)}, or none")
+    return Clip(folder / file, label or file, KINDS[kind.lower()] if kind else None, text)
+
+
 def _texts(folders: Iterable[Path]) -> dict[Path, str]:
     said: dict[Path, str] = {}
     for folder in folders:
         if (folder / "text.tsv").is_file():
-            with (folder / "text.tsv").open(encoding="utf-8", newline="") as file:
+            with (folder / "text.tsv").open(encoding="utf-8-sig", newline="") as file:
                 rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
             said |= {folder / row["file"]: row["text"] for row in rows}
     return said

@@ -9,6 +9,7 @@ from typing import Any
 from ..edits import Add, Edit, Push
 from ..errors import CheckpointError
 from ..formats import FORMATS, load_sae
+from ..formats.layers import layers_of
 from ..models import load_whisper
 from ..models.load import NAMES
 from ..recipes import Recipe, load_recipe, recipes, shipped
@@ -129,11 +130,13 @@ def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
 
 
 def _is_sae(path: Path) -> bool:
-    if path.is_dir() and any(path.glob("layer_*")):
-        return True
     if path.suffix == ".pt" and path.name != "ae.pt":
         return False
     try:
+        if path.is_dir() and layers_of(
+            file.relative_to(path).as_posix() for file in (*path.glob("*"), *path.glob("layer_*/*"))
+        ):
+            return True
         return any(format_.recognises(path) for format_ in FORMATS)
     except CheckpointError:
         return True  # an SAE, but a damaged one: loading it says how

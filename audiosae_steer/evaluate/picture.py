@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ..clip_gate import Probe
 from ..discover.collect import mel, residuals
 from ..edits import Add, FeatureEdit
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, SteeringError
 from ..models.audio import SAMPLE_RATE
+from ..recipes import Recipe, SiteSpec
+from ..sae import SAE
 from .demo import Demo, Result
 
 ROWS = 12
@@ -27,18 +29,21 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        SteeringError: the path does not end in .png, or cannot be written.
     """
+    path = target(path)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("the picture needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
     chosen = choose(demo.results, clips)
-    features, part = _features(demo)
+    spec, edited = _features(demo.recipe)
+    features, saes = edited[:ROWS], demo.recipe.load_saes()
     figure = Figure(figsize=(3.7 * len(chosen), 7.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(chosen), squeeze=False, gridspec_kw={"height_ratios": [2.4, 1.5, 2.6]})
-    maps = [_activations(demo, model, result, features) for result in chosen]
+    maps = [_activations(saes, demo.recipe, spec, features, model, result) for result in chosen]
     top = max((float(m.max()) for m, _ in maps), default=1.0) or 1.0
     for column, (result, (activation, score)) in enumerate(zip(chosen, maps, strict=True)):
         seconds = min(len(result.samples) / SAMPLE_RATE, 30.0)
@@ -46,11 +51,34 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
         _texts(axes[1, column], result, score)
         image = _heat(axes[2, column], activation, features, seconds, top, first=column == 0)
     figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", shrink=0.9, pad=0.01)
-    figure.suptitle(f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}", fontsize=13)
-    axes[2, 0].set_ylabel(f"{part} features, {'largest amounts' if len(features) == ROWS else 'all'} first")
-    path = Path(path)
-    figure.savefig(path, dpi=110)
+    title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
+    figure.suptitle(title, fontsize=13, parse_math=False)
+    axes[2, 0].set_ylabel(_whose(spec, len(features), len(edited)))
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise SteeringError(f"cannot write {path}: {error.strerror}; choose another folder") from error
     return path
+
+
+def target(path: str | Path) -> Path:
+    """The path, if a picture can be called that; to be asked before the work is done.
+
+    Raises:
+        SteeringError: it does not end in .png, or its folder is not there.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise SteeringError(f"the picture {path} cannot be written: its name must end in .png")
+    if not path.parent.is_dir():
+        raise SteeringError(f"the picture {path} cannot be written: there is no folder {path.parent}")
+    return path
+
+
+def _whose(spec: SiteSpec | None, shown: int, edited: int) -> str:
+    if spec is None:
+        return "no encoder features are edited"
+    return f"encoder layer {spec.layer}: {f'{shown} of {edited} ' if shown < edited else ''}edited features"
 
 
 def _headline(demo: Demo) -> str:
@@ -71,35 +99,40 @@ def choose(results: Sequence[Result], count: int) -> list[Result]:
     return (picked + rest)[:count]
 
 
-def _features(demo: Demo) -> tuple[list[int], str]:
-    weights: dict[int, float] = {}
-    spec = demo.recipe.sites[0]
-    for edit in spec.build():
-        if isinstance(edit, FeatureEdit):
-            sizes = edit.amount if isinstance(edit, Add) else (1.0,) * len(edit.features)
-            weights |= {i: max(abs(size), weights.get(i, 0.0)) for i, size in zip(edit.features, sizes, strict=True)}
-    return sorted(weights, key=lambda i: -weights[i])[:ROWS], f"{spec.side} layer {spec.layer}:"
+def _features(recipe: Recipe) -> tuple[SiteSpec | None, list[int]]:
+    """The first site in the encoder whose features are edited, and those of its features, largest amounts first."""
+    for spec in recipe.sites:
+        weights: dict[int, float] = {}
+        for edit in spec.build() if spec.side == "encoder" else []:
+            if isinstance(edit, FeatureEdit):
+                sizes = edit.amount if isinstance(edit, Add) else (1.0,) * len(edit.features)
+                weights |= {
+                    i: max(abs(size), weights.get(i, 0.0)) for i, size in zip(edit.features, sizes, strict=True)
+                }
+        if weights:
+            return spec, sorted(weights, key=lambda i: -weights[i])
+    return None, []
 
 
 def _activations(
-    demo: Demo, model: Any, result: Result, features: list[int]
+    saes: dict[str, SAE], recipe: Recipe, spec: SiteSpec | None, features: list[int], model: Any, result: Result
 ) -> tuple[NDArray[np.float32], float | None]:
-    spec, gate = demo.recipe.sites[0], demo.recipe.gate
-    saes = demo.recipe.load_saes()
-    layers = {spec.layer} | ({gate.layer} if gate else set())
+    gate = recipe.gate if recipe.gate is not None and recipe.gate.side == "encoder" else None
+    layers = {part.layer for part in (spec, gate) if part is not None}
     x = residuals(model, [result.samples[: 30 * SAMPLE_RATE]], sorted(layers))
     with torch.no_grad():
-        score = float(Probe(gate.build(), saes[gate.sae])(x[gate.layer])) if gate else None
-        if spec.sae is None or not features:
-            return np.zeros((1, x[spec.layer].shape[1]), dtype=np.float32), score
+        score = None if gate is None else float(Probe(gate.build(), saes[gate.sae])(x[gate.layer]))
+        if spec is None or spec.sae is None:
+            return np.zeros((1, 1), dtype=np.float32), score
         f = saes[spec.sae].encode(x[spec.layer])[0][:, features]
     return f.T.float().numpy(), score
 
 
 def _spectrogram(axis: Any, model: Any, result: Result, seconds: float) -> None:
-    spectrum = mel(model, [result.samples[: 30 * SAMPLE_RATE]])[0].float().numpy()[:, : int(seconds * 100)]
+    spectrum = mel(model, [result.samples[: 30 * SAMPLE_RATE]])[0].float().numpy()[:, : max(int(seconds * 100), 1)]
     axis.imshow(spectrum, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, spectrum.shape[0]))
-    axis.set_title(f"{result.clip.label}" + (f" ({result.clip.kind})" if result.clip.kind else ""), fontsize=11)
+    title = result.clip.label + (f" ({result.clip.kind})" if result.clip.kind else "")
+    axis.set_title(title, fontsize=11, parse_math=False)
     axis.set_yticks([])
     axis.set_ylabel("mel bands")
     axis.label_outer()
@@ -108,25 +141,20 @@ def _spectrogram(axis: Any, model: Any, result: Result, seconds: float) -> None:
 def _texts(axis: Any, result: Result, score: float | None) -> None:
     axis.axis("off")
 
+    def write(x: float, y: float, text: str, **style: Any) -> None:
+        # "$" is a price in a transcript, and to matplotlib the begin of a formula
+        axis.text(x, y, text, va="top", transform=axis.transAxes, parse_math=False, **style)
+
     def shown(text: str) -> str:
         return textwrap.fill(textwrap.shorten(text, 90, placeholder=" …"), 36) if text else "(nothing)"
 
-    axis.text(0, 1.0, "before", color=BEFORE, fontsize=9, weight="bold", va="top", transform=axis.transAxes)
-    axis.text(0, 0.86, shown(result.before.text), fontsize=10, va="top", transform=axis.transAxes)
-    axis.text(0, 0.44, "after", color=AFTER, fontsize=9, weight="bold", va="top", transform=axis.transAxes)
-    axis.text(0, 0.30, shown(result.after.text), fontsize=10, va="top", transform=axis.transAxes)
+    write(0, 1.0, "before", color=BEFORE, fontsize=9, weight="bold")
+    write(0, 0.86, shown(result.before.text), fontsize=10)
+    write(0, 0.44, "after", color=AFTER, fontsize=9, weight="bold")
+    write(0, 0.30, shown(result.after.text), fontsize=10)
     if score is not None:
         state = "open: edited" if score > 0 else "shut: left alone"
-        axis.text(
-            1,
-            1.0,
-            f"gate {state} ({score:+.1f})",
-            color=MUTED,
-            fontsize=9,
-            va="top",
-            ha="right",
-            transform=axis.transAxes,
-        )
+        write(1, 1.0, f"gate {state} ({score:+.1f})", color=MUTED, fontsize=9, ha="right")
 
 
 def _heat(

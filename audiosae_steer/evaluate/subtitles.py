@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import SteeringError
 from .transcribe import Transcript
+
+ARROW = re.compile("-{2,}>")  # would begin another cue
 
 
 def write_transcript(transcript: Transcript, path: str | Path) -> Path:
@@ -47,25 +51,26 @@ def clock(seconds: float, mark: str = ".", *, hours: bool = True) -> str:
 
 def _srt(transcript: Transcript) -> str:
     return "".join(
-        f"{n}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{_cue(s.text)}\n\n"
+        f"{n}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{ARROW.sub('->', _line(s.text))}\n\n"
         for n, s in enumerate(transcript.segments, 1)
     )
 
 
 def _vtt(transcript: Transcript) -> str:
     cues = (
-        f"{clock(s.start, hours=False)} --> {clock(s.end, hours=False)}\n{_cue(s.text)}\n\n"
+        f"{clock(s.start, hours=False)} --> {clock(s.end, hours=False)}\n{html.escape(_line(s.text), quote=False)}\n\n"
         for s in transcript.segments
     )
     return "WEBVTT\n\n" + "".join(cues)
 
 
-def _cue(text: str) -> str:
-    return text.strip().replace("-->", "->")  # an arrow would begin another cue
+def _line(text: str) -> str:
+    """The text on one line; an empty line within would end its cue."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _txt(transcript: Transcript) -> str:
-    return "".join(f"{segment.text.strip()}\n" for segment in transcript.segments)
+    return "".join(f"{_line(segment.text)}\n" for segment in transcript.segments)
 
 
 def _json(transcript: Transcript) -> str:

@@ -14,7 +14,7 @@ def print_demo(demo: Demo, *, filters: bool = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     table = Table(title=f"{demo.recipe.model.name}, {demo.recipe.name}", title_justify="left", show_lines=False)
     table.add_column("clip", no_wrap=True)
     table.add_column("unsteered")

@@ -109,7 +109,12 @@ def transcribe(
         AudioError: the file is no audio, or the samples are none.
         SteeringError: a transformers model without its processor, or no temperature.
     """
-    samples = load_audio(audio) if isinstance(audio, (str, Path)) else np.asarray(audio, dtype=np.float32)
+    given = load_audio(audio) if isinstance(audio, (str, Path)) else np.asarray(audio)
+    if not np.issubdtype(given.dtype, np.floating):
+        raise AudioError(
+            f"expected samples as floating-point numbers from −1 to 1, not {given.dtype}; divide int16 samples by 32768"
+        )
+    samples = given.astype(np.float32, copy=False)
     if samples.ndim != 1 or not samples.size:
         raise AudioError(f"expected mono samples (n,), n > 0, at 16 kHz; got an array of shape {samples.shape}")
     if not np.isfinite(samples).all():

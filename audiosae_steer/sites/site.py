@@ -26,8 +26,9 @@ class Site:
     def __post_init__(self) -> None:
         if self.side not in ("encoder", "decoder"):
             raise SiteError(f'side is {self.side!r}; expected "encoder" or "decoder"')
-        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 1:
+        if isinstance(self.layer, bool) or not hasattr(self.layer, "__index__") or self.layer < 1:
             raise SiteError(f"layer is {self.layer!r}; layers are whole numbers counted from 1")
+        object.__setattr__(self, "layer", int(self.layer))  # numpy's whole numbers are welcome, but do not go into JSON
 
     def __str__(self) -> str:
         return f"{self.side} layer {self.layer}"

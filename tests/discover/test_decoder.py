@@ -29,7 +29,8 @@ def test_it_is_the_same_function(small, clips, count, frames, seed):
 def test_gradients_are_the_same(small):
     tokens = torch.tensor([[50257, 50362, 11], [50257, 50363, 50256]])
     found = []
-    for forward in (lambda x: logits(small.decoder, hidden(small.decoder, tokens, x)), lambda x: small.decoder(tokens, x)):
+    folded = lambda x: logits(small.decoder, hidden(small.decoder, tokens, x))  # noqa: E731
+    for forward in (folded, lambda x: small.decoder(tokens, x)):
         x = torch.randn(2, 25, 64, generator=torch.Generator().manual_seed(1)).requires_grad_()
         forward(x).log_softmax(-1)[:, -1, 50256].sum().backward()
         found.append(x.grad)
