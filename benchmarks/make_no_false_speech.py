@@ -39,9 +39,19 @@ from audiosae_steer.sites import family_of, fingerprint
 
 LAYER = 4
 SETTINGS = LearnSettings()
-STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
-BUDGET = {"gated": 0.1, "ungated": 0.3}
-"""Points of WER that calibration may cost."""
+STRENGTHS = (0.75, 1.0, 1.25)
+
+
+class Budget(NamedTuple):
+    """What calibration may cost on plain utterances."""
+
+    wer: float
+    """Points."""
+    blanked: float
+    """Share of the utterances."""
+
+
+BUDGET = {"gated": Budget(0.1, 0.005), "ungated": Budget(0.3, 0.05)}
 
 
 class Set_(NamedTuple):
@@ -93,9 +103,9 @@ def encode(model: Any) -> dict[str, Set_]:
 
 
 def decode(
-    model: Any, rows: Sequence[torch.Tensor], vectors: Sequence[torch.Tensor | None], timed: bool, limit: int | None
+    model: Any, rows: Sequence[torch.Tensor], vector: torch.Tensor, timed: bool, limit: int | None
 ) -> list[Heard]:
-    """What the model writes for residuals to which each clip's vector was added."""
+    """What the model writes for residuals to which a vector was added."""
     from whisper.decoding import DecodingOptions
 
     options = DecodingOptions(
@@ -104,8 +114,7 @@ def decode(
     heard = []
     close = family_of(model).allow_empty(model)
     for start in range(0, len(rows), 16):
-        pairs = zip(rows[start : start + 16], vectors[start : start + 16], strict=True)
-        x = torch.stack([row.float() if vector is None else row.float() + vector for row, vector in pairs])
+        x = torch.stack(list(rows[start : start + 16])).float() + vector
         with torch.no_grad():
             results = model.decode(model.encoder.ln_post(x), options)
         for result in results:
@@ -116,20 +125,16 @@ def decode(
     return heard
 
 
-def measure(
-    model: Any, sets: dict[str, Set_], vector: torch.Tensor | None, opens: dict[str, list[bool]], timed: bool
-) -> dict[str, float]:
+def figures_of(sets: dict[str, Set_], heard: dict[str, list[Heard]]) -> dict[str, float]:
     """Shares of noise clips with text, WER in percent, and the share of utterances left without text."""
     found: dict[str, float] = {}
-    for name, (rows, texts) in sets.items():
-        vectors = [vector if opened else None for opened in opens[name]]
-        heard = decode(model, rows, vectors, timed, 48 if name == "noise" else None)
+    for name, (_, texts) in sets.items():
         if name == "noise":
-            found["text"] = float(np.mean([wrote(h.text) for h in heard]))
-            found["text_filters_on"] = float(np.mean([wrote(h.filtered) for h in heard]))
+            found["text"] = float(np.mean([wrote(h.text) for h in heard[name]]))
+            found["text_filters_on"] = float(np.mean([wrote(h.filtered) for h in heard[name]]))
         else:
-            found[f"wer_{name}"] = 100 * word_errors(texts, [h.text for h in heard]).rate
-            found[f"blanked_{name}"] = float(np.mean([not wrote(h.text) for h in heard]))
+            found[f"wer_{name}"] = 100 * word_errors(texts, [h.text for h in heard[name]]).rate
+            found[f"blanked_{name}"] = float(np.mean([not wrote(h.text) for h in heard[name]]))
     return {key: round(value, 4) for key, value in found.items()}
 
 
@@ -141,39 +146,57 @@ def make_gate(cache: Path, sae: SAE, sets: dict[str, Set_], seen: Path) -> tuple
         return [pool_max(sae, kept["noise"]), pool_max(sae, [row[0] for row in kept["speech"]])]
 
     found = cached(cache / "pooled-find.pt", pool_seen)
-    gate, _ = fit_gate(found[0], found[1], "max")
+    gate, _ = fit_gate(found[0], found[1], "max", max_features=64)
     rest = cached(cache / "pooled-calibrate.pt", lambda: {name: pool_max(sae, s.rows) for name, s in sets.items()})
     spoken = np.concatenate([rest["plain"], rest["hard"]])
     print("gate before its threshold is placed:", assess(gate, rest["noise"], spoken))
-    gate = set_threshold(gate, rest["noise"], spoken)
+    gate = set_threshold(gate, rest["noise"], spoken, margin=0.3)
     return gate, {name: (score(gate, pooled) > gate.threshold).tolist() for name, pooled in rest.items()}
 
 
 def calibrate(cache: Path, model: Any, sets: dict[str, Set_], learned: Learned, opens: Any) -> dict[str, Any]:
-    """Every strength, gated and not, in both modes."""
-    arms = {"unsteered": (0.0, None)}
-    for strength in STRENGTHS:
-        arms |= {f"{kind} x {strength:g}": (strength, kind) for kind in ("ungated", "gated")}
+    """Every strength, gated and not, in both modes. Gated: the text of either arm, as the gate decides."""
     figures: dict[str, Any] = {}
     for mode in ("timestamps", "no timestamps"):
-        for name, (strength, kind) in arms.items():
-            chosen = opens if kind == "gated" else {key: [kind is not None] * len(s.rows) for key, s in sets.items()}
-            path = cache / f"calibrate-{len(learned.features)}-{name}-{mode}.pt".replace(" ", "")
-            timed = mode == "timestamps"
-            made = cached(path, lambda: measure(model, sets, strength * learned.vector, chosen, timed))  # noqa: B023
-            figures.setdefault(name, {})[mode] = made
-            print(f"{name}, {mode}: {made}", flush=True)
+        heard: dict[float, dict[str, list[Heard]]] = {}
+        for strength in (0.0, *STRENGTHS):
+
+            def run(vector: torch.Tensor = strength * learned.vector, timed: bool = mode == "timestamps") -> Any:
+                limits = {"noise": 48}
+                return {name: decode(model, s.rows, vector, timed, limits.get(name)) for name, s in sets.items()}
+
+            made = cached(cache / f"calibrate-{len(learned.features)}-{strength}-{mode}.pt".replace(" ", ""), run)
+            heard[strength] = made
+            if strength == 0.0:
+                figures.setdefault("unsteered", {})[mode] = figures_of(sets, made)
+                print(f"unsteered, {mode}: {figures['unsteered'][mode]}", flush=True)
+                continue
+            mixed = {
+                name: [
+                    a if opened else b for a, b, opened in zip(made[name], heard[0.0][name], opens[name], strict=True)
+                ]
+                for name in sets
+            }
+            for kind, texts in (("ungated", made), ("gated", mixed)):
+                arm = f"{kind} x {strength:g}"
+                figures.setdefault(arm, {})[mode] = figures_of(sets, texts)
+                print(f"{arm}, {mode}: {figures[arm][mode]}", flush=True)
     return figures
 
 
 def choose(figures: dict[str, Any], kind: str) -> float:
     """The strength with the least text, filters off, among those within the budget; of equals the smallest."""
-    plain = figures["unsteered"]["timestamps"]["wer_plain"]
+    plain = figures["unsteered"]["timestamps"]
     tried = {s: figures[f"{kind} x {s:g}"] for s in STRENGTHS}
-    allowed = [s for s in STRENGTHS if tried[s]["timestamps"]["wer_plain"] <= plain + BUDGET[kind]]
+    allowed = [
+        s
+        for s, found in tried.items()
+        if found["timestamps"]["wer_plain"] <= plain["wer_plain"] + BUDGET[kind].wer
+        and found["timestamps"]["blanked_plain"] <= plain["blanked_plain"] + BUDGET[kind].blanked
+    ]
     if not allowed:
-        raise SystemExit(f"no strength of the {kind} recipe keeps within {BUDGET[kind]} points of WER: {tried}")
-    return min(allowed, key=lambda s: (sum(tried[s][mode]["text"] for mode in tried[s]), s))
+        raise SystemExit(f"no strength of the {kind} recipe keeps within {BUDGET[kind]}: {json.dumps(tried, indent=1)}")
+    return min(allowed, key=lambda s: (sum(found["text"] for found in tried[s].values()), s))
 
 
 def write(out: Path, model: Any, learned: Learned, gate: ClipGate, figures: dict[str, Any]) -> None:

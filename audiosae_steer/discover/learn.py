@@ -6,6 +6,7 @@ once, without timestamps); on speech, the unsteered model's own distribution ove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,14 +30,14 @@ class LearnSettings(NamedTuple):
 
     features: int = 64
     """Most features that the result may use."""
-    steps: int = 300
+    steps: int = 250
     """Steps with all features free, under the L1."""
-    refine: int = 200
-    """Steps with the chosen features alone."""
+    refine: int = 120
+    """Steps with four times as many features as wanted, the largest, and again with the wanted ones alone."""
     lr: float = 0.03
-    """Adam's learning rate in units of the residual, falling on a cosine."""
-    l1: float = 2e-3
-    """Weight of the sum of absolute amounts."""
+    """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
+    l1: float = 0.3
+    """Strength of the soft threshold, as a share of Adam's step."""
     keep: float = 10.0
     """Weight of the divergence on speech against the loss on non-speech."""
     enough: float = 0.05
@@ -111,27 +112,26 @@ def learn(
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
         model.requires_grad_(False)
-        weights = torch.zeros(len(basis))
         run = _Run(model, layer, noise, speech, settings, progress)
-        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None else 0.0)
-        if sae is not None:
-            chosen = weights.abs().topk(min(settings.features, len(weights))).indices
-            chosen = chosen[weights[chosen] != 0]
-            basis, unit = basis[chosen], unit[chosen]
-            weights = run.optimise(weights[chosen], basis, settings.refine, 0.0)
+        chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
+        if sae is None:
+            weights = run.optimise(weights, basis, settings.steps, 0.0)
         else:
-            chosen = torch.arange(0)
+            weights = run.optimise(weights, basis, settings.steps, settings.l1)
+            for count in (4 * settings.features, settings.features):
+                kept = weights.abs().topk(min(count, len(weights))).indices
+                kept = kept[weights[kept] != 0]
+                chosen, weights = chosen[kept], weights[kept]
+                weights = run.optimise(weights, basis[chosen], settings.refine, 0.0)
     finally:
         for name, parameter in free.items():
             parameter.requires_grad_(wanted[name])
-    amounts = (weights / unit).tolist() if sae is not None else []
-    order = sorted(range(len(chosen)), key=lambda i: -abs(float(weights[i])))
-    return Learned(
-        tuple(int(chosen[i]) for i in order),
-        tuple(amounts[i] for i in order),
-        weights @ basis,
-        tuple(run.history),
-    )
+    vector = weights @ basis[chosen]
+    if sae is None:
+        return Learned((), (), vector, tuple(run.history))
+    order = weights.abs().argsort(descending=True)
+    amounts = (weights / unit[chosen])[order]
+    return Learned(tuple(chosen[order].tolist()), tuple(amounts.tolist()), vector, tuple(run.history))
 
 
 def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], present: Sequence[Samples]) -> None:
@@ -169,8 +169,9 @@ class _Run:
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA)."""
         weights = start.clone().requires_grad_()
-        optimiser = torch.optim.Adam([weights], lr=self.settings.lr, betas=(0.9, 0.95))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), self.settings.lr / 30)
+        lr = self.settings.lr * math.sqrt(basis.shape[1] / max(len(basis), 1))  # the vector moves as far, however many
+        optimiser = torch.optim.Adam([weights], lr=lr, betas=(0.9, 0.95))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), lr / 30)
         recent: list[tuple[float, float, float]] = []
         for step in _track(range(steps), "learning", self.show):
             timed = self.rng.random() >= self.settings.untimed

@@ -161,7 +161,8 @@ def _heat(
     axis: Any, activation: NDArray[np.float32], features: list[int], seconds: float, top: float, first: bool
 ) -> Any:
     shown = activation[:, : max(int(seconds * 50), 1)]
-    image = axis.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=top, extent=(0, seconds, len(shown), 0))
+    style = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}  # no feature runs into the next
+    image = axis.imshow(shown, vmin=0, vmax=top, extent=(0, seconds, len(shown), 0), **style)
     axis.set_xlabel("seconds")
     axis.set_yticks(np.arange(len(features)) + 0.5 if first else [], features if first else [], fontsize=8)
     return image
