@@ -29,7 +29,7 @@ from audiosae_steer import (
 from audiosae_steer.recipes import checkpoints_dir
 
 LAYER = 4
-TOKENS = 20
+TOKENS = 14
 EDITS = [Ablate(list(range(0, 256, 3)))]
 MANY = list(range(0, 3072, 2))
 
@@ -111,7 +111,7 @@ def test_a_decoder_site_writes_the_same_with_and_without_a_cache(
         whole = write(tiny_en_hf, features, **options, use_cache=False)
     assert torch.equal(cached, whole)
     assert not torch.equal(cached, plain)
-    assert torch.equal(write(tiny_en_hf, features, **options), plain)
+    assert count_hooks(tiny_en_hf) == 0
 
 
 def test_what_openai_writes_with_its_cache_is_what_a_pass_over_the_whole_text_says(
@@ -190,13 +190,13 @@ def test_openai_transcribe_with_a_gate_on_the_encoder_and_edits_on_both_sides(
 
     parts = [SiteEdits(Site(LAYER), sae, [Add(3, 0.5)]), SiteEdits(Site(2, "decoder"), decoder_sae, EDITS)]
     plain = run()
-    with steer(tiny_en, parts, gate=always(sae, True)) as steering:
+    with steer(tiny_en, parts, gate=always(sae, True), strength=2.0) as steering:
         assert run()[0] != plain[0]
         steering.strength = 0.0
         assert run() == plain
     with steer(tiny_en, parts, gate=always(sae, False)):
         assert run() == plain
-    assert run() == plain
+    assert count_hooks(tiny_en) == 0
     if isinstance(options["temperature"], tuple):
         assert 0.4 in plain[1]
 
@@ -275,7 +275,7 @@ def test_a_pipeline_over_the_chunks_of_a_long_file(
     assert steered != plain
     with steer(pipe, parts, gate=always(sae, False)):
         assert run() == plain
-    assert run() == plain
+    assert count_hooks(tiny_en_hf) == 0
 
 
 def test_a_long_file_in_one_call_of_generate_while_the_batch_shrinks(
@@ -322,7 +322,7 @@ def test_half_precision_hears_what_full_precision_hears(
         steering.strength = 0.0
         assert torch.equal(write(half, features.to(dtype)), plain)
     assert narrow == wide
-    with steer(half, **rough):
+    with steer(half, **rough):  # else the zero strength above would show nothing
         assert not torch.equal(write(half, features.to(dtype)), plain)
 
 
@@ -395,7 +395,7 @@ def test_two_models_write_in_two_threads_each_with_its_own_gate(
     for thread in threads:
         thread.join()
     assert together == alone
-    assert {name: run() for name, run in runs.items()} == plain
+    assert count_hooks(tiny_en) == count_hooks(tiny_en_hf) == 0
 
 
 def test_generate_with_a_compiled_forward() -> None:

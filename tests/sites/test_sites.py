@@ -10,7 +10,8 @@ import torch
 from make import make_hf, make_openai
 
 from audiosae_steer import SiteError, UnknownModelError
-from audiosae_steer.models.weights import from_transformers, to_openai
+from audiosae_steer.models.transformers_folder import from_model
+from audiosae_steer.models.weights import to_openai
 from audiosae_steer.sites import FAMILIES, Dims, Site, block_at, family_of, fingerprint, unwrap
 from audiosae_steer.sites.override import overridden, override
 
@@ -49,7 +50,7 @@ def test_wrappings_are_seen_through() -> None:
 
 def test_a_fingerprint_is_of_the_weights_and_not_of_the_library() -> None:
     theirs = make_hf()
-    ours = to_openai(from_transformers(theirs), "test")
+    ours = to_openai(from_model(theirs, "test"), "test")
     assert fingerprint(ours) == fingerprint(theirs)
     assert fingerprint(copy.deepcopy(ours).half()) == fingerprint(ours)
     assert fingerprint(copy.deepcopy(theirs).bfloat16()) is None
