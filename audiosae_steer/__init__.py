@@ -6,6 +6,7 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 
 from __future__ import annotations
 
+from .build import SiteEdits, SiteGate
 from .clip_gate import ClipGate
 from .edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .errors import (
@@ -32,7 +33,7 @@ from .models import load_audio, load_processor, load_whisper
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
 from .sites import Site
-from .steering import SiteEdits, SiteGate, Steering, steer
+from .steering import Steering, steer
 
 __version__ = "0.1.0"
 

@@ -213,6 +213,21 @@ class Plan(nn.Module):
         start, end = self._pick(self.start, choice), self._pick(self.end, choice)
         return (times >= start[..., None, None]) & (times < end[..., None, None])
 
+    def describe(self) -> str:
+        """The path, why it was taken, and what it costs, in words."""
+        d = self.vectors.shape[-1]
+        count = len(self.features)
+        per_frame = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
+        if per_frame is None:
+            per_frame = self.all_W_enc.numel() + (self.all_W_enc.numel() if self.error == "drop" else d * count)
+        reason = {
+            "identity": "nothing to do",
+            "add": "constant additions; the SAE is not run at all",
+            "delta": f"only the rows of {count} edited features are computed",
+            "full": "the whole SAE is run, for its selection or because the error is dropped",
+        }[self.path]
+        return f"path {self.path}: {reason}; {per_frame:,} multiply-adds a frame"
+
 
 def _check(edits: list[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:
     for edit in edits:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -14,35 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .clip_gate import ClipGate, Probe
+from .build import Choices, SiteEdits, SiteGate, build_hooks
+from .clip_gate import ClipGate
 from .edits import Edit
-from .errors import EditError, FingerprintWarning, GateError, NeverCalledWarning, RecipeError, SiteError, SteeringError
+from .errors import FingerprintWarning, GateError, NeverCalledWarning, RecipeError, SteeringError
 from .hook import Hook, Shared, forward_hook
-from .plan import ErrorMode, Plan
+from .plan import ErrorMode
 from .recipes import Recipe, load_recipe, site_of
 from .sae import SAE
 from .sites import Family, Site, block_at, family_of, fingerprint, unwrap
-
-Choices = Mapping[str, Sequence[Edit]]
-
-
-@dataclass(frozen=True)
-class SiteEdits:
-    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from."""
-
-    site: Site
-    sae: SAE | None
-    edits: Sequence[Edit] | Choices
-    error: ErrorMode = "keep"
-
-
-@dataclass(frozen=True)
-class SiteGate:
-    """A clip gate, with the site whose residual it reads and the SAE whose features it pools."""
-
-    site: Site
-    sae: SAE
-    gate: ClipGate
 
 
 class Steering:
@@ -200,7 +179,7 @@ class Steering:
                     f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})"
                 )
             if hook.plan is not None:
-                lines.append(f"  {site}: {_cost(hook.plan)}")
+                lines.append(f"  {site}: {hook.plan.describe()}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -255,7 +234,8 @@ def steer(
     else:
         parts, site_gate = _by_hand(recipe, sae, layer, side, edits, error, gate)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
-        steering = _build(inner, family, parts, site_gate, used)
+        hooks, shared = build_hooks(inner, family, parts, site_gate)
+    steering = Steering(inner, hooks, shared, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
     blocks = {site: block_at(inner, family, site) for site in steering._hooks}
@@ -315,57 +295,6 @@ def _by_hand(
     return [SiteEdits(site, sae, edits, error)], gate
 
 
-def _build(
-    model: nn.Module,
-    family: Family,
-    parts: list[SiteEdits],
-    gate: SiteGate | None,
-    recipe: Recipe | None,
-) -> Steering:
-    if gate is not None and not isinstance(gate, SiteGate):
-        raise GateError(f"gate is a ClipGate or a SiteGate, not {type(gate).__name__}")
-    sites = [part.site for part in parts]
-    if len(set(sites)) != len(sites):
-        raise SiteError("a site is listed twice; put its edits into one list, in order")
-    named = [part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits} for part in parts]
-    names = tuple(dict.fromkeys(name for choices in named for name in choices))
-    if sites and not names:
-        raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
-    shared = Shared(names, None if gate is None else gate.site)
-    hooks: dict[Site, Hook] = {}
-    for site in sorted({*sites, *([gate.site] if gate else [])}, key=lambda site: site.order):
-        block = block_at(model, family, site)
-        weight = next(block.parameters())
-        # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
-        device = torch.device("cpu") if weight.is_meta else weight.device
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        d_model = family.dims(model).d_model
-        plan = None
-        if site in sites:
-            part, choices = parts[sites.index(site)], named[sites.index(site)]
-            _check_width(part.sae, d_model, site)
-            lists = [_edit_list(choices.get(name, ())) for name in names]
-            rate = family.frame_rate(model, site)
-            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
-            _check_selection(plan, part.sae, site)
-        if gate is not None and gate.site.order > site.order:
-            raise GateError(f"the clip gate at {gate.site} comes after the edits at {site}, which it cannot govern")
-        probe = None
-        if gate is not None and gate.site == site:
-            _check_width(gate.sae, d_model, site)
-            probe = Probe(gate.gate, gate.sae, dtype)
-        hooks[site] = Hook(site, plan, probe, shared).to(device)
-    if not sites:
-        raise EditError("there is nothing to steer: the list of SiteEdits is empty")
-    return Steering(model, hooks, shared, recipe)
-
-
-def _edit_list(edits: Any) -> list[Edit]:
-    if not isinstance(edits, Sequence) or isinstance(edits, str):
-        raise EditError(f"edits must be a list, or a mapping from names to lists, not {type(edits).__name__}")
-    return list(edits)
-
-
 def _number(value: float, name: str, hint: str) -> float:
     try:
         number = float(value)
@@ -383,39 +312,3 @@ def _register(block: nn.Module, hook: Hook) -> RemovableHandle:
         raise SteeringError(
             f"{hook.site} is a {type(block).__name__}, which takes no hook; steer the model before it is scripted"
         ) from error
-
-
-def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
-    if site.side == "encoder" or plan.path != "full" or sae is None or sae.has_own_gates:
-        return
-    if sae.gate.kind == "batchtopk":
-        raise SiteError(
-            f"a batchtopk gate without a threshold selects among all the frames of a clip, but {site} may see one at "
-            "a time, and would write another text with a cache than without: calibrate a threshold with "
-            "SAE.calibrate_threshold()"
-        )
-
-
-def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
-    if sae is not None and not isinstance(sae, SAE):
-        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
-    if sae is not None and sae.d_model != d_model:
-        raise SiteError(
-            f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "
-            "take an SAE that was trained for this model"
-        )
-
-
-def _cost(plan: Plan) -> str:
-    d = plan.vectors.shape[-1]
-    count = len(plan.features)
-    per_frame = {"identity": 0, "add": d, "delta": 2 * d * count}.get(plan.path)
-    if per_frame is None:
-        per_frame = plan.all_W_enc.numel() + (plan.all_W_enc.numel() if plan.error == "drop" else d * count)
-    reason = {
-        "identity": "nothing to do",
-        "add": "constant additions; the SAE is not run at all",
-        "delta": f"only the rows of {count} edited features are computed",
-        "full": "the whole SAE is run, for its selection or because the error is dropped",
-    }[plan.path]
-    return f"path {plan.path}: {reason}; {per_frame:,} multiply-adds a frame"

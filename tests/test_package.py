@@ -24,7 +24,7 @@ FLOORS = (
     ("plan",),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
-    ("hook", "steering"),
+    ("hook", "build", "steering"),
     ("discover",),
     ("evaluate",),
     ("cli", "__main__"),

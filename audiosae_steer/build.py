@@ -1,0 +1,112 @@
+"""From sites, edits and a gate to the modules that run in the hooks: everything checked before a model is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .clip_gate import ClipGate, Probe
+from .edits import Edit
+from .errors import EditError, GateError, SiteError, SteeringError
+from .hook import Hook, Shared
+from .plan import ErrorMode, Plan
+from .sae import SAE
+from .sites import Family, Site, block_at
+
+Choices = Mapping[str, Sequence[Edit]]
+
+
+@dataclass(frozen=True)
+class SiteEdits:
+    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from."""
+
+    site: Site
+    sae: SAE | None
+    edits: Sequence[Edit] | Choices
+    error: ErrorMode = "keep"
+
+
+@dataclass(frozen=True)
+class SiteGate:
+    """A clip gate, with the site whose residual it reads and the SAE whose features it pools."""
+
+    site: Site
+    sae: SAE
+    gate: ClipGate
+
+
+def build_hooks(
+    model: nn.Module, family: Family, parts: Sequence[SiteEdits], gate: SiteGate | None
+) -> tuple[dict[Site, Hook], Shared]:
+    """What runs at each site, and what the sites share; everything is checked, and the model is not touched.
+
+    Raises:
+        SiteError, EditError, GateError, SteeringError: something does not fit the model, or the rest.
+    """
+    if gate is not None and not isinstance(gate, SiteGate):
+        raise GateError(f"gate is a ClipGate or a SiteGate, not {type(gate).__name__}")
+    sites = [part.site for part in parts]
+    if len(set(sites)) != len(sites):
+        raise SiteError("a site is listed twice; put its edits into one list, in order")
+    named = [part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits} for part in parts]
+    names = tuple(dict.fromkeys(name for choices in named for name in choices))
+    if sites and not names:
+        raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
+    shared = Shared(names, None if gate is None else gate.site)
+    hooks: dict[Site, Hook] = {}
+    for site in sorted({*sites, *([gate.site] if gate else [])}, key=lambda site: site.order):
+        block = block_at(model, family, site)
+        weight = next(block.parameters())
+        # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
+        device = torch.device("cpu") if weight.is_meta else weight.device
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        d_model = family.dims(model).d_model
+        plan = None
+        if site in sites:
+            part, choices = parts[sites.index(site)], named[sites.index(site)]
+            _check_width(part.sae, d_model, site)
+            lists = [_edit_list(choices.get(name, ())) for name in names]
+            rate = family.frame_rate(model, site)
+            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
+            _check_selection(plan, part.sae, site)
+        if gate is not None and gate.site.order > site.order:
+            raise GateError(f"the clip gate at {gate.site} comes after the edits at {site}, which it cannot govern")
+        probe = None
+        if gate is not None and gate.site == site:
+            _check_width(gate.sae, d_model, site)
+            probe = Probe(gate.gate, gate.sae, dtype)
+        hooks[site] = Hook(site, plan, probe, shared).to(device)
+    if not sites:
+        raise EditError("there is nothing to steer: the list of SiteEdits is empty")
+    return hooks, shared
+
+
+def _edit_list(edits: Any) -> list[Edit]:
+    if not isinstance(edits, Sequence) or isinstance(edits, str):
+        raise EditError(f"edits must be a list, or a mapping from names to lists, not {type(edits).__name__}")
+    return list(edits)
+
+
+def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
+    if site.side == "encoder" or plan.path != "full" or sae is None or sae.has_own_gates:
+        return
+    if sae.gate.kind == "batchtopk":
+        raise SiteError(
+            f"a batchtopk gate without a threshold selects among all the frames of a clip, but {site} may see one at "
+            "a time, and would write another text with a cache than without: calibrate a threshold with "
+            "SAE.calibrate_threshold()"
+        )
+
+
+def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
+    if sae is not None and not isinstance(sae, SAE):
+        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
+    if sae is not None and sae.d_model != d_model:
+        raise SiteError(
+            f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "
+            "take an SAE that was trained for this model"
+        )
