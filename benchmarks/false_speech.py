@@ -71,7 +71,8 @@ def run_arm(model: Any, arm: str, items: Sequence[corpus.Item], cache: Path, ste
         for line in cache.read_text(encoding="utf-8").splitlines():
             if line.endswith("}"):  # a line cut short by an interruption is made again
                 row = json.loads(line)
-                done[row.pop("file")] = Heard(**row)
+                name = row.pop("file")
+                done[name] = Heard(**row)
     names = [item.path.relative_to(corpus.assets()).as_posix() for item in items]
     todo = [(name, item) for name, item in zip(names, items, strict=True) if name not in done]
     with cache.open("a", encoding="utf-8") as file:
