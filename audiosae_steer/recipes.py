@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -186,6 +187,8 @@ class Recipe(_Strict):
         """Write the JSON; whole or not at all."""
         path = Path(path)
         text = json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=1, ensure_ascii=False) + "\n"
+        # numbers one a line are no easier to read, and hundreds of them hide the rest
+        text = re.sub(r"\[([^\[\]{}\"]*)\]", lambda found: "[" + " ".join(found[1].split()) + "]", text)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

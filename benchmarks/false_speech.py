@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,15 +120,13 @@ class Table:
         """In the order of the split."""
         return list(dict.fromkeys(item.source for item in self.items[part]))
 
-    def text(self, label: str, part: str, mode: str, source: str | None = None) -> None:
-        """A row: how many clips have text."""
+    def text(
+        self, label: str, part: str, mode: str, source: str | None = None, *, of: Callable[[str], bool] = wrote
+    ) -> None:
+        """A row: how many clips have text, or something in it."""
         chosen = self.pick(part, source)
-
-        def flags(arm: dict[str, list[Heard]], of: Callable[[str], bool]) -> list[bool]:
-            return [of(getattr(arm[part][i], mode)) for i in chosen]
-
-        found = reduction(flags(self.before, wrote), flags(self.after, wrote))
-        self.data[f"text.{source or part}.filters-{mode}"] = _plain(found)
+        found = reduction(*([of(getattr(arm[part][i], mode)) for i in chosen] for arm in (self.before, self.after)))
+        self.data[f"{'text' if of is wrote else 'words'}.{source or part}.filters-{mode}"] = _plain(found)
         self.lines.append(f"| {label} | {len(chosen)} | {found.before} | **{found.after}** | {found} |")
 
     def probability(self, label: str, part: str) -> None:
@@ -179,6 +178,7 @@ class Table:
         """Every row."""
         for mode in ("off", "on"):
             self.text(f"text on non-speech, Whisper's filters {mode}", "nonspeech", mode)
+            self.text("&nbsp;&nbsp;words, more than punctuation", "nonspeech", mode, of=_has_words)
             for source in self.sources("nonspeech"):
                 self.text(f"&nbsp;&nbsp;{source}", "nonspeech", mode, source)
         for mode in ("off", "on"):
@@ -193,6 +193,10 @@ class Table:
             self.blank(f"single digits left without text, filters {mode}", "digits", mode)
         self.gate()
         return self
+
+
+def _has_words(text: str) -> bool:
+    return re.search(r"\w", text) is not None
 
 
 def _plain(found: Reduction) -> dict[str, Any]:

@@ -68,6 +68,13 @@ def make_hf(seed: int = 0, d: int = 64, layers: int = 3) -> Any:
     return WhisperForConditionalGeneration(config).eval().requires_grad_(False)
 
 
+def count_hooks(model: Any) -> int:
+    """Forward hooks anywhere on the model, but for those that transformers leaves there to capture hidden states."""
+    tables = [table for m in model.modules() for table in (m._forward_hooks, m._forward_pre_hooks)]
+    hooks = [hook for table in tables for hook in table.values()]
+    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
+
+
 @st.composite
 def edit_lists(draw: st.DrawFn, F: int, d: int, windows: bool = True, max_size: int = 5) -> list[Any]:
     """Any edits in any order, with overlaps of features and of windows."""

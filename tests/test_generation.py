@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make import make_hf, make_sae
+from make import count_hooks, make_hf, make_sae
 
 from audiosae_steer import (
     SAE,
@@ -62,11 +62,6 @@ def clips() -> list[np.ndarray]:
 def features(processor: Any, clips: list[np.ndarray]) -> torch.Tensor:
     """Log-mel features of both clips, the same for both libraries."""
     return processor(clips, sampling_rate=16_000, return_tensors="pt").input_features
-
-
-def count_hooks(model: Any) -> int:
-    """Forward hooks anywhere in the model."""
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 def write(model: Any, x: torch.Tensor, **options: Any) -> torch.Tensor:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import KINDS, NORMS, edit_lists, make_hf, make_openai, make_sae, naive_edit, naive_push
+from make import KINDS, NORMS, count_hooks, edit_lists, make_hf, make_openai, make_sae, naive_edit, naive_push
 from test_plan import far_from_thresholds
 
 import audiosae_steer as a
@@ -86,11 +86,6 @@ def residual_at(model: Any, layer: int, run: Callable[[], Any], side: str = "enc
     run()
     handle.remove()
     return seen[0].clone()
-
-
-def count_hooks(model: Any) -> int:
-    """How many forward hooks there are on the model, anywhere."""
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])

@@ -181,6 +181,15 @@ def _texts(folders: Iterable[Path]) -> dict[Path, str]:
     return said
 
 
+def shortened(text: str, width: int = 70) -> str:
+    """A text cut for display, between words where it has any."""
+    text = " ".join(text.split())
+    if len(text) <= width:
+        return text
+    cut = text.rfind(" ", width // 2, width - 1)
+    return text[: cut if cut > 0 else width - 2].rstrip() + " …"
+
+
 def _kind(file: Path, folder: Path) -> str | None:
     """By the nearest folder with a telling name, of those below `folder` and of `folder` itself."""
     names = [*reversed(file.relative_to(folder).parent.parts), folder.resolve().name]

@@ -124,9 +124,22 @@ def _edit(edit: Edit) -> str:
 def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
     lines = []
     for key, value in content.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines.append(f"{indent}{key.replace('_', ' ')}: {text}")
+        name = key.replace("_", " ")
+        if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+            lines += [f"{indent}{name}:", *_plain(value, indent + "  ")]
+        elif isinstance(value, dict):
+            lines.append(
+                f"{indent}{name}: " + ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in value.items())
+            )
+        else:
+            lines.append(f"{indent}{name}: {_short(value)}")
     return lines
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_sae(path: Path) -> bool:

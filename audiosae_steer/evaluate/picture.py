@@ -18,7 +18,7 @@ from ..errors import MissingExtraError, SteeringError
 from ..models.audio import SAMPLE_RATE
 from ..recipes import Recipe, SiteSpec
 from ..sae import SAE
-from .demo import Demo, Result
+from .demo import Demo, Result, shortened
 
 ROWS = 12
 BEFORE, AFTER, MUTED = "#b3261e", "#1b6e3c", "#666666"
@@ -39,18 +39,20 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
         raise MissingExtraError("the picture needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
     chosen = choose(demo.results, clips)
     spec, edited = _features(demo.recipe)
-    features, saes = edited[:ROWS], demo.recipe.load_saes()
+    features, saes = list(edited)[:ROWS], demo.recipe.load_saes()
+    names = [f"{i}  {edited[i]}" for i in features]
     figure = Figure(figsize=(3.7 * len(chosen), 7.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(chosen), squeeze=False, gridspec_kw={"height_ratios": [2.4, 1.5, 2.6]})
     maps = [_activations(saes, demo.recipe, spec, features, model, result) for result in chosen]
-    top = max((float(m.max()) for m, _ in maps), default=1.0) or 1.0
+    firing = np.concatenate([m[m > 0] for m, _ in maps])
+    top = float(np.quantile(firing, 0.99)) if firing.size else 1.0  # a single frame can be ten times all others
     for column, (result, (activation, score)) in enumerate(zip(chosen, maps, strict=True)):
         seconds = min(len(result.samples) / SAMPLE_RATE, 30.0)
         _spectrogram(axes[0, column], model, result, seconds)
         _texts(axes[1, column], result, score)
-        image = _heat(axes[2, column], activation, features, seconds, top, first=column == 0)
-    figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", shrink=0.9, pad=0.01)
+        image = _heat(axes[2, column], activation, names if column == 0 else [], seconds, top)
+    figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", extend="max", shrink=0.9, pad=0.01)
     title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
     figure.suptitle(title, fontsize=13, parse_math=False)
     axes[2, 0].set_ylabel(_whose(spec, len(features), len(edited)))
@@ -99,19 +101,25 @@ def choose(results: Sequence[Result], count: int) -> list[Result]:
     return (picked + rest)[:count]
 
 
-def _features(recipe: Recipe) -> tuple[SiteSpec | None, list[int]]:
-    """The first site in the encoder whose features are edited, and those of its features, largest amounts first."""
+def _features(recipe: Recipe) -> tuple[SiteSpec | None, dict[int, str]]:
+    """The first site in the encoder whose features are edited, and what is done to each, largest amounts first."""
     for spec in recipe.sites:
         weights: dict[int, float] = {}
+        done: dict[int, str] = {}
         for edit in spec.build() if spec.side == "encoder" else []:
             if isinstance(edit, FeatureEdit):
                 sizes = edit.amount if isinstance(edit, Add) else (1.0,) * len(edit.features)
+                verb = type(edit).__name__.lower()
+                done |= {
+                    i: f"{size * recipe.strength:+.2f}" if isinstance(edit, Add) else verb
+                    for i, size in zip(edit.features, sizes, strict=True)
+                }
                 weights |= {
                     i: max(abs(size), weights.get(i, 0.0)) for i, size in zip(edit.features, sizes, strict=True)
                 }
         if weights:
-            return spec, sorted(weights, key=lambda i: -weights[i])
-    return None, []
+            return spec, {i: done[i] for i in sorted(weights, key=lambda i: -weights[i])}
+    return None, {}
 
 
 def _activations(
@@ -146,7 +154,7 @@ def _texts(axis: Any, result: Result, score: float | None) -> None:
         axis.text(x, y, text, va="top", transform=axis.transAxes, parse_math=False, **style)
 
     def shown(text: str) -> str:
-        return textwrap.fill(textwrap.shorten(text, 90, placeholder=" …"), 36) if text else "(nothing)"
+        return textwrap.fill(shortened(text, 90), 36) if text else "(nothing)"
 
     write(0, 1.0, "before", color=BEFORE, fontsize=9, weight="bold")
     write(0, 0.86, shown(result.before.text), fontsize=10)
@@ -157,12 +165,10 @@ def _texts(axis: Any, result: Result, score: float | None) -> None:
         write(1, 1.0, f"gate {state} ({score:+.1f})", color=MUTED, fontsize=9, ha="right")
 
 
-def _heat(
-    axis: Any, activation: NDArray[np.float32], features: list[int], seconds: float, top: float, first: bool
-) -> Any:
+def _heat(axis: Any, activation: NDArray[np.float32], names: list[str], seconds: float, top: float) -> Any:
     shown = activation[:, : max(int(seconds * 50), 1)]
     style = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}  # no feature runs into the next
     image = axis.imshow(shown, vmin=0, vmax=top, extent=(0, seconds, len(shown), 0), **style)
     axis.set_xlabel("seconds")
-    axis.set_yticks(np.arange(len(features)) + 0.5 if first else [], features if first else [], fontsize=8)
+    axis.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
     return image

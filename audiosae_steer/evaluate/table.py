@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-
-from .demo import Demo
+from .demo import Demo, shortened
 from .wer import rate_interval
 
 
@@ -25,14 +23,14 @@ def print_demo(demo: Demo, *, filters: bool = False) -> None:
         if result.clip.kind != kind:
             table.add_section()
             kind = result.clip.kind
-        after = _short(result.after.text)
+        after = shortened(result.after.text)
         if result.clip.kind == "nonspeech":
             colour = "green" if not result.after.text else "red"
         else:
             colour = "default" if result.after.text == result.before.text else "yellow"
         table.add_row(
             escape(result.clip.label),
-            escape(_short(result.before.text)) or "[dim](nothing)[/]",
+            escape(shortened(result.before.text)) or "[dim](nothing)[/]",
             f"[{colour}]{escape(after) or '(nothing)'}[/]",
         )
     console.print(table)
@@ -58,7 +56,3 @@ def print_demo(demo: Demo, *, filters: bool = False) -> None:
     console.print(
         "[dim]intervals: 95 %, Wilson for shares, bootstrap over utterances for word errors[/]", soft_wrap=True
     )
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 70, placeholder=" …") if text else ""

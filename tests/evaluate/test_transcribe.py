@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from make import count_hooks
 
 from audiosae_steer import AudioError, SteeringError, load_audio, load_processor
 from audiosae_steer.evaluate.transcribe import FALLBACK, Segment, Transcript, Window, transcribe
@@ -48,10 +49,6 @@ def either(request) -> tuple[Any, Any]:
     return request.getfixturevalue("tiny_en_hf"), request.getfixturevalue("processor")
 
 
-def hooks_of(model: Any) -> int:
-    return sum(len(module._forward_hooks) for module in model.modules())
-
-
 def test_both_libraries_give_the_text_and_its_place(either):
     model, processor = either
     seen: list[tuple[float, float]] = []
@@ -65,7 +62,7 @@ def test_both_libraries_give_the_text_and_its_place(either):
     assert [of for _, of in seen] == [len(samples) / 16_000] * len(seen)
     assert seen[0][0] == 0
     assert seen[-1][0] == len(samples) / 16_000
-    assert hooks_of(model) == 0
+    assert count_hooks(model) == 0
 
 
 def test_without_timestamps_the_text_is_the_same(either):
@@ -184,4 +181,4 @@ def test_an_error_while_it_runs_leaves_no_hook(either):
 
     with pytest.raises(KeyboardInterrupt):
         transcribe(model, clip("speech-08"), processor=processor, progress=stop)
-    assert hooks_of(model) == 0
+    assert count_hooks(model) == 0
