@@ -22,7 +22,7 @@ import corpus
 import numpy as np
 import torch
 from false_speech import RESULTS, arm_key
-from material import absent_clips, present_clips, present_items
+from material import Samples, absent_clips, brief, present_clips, present_items
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -51,6 +51,8 @@ class Budget(NamedTuple):
     """Share of the utterances."""
 
 
+NEAR = 0.01
+"""Share of noise clips: a strength with so little more text is as good, and a smaller one is further from the cliff."""
 BUDGET = {"gated": Budget(0.1, 0.005), "ungated": Budget(0.3, 0.05)}
 
 
@@ -138,19 +140,51 @@ def figures_of(sets: dict[str, Set_], heard: dict[str, list[Heard]]) -> dict[str
     return {key: round(value, 4) for key, value in found.items()}
 
 
-def make_gate(cache: Path, sae: SAE, sets: dict[str, Set_], seen: Path) -> tuple[ClipGate, dict[str, list[bool]]]:
-    """Fit on `find`, place the threshold on `calibrate`; and for which calibration clips it then opens."""
+def brief_pooled(model: Any, sae: SAE) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Pooled features of brief stretches, without and with speech, of `find` and of `calibrate`."""
+
+    def pool(samples: Sequence[Samples], what: str) -> NDArray[np.float64]:
+        found = []
+        for start in track(range(0, len(samples), 8), f"encoding {what}"):
+            rows = residuals(model, samples[start : start + 8], [LAYER])[LAYER]
+            with torch.no_grad():
+                found += [sae.encode(row).amax(0).double().numpy() for row in rows]
+        return np.stack(found)
+
+    items = [item for item in present_items("calibrate", 10, 260) if item.text][:160]
+    return {
+        "find": (
+            pool(brief(absent_clips("find", 0), 100), "brief noise"),
+            pool(brief(present_clips("find", present_items("find", 0, 500), 2), 101), "brief speech"),
+        ),
+        "calibrate": (
+            pool(brief(absent_clips("calibrate", 11), 111), "brief noise"),
+            pool(brief(present_clips("calibrate", items, 12), 112), "brief speech"),
+        ),
+    }
+
+
+def make_gate(
+    cache: Path, model: Any, sae: SAE, sets: dict[str, Set_], seen: Path
+) -> tuple[ClipGate, dict[str, list[bool]]]:
+    """Fit on `find`, place the threshold on `calibrate`; and for which calibration clips it then opens.
+
+    Whole clips and brief stretches of them alike: a gate that knows only sentences takes single words for noise.
+    """
 
     def pool_seen() -> list[NDArray[np.float64]]:
         kept = torch.load(seen, weights_only=True, mmap=True)  # the residuals that learning began with
         return [pool_max(sae, kept["noise"]), pool_max(sae, [row[0] for row in kept["speech"]])]
 
     found = cached(cache / "pooled-find.pt", pool_seen)
-    gate, _ = fit_gate(found[0], found[1], "max", max_features=64)
     rest = cached(cache / "pooled-calibrate.pt", lambda: {name: pool_max(sae, s.rows) for name, s in sets.items()})
-    spoken = np.concatenate([rest["plain"], rest["hard"]])
-    print("gate before its threshold is placed:", assess(gate, rest["noise"], spoken))
-    gate = set_threshold(gate, rest["noise"], spoken, margin=0.3)
+    short = cached(cache / "pooled-brief.pt", lambda: brief_pooled(model, sae))
+    absent, present = (np.concatenate([found[i], short["find"][i]]) for i in (0, 1))
+    gate, _ = fit_gate(absent, present, "max", max_features=64)
+    absent = np.concatenate([rest["noise"], short["calibrate"][0]])
+    present = np.concatenate([rest["plain"], rest["hard"], short["calibrate"][1]])
+    print("gate before its threshold is placed:", assess(gate, absent, present))
+    gate = set_threshold(gate, absent, present, margin=0.2)
     return gate, {name: (score(gate, pooled) > gate.threshold).tolist() for name, pooled in rest.items()}
 
 
@@ -185,7 +219,7 @@ def calibrate(cache: Path, model: Any, sets: dict[str, Set_], learned: Learned, 
 
 
 def choose(figures: dict[str, Any], kind: str) -> float:
-    """The strength with the least text, filters off, among those within the budget; of equals the smallest."""
+    """The smallest strength, among those within the budget, with about the least text, filters off."""
     plain = figures["unsteered"]["timestamps"]
     tried = {s: figures[f"{kind} x {s:g}"] for s in STRENGTHS}
     allowed = [
@@ -196,7 +230,8 @@ def choose(figures: dict[str, Any], kind: str) -> float:
     ]
     if not allowed:
         raise SystemExit(f"no strength of the {kind} recipe keeps within {BUDGET[kind]}: {json.dumps(tried, indent=1)}")
-    return min(allowed, key=lambda s: (sum(found["text"] for found in tried[s].values()), s))
+    text = {s: float(np.mean([found["text"] for found in tried[s].values()])) for s in allowed}
+    return min(s for s in allowed if text[s] <= min(text.values()) + NEAR)
 
 
 def write(out: Path, model: Any, learned: Learned, gate: ClipGate, figures: dict[str, Any]) -> None:
@@ -285,7 +320,7 @@ def main() -> None:
     learned = Learned(**cached(cache / "learned.pt", run))
     print(f"learned {len(learned.features)} amounts; last: {learned.history[-1]}")
     sets = {name: Set_(*found) for name, found in cached(cache / "calibrate.pt", lambda: encode(model)).items()}
-    gate, opens = make_gate(cache, sae, sets, cache / "clips.pt")
+    gate, opens = make_gate(cache, model, sae, sets, cache / "clips.pt")
     print(f"gate: {len(gate.features)} features, threshold {gate.threshold:.3f}, {gate.calibration}")
     write(options.out, model, learned, gate, calibrate(cache, model, sets, learned, opens))
 

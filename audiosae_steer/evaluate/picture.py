@@ -39,23 +39,27 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
         raise MissingExtraError("the picture needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
     chosen = choose(demo.results, clips)
     spec, edited = _features(demo.recipe)
-    features, saes = list(edited)[:ROWS], demo.recipe.load_saes()
-    names = [f"{i}  {edited[i]}" for i in features]
+    saes = demo.recipe.load_saes()
     figure = Figure(figsize=(3.7 * len(chosen), 7.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(chosen), squeeze=False, gridspec_kw={"height_ratios": [2.4, 1.5, 2.6]})
-    maps = [_activations(saes, demo.recipe, spec, features, model, result) for result in chosen]
+    found = [_activations(saes, demo.recipe, spec, list(edited), model, result) for result in chosen]
+    rows = _telling([m for m, _ in found])
+    maps = [(m[rows], score) for m, score in found]
+    names = [f"{i}  {done}" for i, done in edited.items()]
     firing = np.concatenate([m[m > 0] for m, _ in maps])
-    top = float(np.quantile(firing, 0.99)) if firing.size else 1.0  # a single frame can be ten times all others
+    top = float(np.quantile(firing, 0.95)) if firing.size else 1.0  # a single frame can be ten times all others
     for column, (result, (activation, score)) in enumerate(zip(chosen, maps, strict=True)):
         seconds = min(len(result.samples) / SAMPLE_RATE, 30.0)
         _spectrogram(axes[0, column], model, result, seconds)
         _texts(axes[1, column], result, score)
-        image = _heat(axes[2, column], activation, names if column == 0 else [], seconds, top)
+        image = _heat(
+            axes[2, column], activation, [names[i] for i in rows] if names and column == 0 else [], seconds, top
+        )
     figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", extend="max", shrink=0.9, pad=0.01)
     title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
     figure.suptitle(title, fontsize=13, parse_math=False)
-    axes[2, 0].set_ylabel(_whose(spec, len(features), len(edited)))
+    axes[2, 0].set_ylabel(_whose(spec, len(rows), len(edited)))
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
@@ -133,7 +137,15 @@ def _activations(
         if spec is None or spec.sae is None:
             return np.zeros((1, 1), dtype=np.float32), score
         f = saes[spec.sae].encode(x[spec.layer])[0][:, features]
-    return f.T.float().numpy(), score
+    frames = max(int(len(result.samples) / SAMPLE_RATE * 50), 1)
+    return f.T.float().numpy()[:, :frames], score
+
+
+def _telling(maps: Sequence[NDArray[np.float32]]) -> list[int]:
+    """Rows to show: of those that fire anywhere the first, then of the others; in their own order."""
+    fires = np.any([m.max(axis=1) > 0 for m in maps], axis=0)
+    picked = [*np.flatnonzero(fires), *np.flatnonzero(~fires)][:ROWS]
+    return sorted(int(i) for i in picked)
 
 
 def _spectrogram(axis: Any, model: Any, result: Result, seconds: float) -> None:
@@ -166,9 +178,8 @@ def _texts(axis: Any, result: Result, score: float | None) -> None:
 
 
 def _heat(axis: Any, activation: NDArray[np.float32], names: list[str], seconds: float, top: float) -> Any:
-    shown = activation[:, : max(int(seconds * 50), 1)]
     style = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}  # no feature runs into the next
-    image = axis.imshow(shown, vmin=0, vmax=top, extent=(0, seconds, len(shown), 0), **style)
+    image = axis.imshow(activation, vmin=0, vmax=top, extent=(0, seconds, len(activation), 0), **style)
     axis.set_xlabel("seconds")
     axis.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
     return image
