@@ -6,8 +6,8 @@ Learns on the `find` part of the split in `corpus.py` and on synthetic noise, ch
 on `calibrate`, and never touches `test`; figures on `test` are copied from `benchmarks/results/` if they are there, and
 of these very recipes. Seeded. Stages are cached, so that an interrupted run goes on.
 
-Calibration decodes the first 30 s of each clip from cached residuals, in both of Whisper's modes, greedily; on noise no
-further than 48 tokens.
+Calibration decodes the first 30 s of each clip from cached residuals, greedily; on noise no further than 48 tokens.
+With timestamps clips are padded as `whisper.transcribe` pads them, without as `whisper.decode` and transformers do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from audiosae_steer import SAE, ClipGate, load_sae, load_whisper
-from audiosae_steer.discover.collect import residuals
+from audiosae_steer.discover.collect import Pad, residuals
 from audiosae_steer.discover.fit_gate import assess, fit_gate, score, set_threshold
 from audiosae_steer.discover.learn import Learned, LearnSettings, learn
 from audiosae_steer.evaluate.false_speech import wrote
@@ -39,6 +39,7 @@ from audiosae_steer.sites import family_of, fingerprint
 
 LAYER = 4
 SETTINGS = LearnSettings()
+PADS: dict[str, Pad] = {"timestamps": "zeros", "no timestamps": "silence"}
 STRENGTHS = (0.75, 1.0, 1.25)
 
 
@@ -73,12 +74,6 @@ class Heard(NamedTuple):
     """The same with Whisper's own filters."""
 
 
-def pool_max(sae: SAE, rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:
-    """Max-pooled features (clips, n_features) of residuals (frames, d_model)."""
-    with torch.no_grad():
-        return np.stack([sae.encode(row.float()).amax(0).double().numpy() for row in track(rows, "pooling")])
-
-
 def cached(path: Path, make: Callable[[], Any]) -> Any:
     """What `make()` gives, from a file if it was made before."""
     if not path.is_file():
@@ -87,21 +82,49 @@ def cached(path: Path, make: Callable[[], Any]) -> Any:
     return torch.load(path, weights_only=False)  # our own file of this very run
 
 
-def encode(model: Any) -> dict[str, Set_]:
-    """The calibration clips' residuals: noise, plain utterances, and the same utterances louder, softer, in noise."""
-    items = [item for item in present_items("calibrate", 10, 260) if item.text][:160]
-    clips = {
-        "noise": (absent_clips("calibrate", 11), None),
-        "plain": (present_clips("calibrate", items, 12, plain=True), items),
-        "hard": (present_clips("calibrate", items, 12), items),
-    }
+def spoken_items(part: str) -> list[corpus.Item]:
+    """The utterances of a part: for calibration, with known texts."""
+    if part == "find":
+        return present_items("find", 0, 500)
+    return [item for item in present_items("calibrate", 10, 260) if item.text][:160]
+
+
+def samples_of(part: str, kind: str) -> list[Samples]:
+    """The clips of one kind: noise, speech as recorded (plain) or made louder, softer and noisy (hard), or brief."""
+    seed = {"find": 0, "calibrate": 11}[part]
+    if kind == "noise":
+        return absent_clips(part, seed)
+    if kind.startswith("brief"):
+        whole = samples_of(part, "noise" if kind == "brief noise" else "hard")
+        return brief(whole, seed + (100 if kind == "brief noise" else 101))
+    return present_clips(part, spoken_items(part), 2 if part == "find" else 12, plain=kind == "plain")
+
+
+def encode(model: Any, pad: Pad) -> dict[str, Set_]:
+    """The calibration clips' residuals."""
+    texts = [item.text or "" for item in spoken_items("calibrate")]
     sets = {}
-    for name, (samples, said) in clips.items():
-        rows: list[torch.Tensor] = []
-        for start in track(range(0, len(samples), 8), f"encoding {name}"):
-            rows += [r.clone() for r in residuals(model, samples[start : start + 8], [LAYER])[LAYER].half()]
-        sets[name] = Set_(rows, [item.text or "" for item in said] if said else [""] * len(rows))
+    for kind in ("noise", "plain", "hard"):
+        samples, rows = samples_of("calibrate", kind), []
+        for start in track(range(0, len(samples), 8), f"encoding {kind}, {pad}"):
+            rows += [r.clone() for r in residuals(model, samples[start : start + 8], [LAYER], pad)[LAYER].half()]
+        sets[kind] = Set_(rows, [""] * len(rows) if kind == "noise" else texts)
     return sets
+
+
+def pooled(cache: Path, model: Any, sae: SAE, part: str, kind: str, pad: Pad) -> NDArray[np.float64]:
+    """Max-pooled features (clips, n_features) of the clips of one kind."""
+
+    def run() -> NDArray[np.float64]:
+        samples, found = samples_of(part, kind), []
+        for start in track(range(0, len(samples), 8), f"pooling {part}, {kind}, {pad}"):
+            rows = residuals(model, samples[start : start + 8], [LAYER], pad)[LAYER]
+            with torch.no_grad():
+                found += [sae.encode(row).amax(0).double().numpy() for row in rows]
+        return np.stack(found)
+
+    result: NDArray[np.float64] = cached(cache / f"pooled-{part}-{kind}-{pad}.pt".replace(" ", "-"), run)
+    return result
 
 
 def decode(
@@ -140,64 +163,42 @@ def figures_of(sets: dict[str, Set_], heard: dict[str, list[Heard]]) -> dict[str
     return {key: round(value, 4) for key, value in found.items()}
 
 
-def brief_pooled(model: Any, sae: SAE) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Pooled features of brief stretches, without and with speech, of `find` and of `calibrate`."""
+def make_gate(cache: Path, model: Any, sae: SAE) -> tuple[ClipGate, dict[str, dict[str, list[bool]]]]:
+    """Fit on `find`, place the threshold on `calibrate`; and, by mode, for which calibration clips it then opens.
 
-    def pool(samples: Sequence[Samples], what: str) -> NDArray[np.float64]:
-        found = []
-        for start in track(range(0, len(samples), 8), f"encoding {what}"):
-            rows = residuals(model, samples[start : start + 8], [LAYER])[LAYER]
-            with torch.no_grad():
-                found += [sae.encode(row).amax(0).double().numpy() for row in rows]
-        return np.stack(found)
-
-    items = [item for item in present_items("calibrate", 10, 260) if item.text][:160]
-    return {
-        "find": (
-            pool(brief(absent_clips("find", 0), 100), "brief noise"),
-            pool(brief(present_clips("find", present_items("find", 0, 500), 2), 101), "brief speech"),
-        ),
-        "calibrate": (
-            pool(brief(absent_clips("calibrate", 11), 111), "brief noise"),
-            pool(brief(present_clips("calibrate", items, 12), 112), "brief speech"),
-        ),
-    }
-
-
-def make_gate(
-    cache: Path, model: Any, sae: SAE, sets: dict[str, Set_], seen: Path
-) -> tuple[ClipGate, dict[str, list[bool]]]:
-    """Fit on `find`, place the threshold on `calibrate`; and for which calibration clips it then opens.
-
-    Whole clips and brief stretches of them alike: a gate that knows only sentences takes single words for noise.
+    Whole clips and brief stretches of them, padded in both ways: a gate that knows only sentences takes single words
+    for noise, and one that knows only silence after a clip is unsure of the zeros that `transcribe` puts there.
     """
 
-    def pool_seen() -> list[NDArray[np.float64]]:
-        kept = torch.load(seen, weights_only=True, mmap=True)  # the residuals that learning began with
-        return [pool_max(sae, kept["noise"]), pool_max(sae, [row[0] for row in kept["speech"]])]
+    def gathered(part: str, *kinds: str) -> NDArray[np.float64]:
+        return np.concatenate([pooled(cache, model, sae, part, kind, pad) for kind in kinds for pad in PADS.values()])
 
-    found = cached(cache / "pooled-find.pt", pool_seen)
-    rest = cached(cache / "pooled-calibrate.pt", lambda: {name: pool_max(sae, s.rows) for name, s in sets.items()})
-    short = cached(cache / "pooled-brief.pt", lambda: brief_pooled(model, sae))
-    absent, present = (np.concatenate([found[i], short["find"][i]]) for i in (0, 1))
-    gate, _ = fit_gate(absent, present, "max", max_features=64)
-    absent = np.concatenate([rest["noise"], short["calibrate"][0]])
-    present = np.concatenate([rest["plain"], rest["hard"], short["calibrate"][1]])
+    noise = ("noise", "brief noise")
+    gate, _ = fit_gate(gathered("find", *noise), gathered("find", "hard", "brief speech"), "max", max_features=64)
+    absent, present = gathered("calibrate", *noise), gathered("calibrate", "plain", "hard", "brief speech")
     print("gate before its threshold is placed:", assess(gate, absent, present))
     gate = set_threshold(gate, absent, present, margin=0.2)
-    return gate, {name: (score(gate, pooled) > gate.threshold).tolist() for name, pooled in rest.items()}
+    opens = {}
+    for mode, pad in PADS.items():
+        scores = {
+            kind: score(gate, pooled(cache, model, sae, "calibrate", kind, pad)) for kind in ("noise", "plain", "hard")
+        }
+        opens[mode] = {kind: (found > gate.threshold).tolist() for kind, found in scores.items()}
+    return gate, opens
 
 
-def calibrate(cache: Path, model: Any, sets: dict[str, Set_], learned: Learned, opens: Any) -> dict[str, Any]:
+def calibrate(cache: Path, model: Any, learned: Learned, opens: dict[str, dict[str, list[bool]]]) -> dict[str, Any]:
     """Every strength, gated and not, in both modes. Gated: the text of either arm, as the gate decides."""
     figures: dict[str, Any] = {}
-    for mode in ("timestamps", "no timestamps"):
+    for mode, pad in PADS.items():
+        saved = cached(cache / f"calibrate-{pad}.pt", lambda: encode(model, pad))  # noqa: B023
+        sets = {kind: Set_(*found) for kind, found in saved.items()}
         heard: dict[float, dict[str, list[Heard]]] = {}
         for strength in (0.0, *STRENGTHS):
 
             def run(vector: torch.Tensor = strength * learned.vector, timed: bool = mode == "timestamps") -> Any:
                 limits = {"noise": 48}
-                return {name: decode(model, s.rows, vector, timed, limits.get(name)) for name, s in sets.items()}
+                return {name: decode(model, s.rows, vector, timed, limits.get(name)) for name, s in sets.items()}  # noqa: B023
 
             made = cached(cache / f"calibrate-{len(learned.features)}-{strength}-{mode}.pt".replace(" ", ""), run)
             heard[strength] = made
@@ -207,7 +208,8 @@ def calibrate(cache: Path, model: Any, sets: dict[str, Set_], learned: Learned, 
                 continue
             mixed = {
                 name: [
-                    a if opened else b for a, b, opened in zip(made[name], heard[0.0][name], opens[name], strict=True)
+                    a if opened else b
+                    for a, b, opened in zip(made[name], heard[0.0][name], opens[mode][name], strict=True)
                 ]
                 for name in sets
             }
@@ -313,16 +315,14 @@ def main() -> None:
     sae = load_sae(options.out / f"encoder-{LAYER}.safetensors").float()
 
     def run() -> dict[str, Any]:
-        items = present_items("find", 0, 500)
-        absent, present = absent_clips("find", 0), present_clips("find", items, 2)
+        absent, present = samples_of("find", "noise"), samples_of("find", "hard")
         return learn(model, sae, LAYER, absent, present, SETTINGS, cache=cache / "clips.pt")._asdict()
 
     learned = Learned(**cached(cache / "learned.pt", run))
     print(f"learned {len(learned.features)} amounts; last: {learned.history[-1]}")
-    sets = {name: Set_(*found) for name, found in cached(cache / "calibrate.pt", lambda: encode(model)).items()}
-    gate, opens = make_gate(cache, model, sae, sets, cache / "clips.pt")
+    gate, opens = make_gate(cache, model, sae)
     print(f"gate: {len(gate.features)} features, threshold {gate.threshold:.3f}, {gate.calibration}")
-    write(options.out, model, learned, gate, calibrate(cache, model, sets, learned, opens))
+    write(options.out, model, learned, gate, calibrate(cache, model, learned, opens))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ..models import audio_files, load_audio
 from ..models.audio import SAMPLE_RATE
 from ..sites import Site, block_at, family_of, unwrap
 
+Pad = Literal["silence", "zeros"]
 WINDOW = 30 * SAMPLE_RATE
 CLIPS_PER_SHARD = 64
 HELD_OUT_ONE_IN = 20
@@ -155,8 +156,10 @@ def load_activations(folder: str | Path, layer: int) -> Activations:
     return Activations(torch.cat(parts["train"]), torch.cat(parts["held_out"]))
 
 
-def residuals(model: Any, samples: Sequence[NDArray[np.float32]], layers: Sequence[int]) -> dict[int, Tensor]:
-    """Encoder residuals (clips, frames, d_model) of up to 30 s of mono 16-kHz samples each, by layer."""
+def residuals(
+    model: Any, samples: Sequence[NDArray[np.float32]], layers: Sequence[int], pad: Pad = "silence"
+) -> dict[int, Tensor]:
+    """Encoder residuals (clips, frames, d_model) of up to 30 s of mono 16-kHz samples each, by layer; see `mel`."""
     inner = unwrap(model)
     family = family_of(inner)
     taken: dict[int, Tensor] = {}
@@ -170,20 +173,31 @@ def residuals(model: Any, samples: Sequence[NDArray[np.float32]], layers: Sequen
     handles = [block_at(inner, family, Site(layer)).register_forward_hook(take(layer)) for layer in layers]
     try:
         with torch.no_grad():
-            inner.get_submodule("encoder" if hasattr(inner, "dims") else "model.encoder")(mel(inner, samples))
+            inner.get_submodule("encoder" if hasattr(inner, "dims") else "model.encoder")(mel(inner, samples, pad))
     finally:
         for handle in handles:
             handle.remove()
     return taken
 
 
-def mel(model: Any, samples: Sequence[NDArray[np.float32]]) -> Tensor:
-    """Log-mel spectrograms (clips, n_mels, 3000), padded with silence to 30 s, as both libraries compute them."""
+def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence") -> Tensor:
+    """Log-mel spectrograms (clips, n_mels, 3000) of up to 30 s of mono 16-kHz samples each.
+
+    Args:
+        model: a Whisper of either library.
+        samples: the clips.
+        pad: how the 30 s are filled up. `silence`: by zero samples, as transformers' processor does, and whoever calls
+            `whisper.decode` on `pad_or_trim(samples)`. `zeros`: by zeros in the spectrogram, which are not silence, as
+            `whisper.transcribe` does. A model hears the two differently.
+    """
     weight = next(model.parameters())
     bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
-    from whisper.audio import log_mel_spectrogram, pad_or_trim
+    from whisper.audio import HOP_LENGTH, N_FRAMES, log_mel_spectrogram, pad_or_trim
 
     spectra = [log_mel_spectrogram(pad_or_trim(torch.from_numpy(clip)), n_mels=bins) for clip in samples]
+    if pad == "zeros":
+        heard = [min(len(clip) // HOP_LENGTH, N_FRAMES) for clip in samples]
+        spectra = [pad_or_trim(spectrum[:, :frames], N_FRAMES) for spectrum, frames in zip(spectra, heard, strict=True)]
     return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..clip_gate import Probe
-from ..discover.collect import mel, residuals
+from ..discover.collect import Pad, mel, residuals
 from ..edits import Add, FeatureEdit
 from ..errors import MissingExtraError, SteeringError
 from ..models.audio import SAMPLE_RATE
@@ -131,7 +131,8 @@ def _activations(
 ) -> tuple[NDArray[np.float32], float | None]:
     gate = recipe.gate if recipe.gate is not None and recipe.gate.side == "encoder" else None
     layers = {part.layer for part in (spec, gate) if part is not None}
-    x = residuals(model, [result.samples[: 30 * SAMPLE_RATE]], sorted(layers))
+    pad: Pad = "zeros" if hasattr(model, "dims") else "silence"  # as the library's own transcription does
+    x = residuals(model, [result.samples[: 30 * SAMPLE_RATE]], sorted(layers), pad)
     with torch.no_grad():
         score = None if gate is None else float(Probe(gate.build(), saes[gate.sae])(x[gate.layer]))
         if spec is None or spec.sae is None:

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from audiosae_steer.discover.collect import _clips, collect, list_audio, load_activations, residuals
+from audiosae_steer.discover.collect import _clips, collect, list_audio, load_activations, mel, residuals
 from audiosae_steer.errors import AudioError, SteeringError
 
 SECONDS = (1.0, 2.0, 1.5)
@@ -52,7 +52,6 @@ def test_shapes_and_manifest(tiny_en, audio, tmp_path):
 def test_the_frames_are_the_hidden_states_of_a_direct_forward(tiny_en_hf, tiny_en, audio, tmp_path):
     """transformers' own `output_hidden_states` on the one hand, hooks on either library on the other."""
     from audiosae_steer import load_audio
-    from audiosae_steer.discover.collect import mel
 
     samples = [load_audio(path) for path in sorted(audio.iterdir())]
     with torch.no_grad():
@@ -158,3 +157,28 @@ def test_no_audio_is_an_error(tmp_path):
         list_audio([empty])
     with pytest.raises(AudioError, match="no folder"):
         list_audio([tmp_path / "absent"])
+
+
+def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
+    from audiosae_steer import load_processor
+    from audiosae_steer.evaluate.transcribe import transcribe
+
+    rng = np.random.default_rng(0)
+    samples = (0.1 * rng.standard_normal(20_000) * np.linspace(0, 1, 20_000)).astype(np.float32)
+    processor = load_processor("tiny.en")
+    for model, pad, options in ((tiny_en, "zeros", {}), (tiny_en_hf, "silence", {"processor": processor})):
+        heard = []
+        encoder = model.encoder if model is tiny_en else model.model.encoder
+        handle = encoder.register_forward_pre_hook(
+            lambda module, args, kwargs, heard=heard: heard.append(args[0] if args else kwargs["input_features"]),
+            with_kwargs=True,
+        )
+        try:
+            transcribe(model, samples, **options)
+        finally:
+            handle.remove()
+        ours = mel(model, [samples], pad)
+        # openai-whisper sees the sound's last frame with a window that reaches into the padding
+        torch.testing.assert_close(ours[..., :120], heard[0][..., :120], rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours[..., 130:], heard[0][..., 130:], rtol=0, atol=1e-4)
+    assert not torch.equal(mel(tiny_en, [samples], "zeros"), mel(tiny_en, [samples], "silence"))
