@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("false-speech.cache"), help="folder for the transcripts")
     parser.add_argument("--out", type=Path, help="JSON; default: benchmarks/results/false-speech-MODEL-RECIPE.json")
     parser.add_argument("--only", choices=["unsteered", "steered"], help="transcribe one arm, to run both at once")
+    parser.add_argument("--part", choices=PARTS, help="transcribe one part, to run several at once")
     options = parser.parse_args()
     model = load_whisper(options.model)
     recipe = None if options.only == "unsteered" else load_recipe(options.recipe, model)
@@ -222,10 +223,11 @@ def main() -> None:
         steering = None if chosen is None else steer(model, chosen)
         folder = options.cache / arm_key(Path(options.model).name, chosen)
         name = "unsteered" if chosen is None else chosen.name
-        arms.append({p: run_arm(model, name, items_of(p), folder / f"{p}.jsonl", steering) for p in PARTS})
+        parts = [part for part in PARTS if options.part in (None, part)]
+        arms.append({p: run_arm(model, name, items_of(p), folder / f"{p}.jsonl", steering) for p in parts})
         if steering is not None:
             steering.remove()
-    if options.only or recipe is None:
+    if options.only or options.part or recipe is None:
         return
     table = Table(arms).build()
     print("\n".join(table.lines))
