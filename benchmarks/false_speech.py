@@ -1,12 +1,12 @@
 """The README's table: text on non-speech and word error rate, without and with steering, on the `test` part.
 
     python benchmarks/false_speech.py                       # needs the real audio beside the repository
-    python benchmarks/false_speech.py --recipe no-false-speech-ungated
+    python benchmarks/false_speech.py --recipe mine.json
 
 `whisper.transcribe` with timestamps (its default mode), greedy, each clip on its own, without the text before as a
 prompt. What "filters on" gives is derived from the same run without filters by Whisper's own rule, which is exact for
-clips of up to 30 s; longer ones are run again with the filters on (`tests/test_false_speech_benchmark.py`).
-Interrupted, it goes on; `--only` runs one arm, so that two can run at once.
+clips of up to 30 s; longer ones are run again with the filters on. Interrupted, it goes on; `--only` and `--part` run
+one arm and one part, so that several can run at once.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ from audiosae_steer.models.audio import SAMPLE_RATE
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("nonspeech", "nonverbal", "speech", "digits")
+
+
+NOTES: Any = {"provenance": True, "measured": True, "description": True, "gate": {"calibration"}}
+"""What a recipe says of itself, which changes no text."""
 
 
 class Heard(NamedTuple):
@@ -88,7 +92,7 @@ def arm_key(model: str, recipe: Recipe | None) -> str:
     """A folder name for an arm's cache, which changes with everything that its texts depend on."""
     content: Any = [model]
     if recipe is not None:
-        content.append(recipe.model_dump(mode="json", exclude={"provenance", "measured", "description"}))
+        content.append(recipe.model_dump(mode="json", exclude=NOTES))
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return f"{'unsteered' if recipe is None else recipe.name}-{digest}"
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from audiosae_steer import load_processor, steer
+from audiosae_steer import load_processor, load_recipe, steer
 
 SILENCE = torch.zeros(16_000 * 2)
 
 
 # the shipped edits without their gate, and a little stronger than shipped, write nothing on silence in any mode
-RECIPE, STRENGTH = "no-false-speech-ungated", 1.25
+RECIPE = load_recipe("no-false-speech").model_copy(update={"gate": None})
+STRENGTH = 1.25
 
 
 def openai_texts(model: Any, **options: Any) -> str:
