@@ -124,6 +124,7 @@ class Plan(nn.Module):
         vectors = stack([[s.vector for s in stages] for stages in padded], d_model)
         if not torch.isfinite(vectors).all():
             raise EditError(f"the vectors to add are too large for {self.dtype}; take smaller numbers")
+        self.pushes = bool(vectors.any())
         timed = bool(torch.isfinite(windows).any())
         self.register_buffer("firing", firing, persistent=False)
         self.register_buffer("silent", None if torch.equal(firing, silent) else silent, persistent=False)
@@ -175,26 +176,35 @@ class Plan(nn.Module):
             changes = changes & live[:, None, None]
         if on is not None and self.error == "keep":
             changes = changes & on.any(1)
-        return torch.where(changes, self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype), x)
+        everywhere = False
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():  # where asking the device for a number is free
+            if not changes.any():
+                return x
+            everywhere = bool(changes.all())
+        steered = self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
+        return steered if everywhere else torch.where(changes, steered, x)
 
     def _steered(self, x: Tensor, strength: Tensor, pushed: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        if self.path == "add":
-            return x + pushed
+        """The steered residual wherever it changes, in the plan's dtype."""
+        changed = x if self.path == "add" else self._edited(x, strength, on, choice)
+        return changed + pushed if self.pushes else changed
+
+    def _edited(self, x: Tensor, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
         rows = eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
         silent = None if self.silent is None else self._pick(self.silent, choice)
         maps = eager.Maps(self._pick(self.firing, choice), silent, on)
         if self.path == "delta":
             f = eager.activations(x, rows)
-            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows) + pushed
+            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         whole = self._whole()
         if self.error == "keep":
             f = eager.selected(x, whole, self.index)
-            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows) + pushed
+            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         every = reference.encode(x, whole)
         if len(self.features):
             every = every.index_copy(-1, self.index, eager.edit(every[..., self.index], maps))
         rebuilt = reference.decode(every, whole, reference.input_scale(x, whole.norm, whole.scale))
-        return torch.lerp(x, rebuilt, strength) + pushed
+        return torch.lerp(x, rebuilt, strength)
 
     def _whole(self) -> reference.Weights:
         kind, k, norm, scale = self.sae_kind
