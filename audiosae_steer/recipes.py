@@ -32,7 +32,7 @@ Features = Annotated[list[int], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True)
 
 
 def _buildable(spec: dict[str, Any]) -> dict[str, Any]:
