@@ -80,7 +80,8 @@ class FeatureEdit:
         raise EditError(f"{type(self).__name__} is a base class; use Ablate, Scale, Clamp, Set or Add")
 
     def _full(self, value: float | Sequence[float], name: str) -> tuple[float, ...]:
-        values = tuple(float(v) for v in value) if isinstance(value, Sequence) else (float(value),) * len(self.features)
+        given = _numbers(value, f"{type(self).__name__}: {name}")
+        values = tuple(given.tolist()) if given.dim() else (given.item(),) * len(self.features)
         if len(values) != len(self.features):
             raise EditError(
                 f"{type(self).__name__} has {len(self.features)} features but {len(values)} values of {name}; "
@@ -230,13 +231,15 @@ class Push:
     window: Window | None = None
 
     def __init__(self, vector: Tensor | Sequence[float], amount: float = 1.0, *, window: Window | None = None) -> None:
-        values = torch.as_tensor(vector, dtype=torch.float64).detach().cpu()
+        values = _numbers(vector, "Push: the vector")
         if values.dim() != 1 or not len(values):
             raise EditError(f"Push has a vector of shape {tuple(values.shape)}; expected (d_model,)")
         if not torch.isfinite(values).all():
             raise EditError("Push: the vector holds NaN or infinite numbers")
         object.__setattr__(self, "vector", values)
-        object.__setattr__(self, "amount", _finite((float(amount),), "Push", "amount")[0])
+        object.__setattr__(
+            self, "amount", _finite((_numbers(amount, "Push: amount", (0,)).item(),), "Push", "amount")[0]
+        )
         object.__setattr__(self, "window", _window(window))
 
 
@@ -294,6 +297,17 @@ def _window(window: Window | None) -> Window | None:
     if not 0 <= start < end:
         raise EditError(f"a window needs 0 <= start < end, in seconds of the input audio; this one is {window}")
     return start, end
+
+
+def _numbers(value: Any, what: str, axes: tuple[int, ...] = (0, 1)) -> Tensor:
+    """A number, a list, an array or a tensor, as float64 with as many axes as are allowed."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise EditError(f"{what} is {value!r}; expected a number, or a list of them") from error
+    if numbers.dim() not in axes:
+        raise EditError(f"{what} has shape {tuple(numbers.shape)}; expected a number, or a list of them")
+    return numbers
 
 
 def _finite(values: tuple[float, ...], edit: str, name: str) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -69,6 +70,33 @@ def test_numpy_indices_and_single_features_are_taken() -> None:
 )
 def test_what_cannot_be_is_refused(make: Any, says: str) -> None:
     with pytest.raises(EditError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_values_may_be_arrays(kind: Any) -> None:
+    assert Add(kind([1, 2]), kind([0.5, -2.0])) == Add([1, 2], [0.5, -2.0])
+    assert Scale([4], kind([0.5])) == Scale(4, 0.5)
+
+
+@pytest.mark.parametrize("one", [0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_one_number_is_for_all_features(one: Any) -> None:
+    assert Scale([1, 2, 3], one) == Scale([1, 2, 3], [0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Set([1], None),
+        lambda: Scale([1], "much"),
+        lambda: Add([1], [[1.0]]),
+        lambda: Add([1], []),
+        lambda: Push([1.0, 2.0], "x"),
+        lambda: Push(["a", "b"], 1.0),
+    ],
+)
+def test_what_is_no_number_is_refused(make: Any) -> None:
+    with pytest.raises(EditError, match="expected a number|values of amount"):
         make()
 
 
