@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -230,6 +230,11 @@ def _library(name: str) -> Literal["openai", "transformers"]:
     if name == "openai":
         return "openai"
     if name == "transformers":
+        with suppress(ImportError):  # loading says what is missing
+            import transformers
+
+            library: Any = transformers
+            library.utils.logging.set_verbosity_error()  # its warnings are for programmers
         return "transformers"
     raise SteeringError(f"--library {name} is unknown; expected openai or transformers")
 
