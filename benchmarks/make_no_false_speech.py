@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,11 +68,11 @@ class Heard(NamedTuple):
 
 
 def cached(path: Path, make: Callable[[], Any]) -> Any:
-    """What `make()` gives, from a file if it was made before."""
+    """What `make()` gives (tensors, numbers and texts in plain containers), from a file if it was made before."""
     if not path.is_file():
         torch.save(make(), path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
-    return torch.load(path, weights_only=False)  # our own file of this very run
+    return torch.load(path, weights_only=True)
 
 
 def spoken_items(part: str) -> list[corpus.Item]:
@@ -92,30 +93,30 @@ def samples_of(part: str, kind: str) -> list[Samples]:
     return present_clips(part, spoken_items(part), 2 if part == "find" else 12, plain=kind == "plain")
 
 
-def encode(model: Any, pad: Pad) -> dict[str, Set_]:
-    """The calibration clips' residuals."""
+def encode(model: Any, pad: Pad) -> dict[str, tuple[list[torch.Tensor], list[str]]]:
+    """The calibration clips' residuals and texts, as `Set_` has them."""
     texts = [item.text or "" for item in spoken_items("calibrate")]
     sets = {}
     for kind in ("noise", "plain", "hard"):
         samples, rows = samples_of("calibrate", kind), []
         for start in track(range(0, len(samples), 8), f"encoding {kind}, {pad}"):
             rows += [r.clone() for r in residuals(model, samples[start : start + 8], [LAYER], pad)[LAYER].half()]
-        sets[kind] = Set_(rows, [""] * len(rows) if kind == "noise" else texts)
+        sets[kind] = (rows, [""] * len(rows) if kind == "noise" else texts)
     return sets
 
 
 def pooled(cache: Path, model: Any, sae: SAE, part: str, kind: str, pad: Pad) -> NDArray[np.float64]:
     """Max-pooled features (clips, n_features) of the clips of one kind."""
 
-    def run() -> NDArray[np.float64]:
+    def run() -> torch.Tensor:
         samples, found = samples_of(part, kind), []
         for start in track(range(0, len(samples), 8), f"pooling {part}, {kind}, {pad}"):
             rows = residuals(model, samples[start : start + 8], [LAYER], pad)[LAYER]
             with torch.no_grad():
-                found += [sae.encode(row).amax(0).double().numpy() for row in rows]
-        return np.stack(found)
+                found += [sae.encode(row).amax(0).double() for row in rows]
+        return torch.stack(found)
 
-    result: NDArray[np.float64] = cached(cache / f"pooled-{part}-{kind}-{pad}.pt".replace(" ", "-"), run)
+    result: NDArray[np.float64] = cached(cache / f"pooled-{part}-{kind}-{pad}.pt".replace(" ", "-"), run).numpy()
     return result
 
 
@@ -140,6 +141,15 @@ def decode(
             heard.append(Heard(text, "" if dropped else text))
     close()
     return heard
+
+
+def write_all(model: Any, sets: dict[str, Set_], vector: torch.Tensor, timed: bool) -> dict[str, list[tuple[str, str]]]:
+    """`decode` for every set: text and filtered text of each clip."""
+    limits = {"noise": 48}
+    return {
+        name: [tuple(heard) for heard in decode(model, found.rows, vector, timed, limits.get(name))]
+        for name, found in sets.items()
+    }
 
 
 def figures_of(sets: dict[str, Set_], heard: dict[str, list[Heard]]) -> dict[str, float]:
@@ -183,16 +193,13 @@ def calibrate(cache: Path, model: Any, learned: Learned, opens: dict[str, dict[s
     """Every strength, gated and not, in both modes. Gated: the text of either arm, as the gate decides."""
     figures: dict[str, Any] = {}
     for mode, pad in PADS.items():
-        saved = cached(cache / f"calibrate-{pad}.pt", lambda: encode(model, pad))  # noqa: B023
+        saved = cached(cache / f"calibrate-{pad}.pt", partial(encode, model, pad))
         sets = {kind: Set_(*found) for kind, found in saved.items()}
         heard: dict[float, dict[str, list[Heard]]] = {}
         for strength in (0.0, *STRENGTHS):
-
-            def run(vector: torch.Tensor = strength * learned.vector, timed: bool = mode == "timestamps") -> Any:
-                limits = {"noise": 48}
-                return {name: decode(model, s.rows, vector, timed, limits.get(name)) for name, s in sets.items()}  # noqa: B023
-
-            made = cached(cache / f"calibrate-{len(learned.features)}-{strength}-{mode}.pt".replace(" ", ""), run)
+            arm = partial(write_all, model, sets, strength * learned.vector, mode == "timestamps")
+            path = cache / f"calibrate-{len(learned.features)}-{strength}-{mode}.pt".replace(" ", "")
+            made = {name: [Heard(*pair) for pair in pairs] for name, pairs in cached(path, arm).items()}
             heard[strength] = made
             if strength == 0.0:
                 figures.setdefault("unsteered", {})[mode] = figures_of(sets, made)
@@ -206,9 +213,9 @@ def calibrate(cache: Path, model: Any, learned: Learned, opens: dict[str, dict[s
                 for name in sets
             }
             for kind, texts in (("ungated", made), ("gated", mixed)):
-                arm = f"{kind} x {strength:g}"
-                figures.setdefault(arm, {})[mode] = figures_of(sets, texts)
-                print(f"{arm}, {mode}: {figures[arm][mode]}", flush=True)
+                name = f"{kind} x {strength:g}"
+                figures.setdefault(name, {})[mode] = figures_of(sets, texts)
+                print(f"{name}, {mode}: {figures[name][mode]}", flush=True)
     return figures
 
 
