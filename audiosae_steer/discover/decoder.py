@@ -1,8 +1,7 @@
-"""openai-whisper's decoder, differentiated through to the frames it attends to, at a fraction of the usual work.
+"""openai-whisper's decoder, differentiated through to the frames it attends to, with less work where tokens are few.
 
-A decoding step maps all 1,500 frames to keys and values, a few hundred times the work of the few tokens that ask. Both
-maps are linear, so they can as well be applied to the queries and to the attended mixtures: the same function, up to
-rounding, in about a tenth of the time.
+A decoding step maps all 1,500 frames to keys and values, which is most of the work when few tokens ask. Both maps are
+linear, so they can as well be applied to the queries and to the attended mixtures: the same function, up to rounding.
 """
 
 from __future__ import annotations
