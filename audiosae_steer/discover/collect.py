@@ -119,7 +119,7 @@ def collect(
             return out
     else:
         _write_json(manifest, {"settings": settings, "complete": False})
-    clips = _clips(files)
+    clips = clips_of(files)
     shards = [clips[i : i + CLIPS_PER_SHARD] for i in range(0, len(clips), CLIPS_PER_SHARD)]
     for number, shard in enumerate(_track(shards, "collecting activations", progress)):
         path = out / f"shard-{number:05d}.safetensors"
@@ -201,18 +201,38 @@ def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence"
     return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
 
 
-def _clips(files: Sequence[Path]) -> list[Clip]:
+def clips_of(files: Sequence[Path]) -> list[Clip]:
+    """Every file cut into stretches of at most 30 s; a rest of less than a quarter of a second is left out.
+
+    Raises:
+        AudioError: a file is not audio.
+    """
     import soundfile
 
     clips = []
     for path in files:
-        info = soundfile.info(path)
+        try:
+            info = soundfile.info(path)
+        except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+            raise AudioError(f"{path} is not audio that libsndfile reads ({error}); convert or remove it") from error
         samples = int(info.frames / info.samplerate * SAMPLE_RATE)
-        # pieces of one recording ("rain_2", "1-4211-B") stay on one side
-        group = re.sub(r"([_-]\d+|-[A-Z])$", "", path.stem)
-        held_out = int(hashlib.sha256(group.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
+        digest = hashlib.sha256(recording_of(path).encode()).hexdigest()
+        held_out = int(digest, 16) % HELD_OUT_ONE_IN == 0
         clips += [Clip(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
     return clips
+
+
+def recording_of(path: Path) -> str:
+    """The recording that a file is a piece of, by its name: "rain_2" is one of "rain", "1-4211-B" of "1-4211".
+
+    ESC-50 puts a class after the piece ("1-4211-B-14"). Pieces of one recording belong on one side of every split.
+    """
+    return re.sub(r"(-[A-Z](-\d+)?|[_-]\d+)$", "", path.stem)
+
+
+def read_clip(clip: Clip) -> NDArray[np.float32]:
+    """The clip's mono samples at 16 kHz."""
+    return load_audio(clip.path)[clip.start : clip.start + WINDOW]
 
 
 def _shard(
@@ -246,7 +266,7 @@ def _shard(
 def _hear(
     clip: Clip, every: Sequence[Clip], augment: bool, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], int, int]:
-    samples = _read(clip)
+    samples = read_clip(clip)
     if not augment:
         return samples, 0, len(samples)
     if rng.random() < 1 / 3:
@@ -262,7 +282,7 @@ def _mix(
     other = every[int(rng.integers(len(every)))]
     if other.held_out != clip.held_out:  # what is held out must not be heard in training
         return samples
-    noise = np.resize(_read(other), len(samples))
+    noise = np.resize(read_clip(other), len(samples))
     power, noise_power = float(np.mean(samples**2)), float(np.mean(noise**2))
     if power == 0 or noise_power == 0:
         return samples
@@ -270,10 +290,6 @@ def _mix(
     gain = np.float32(np.sqrt(power / noise_power * 10 ** (-ratio / 10)))
     mixed: NDArray[np.float32] = samples + noise * gain
     return mixed
-
-
-def _read(clip: Clip) -> NDArray[np.float32]:
-    return load_audio(clip.path)[clip.start : clip.start + WINDOW]
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

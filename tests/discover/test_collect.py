@@ -9,7 +9,15 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from audiosae_steer.discover.collect import _clips, collect, list_audio, load_activations, mel, residuals
+from audiosae_steer.discover.collect import (
+    clips_of,
+    collect,
+    list_audio,
+    load_activations,
+    mel,
+    recording_of,
+    residuals,
+)
 from audiosae_steer.errors import AudioError, SteeringError
 
 SECONDS = (1.0, 2.0, 1.5)
@@ -62,7 +70,7 @@ def test_the_frames_are_the_hidden_states_of_a_direct_forward(tiny_en_hf, tiny_e
             torch.testing.assert_close(taken[layer], states[layer], rtol=1e-3, atol=2e-3)
     plain(tiny_en_hf, audio, tmp_path)
     expected = torch.cat([states[3][row, : int(s * 50) + 25] for row, s in enumerate(SECONDS)]).half()
-    clips = _clips(list_audio([audio]))
+    clips = clips_of(list_audio([audio]))
     sides = np.repeat([clip.held_out for clip in clips], [int(s * 50) + 25 for s in SECONDS])
     found = load_activations(tmp_path, 3)
     torch.testing.assert_close(found.train, expected[torch.from_numpy(~sides)], rtol=1e-2, atol=1e-2)
@@ -133,14 +141,37 @@ def test_augmentation_is_seeded_and_keeps_a_share_of_the_padding(tiny_en, audio,
 
 def test_long_files_are_cut_and_pieces_of_one_recording_stay_together(tmp_path):
     write_noise(tmp_path, "long.wav", 61, 0)
-    assert [clip.start for clip in _clips(list_audio([tmp_path]))] == [0, 480_000, 960_000]
+    assert [clip.start for clip in clips_of(list_audio([tmp_path]))] == [0, 480_000, 960_000]
     for n in range(30):
         write_noise(tmp_path, f"rain{n}_1.wav", 0.5, n)
         write_noise(tmp_path, f"rain{n}_2.wav", 0.5, n)
     sides: dict[str, set[bool]] = {}
-    for clip in _clips(list_audio([tmp_path])):
+    for clip in clips_of(list_audio([tmp_path])):
         sides.setdefault(clip.path.stem.split("_")[0], set()).add(clip.held_out)
     assert all(len(side) == 1 for side in sides.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "recording"),
+    [
+        ("rain_2.wav", "rain"),
+        ("1-4211-B.ogg", "1-4211"),
+        ("1-4211-B-14.wav", "1-4211"),
+        ("speech-01.flac", "speech"),
+        ("a.b_3.flac", "a.b"),
+        ("1-4211.ogg", "1"),
+        ("rain.wav", "rain"),
+        ("x-Ray.wav", "x-Ray"),
+    ],
+)
+def test_pieces_are_told_by_their_names(name, recording):
+    assert recording_of(Path("some") / name) == recording
+
+
+def test_what_is_no_audio_is_named(tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="broken.wav is not audio"):
+        clips_of([tmp_path / "broken.wav"])
 
 
 def test_lists_name_files_and_folders_relative_to_themselves(audio, tmp_path):
