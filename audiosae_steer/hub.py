@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from .errors import CheckpointError, HubError
 
 T = TypeVar("T")
+Kind = Literal["model", "dataset"]
 TIMEOUT = 20.0
 MAX_BYTES = 8_000_000_000
 
@@ -45,7 +46,7 @@ class Fetched(NamedTuple):
 Choice = Callable[[Listing], Sequence[str]]
 
 
-def listing(repo: str, revision: str | None = None) -> Listing:
+def listing(repo: str, revision: str | None = None, kind: Kind = "model") -> Listing:
     """What `repo` holds; where the Hub cannot be reached, what the cache has of it.
 
     Raises:
@@ -54,11 +55,11 @@ def listing(repo: str, revision: str | None = None) -> Listing:
     from huggingface_hub import HfApi
 
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi().repo_info(repo, revision=revision, repo_type=kind, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
         if not _unreachable(error):
-            raise _explained(error, repo, revision) from error
-        return _cached(repo, revision, error)
+            raise _explained(error, repo, revision, kind) from error
+        return _cached(repo, revision, error, kind)
     siblings = [file for file in info.siblings or [] if _is_safe(file.rfilename)]
     return Listing(
         str(info.sha),
@@ -69,7 +70,7 @@ def listing(repo: str, revision: str | None = None) -> Listing:
     )
 
 
-def fetch(repo: str, wanted: Sequence[str] | Choice, revision: str | None = None) -> Fetched:
+def fetch(repo: str, wanted: Sequence[str] | Choice, revision: str | None = None, kind: Kind = "model") -> Fetched:
     """Bring some files of `repo` into the Hub's cache, and no others.
 
     Args:
@@ -77,13 +78,14 @@ def fetch(repo: str, wanted: Sequence[str] | Choice, revision: str | None = None
         wanted: names or shell patterns (`*.safetensors`); or a function that chooses names from the listing. Settings
             first: the files come in that order, so that weights in the cache have their settings beside them.
         revision: branch, tag or commit; the default branch by default. All files are of the one commit it stands for.
+        kind: whether it is a model's repository or a data set's.
 
     Raises:
         HubError: no such repository, revision or file; no permission; no network and nothing in the cache; or what
             came is not what the Hub recorded.
     """
     for _ in range(3):
-        found = listing(repo, revision)
+        found = listing(repo, revision, kind)
         names = tuple(wanted(found) if callable(wanted) else _matching(found.files, wanted))
         if not names:
             seen = ", ".join(found.files[:8]) or "none"
@@ -92,11 +94,19 @@ def fetch(repo: str, wanted: Sequence[str] | Choice, revision: str | None = None
             raise HubError(f"{repo} has no file{asked}{where}; its files are: {seen}")
         for name in names:
             if found.sizes.get(name, 0) > MAX_BYTES:
-                raise HubError(f"{name} of {repo} is {found.sizes[name] / 1e9:.0f} GB, which no SAE here is; not taken")
-        folder = _download(repo, names, revision, found)
+                size, what = found.sizes[name] / 1e9, "SAE" if kind == "model" else "file of a data set"
+                raise HubError(f"{name} of {repo} is {size:.0f} GB, which no {what} here is; not taken")
+        folder = _download(repo, names, revision, found, kind)
         if folder is not None:
             return Fetched(folder, found.commit, names)
     raise HubError(f"{repo} changed with each attempt to read it; pin a commit as `revision`")
+
+
+def is_cached(repo: str, name: str, commit: str, kind: Kind = "model") -> bool:
+    """Whether this machine's cache has a file of `repo` as it is at `commit`."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repo, name, revision=commit, repo_type=kind), str)
 
 
 def verify_sha256(path: Path, expected: str) -> None:
@@ -122,7 +132,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _download(repo: str, names: Sequence[str], revision: str | None, found: Listing) -> Path | None:
+def _download(repo: str, names: Sequence[str], revision: str | None, found: Listing, kind: Kind) -> Path | None:
     """The snapshot's folder; None if the branch moved since it was listed."""
     from huggingface_hub import hf_hub_download
 
@@ -130,8 +140,8 @@ def _download(repo: str, names: Sequence[str], revision: str | None, found: List
     at = revision
     folder = Path()
     for name in names:
-        ask = partial(hf_hub_download, repo, name, revision=at, local_files_only=not found.online)
-        path = Path(_asked(repo, revision, ask))
+        ask = partial(hf_hub_download, repo, name, repo_type=kind, revision=at, local_files_only=not found.online)
+        path = Path(_asked(repo, revision, kind, ask))
         folder = path.parents[len(PurePosixPath(name).parts) - 1]
         if folder.name != found.commit:
             return None
@@ -145,14 +155,15 @@ def _download(repo: str, names: Sequence[str], revision: str | None, found: List
     return folder
 
 
-def _cached(repo: str, revision: str | None, cause: Exception) -> Listing:
+def _cached(repo: str, revision: str | None, cause: Exception, kind: Kind) -> Listing:
     from huggingface_hub import snapshot_download
 
     try:
         # no patterns: only the folder is asked for, since one layer of a repository is all that may be there
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, allow_patterns=[]))
+        ask = partial(snapshot_download, repo, repo_type=kind, revision=revision)
+        folder = Path(ask(local_files_only=True, allow_patterns=[]))
     except Exception as error:  # as above
-        raise _explained(cause, repo, revision) from error
+        raise _explained(cause, repo, revision, kind) from error
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return Listing(folder.name, tuple(names), {}, {}, online=False)
 
@@ -168,11 +179,11 @@ def _is_safe(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
 
 
-def _asked(repo: str, revision: str | None, ask: Callable[[], T]) -> T:
+def _asked(repo: str, revision: str | None, kind: Kind, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except Exception as error:  # as above
-        raise _explained(error, repo, revision) from error
+        raise _explained(error, repo, revision, kind) from error
 
 
 def _unreachable(error: Exception) -> bool:
@@ -192,7 +203,7 @@ def _status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _explained(error: Exception, repo: str, revision: str | None) -> HubError:
+def _explained(error: Exception, repo: str, revision: str | None, kind: Kind) -> HubError:
     from huggingface_hub import errors
 
     at = f" at {revision}" if revision else ""
@@ -202,8 +213,9 @@ def _explained(error: Exception, repo: str, revision: str | None) -> HubError:
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(f"{repo} has no revision {revision!r}; name a branch, tag or commit that exists")
     if isinstance(error, errors.RepositoryNotFoundError):
+        what = "repository" if kind == "model" else "data set"
         return HubError(
-            f"there is no repository {repo} on the Hub, or it is private: check the name, or log in by `hf auth login`"
+            f"there is no {what} {repo} on the Hub, or it is private: check the name, or log in by `hf auth login`"
         )
     if isinstance(error, errors.HFValidationError):
         return HubError(f"{repo!r} is no repository's name ({error}); expected user/repo")
@@ -213,14 +225,14 @@ def _explained(error: Exception, repo: str, revision: str | None) -> HubError:
         )
     if isinstance(error, errors.OfflineModeIsEnabled):
         return HubError(
-            f"{repo}{at} is not in this machine's cache, and the Hub is switched off (HF_HUB_OFFLINE); connect once, "
+            f"{repo}{at} is not in this machine's cache, and the Hub is switched off (HF_HUB_OFFLINE); unset it once, "
             "or pass a file or folder"
         )
     if isinstance(error, errors.LocalEntryNotFoundError) or _unreachable(error):
         reason = f"answers {status}" if status is not None else "cannot be reached"
         return HubError(
             f"{repo}{at} is not in this machine's cache, and the Hub {reason}; check the network or try again later, "
-            "or pass a file or folder"
+            "name a mirror in HF_ENDPOINT, or pass a file or folder"
         )
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return HubError(f"the Hub did not give {repo}{at} ({reason}); try again, or pass a file or folder")

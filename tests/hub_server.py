@@ -39,6 +39,7 @@ class Hub:
 
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
+    """By name; those of data sets are named "datasets/user/name"."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """(method, path) of every request."""
     broken: int | None = None
@@ -66,7 +67,7 @@ def _entry(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _is_large(name: str) -> bool:
-    return name.endswith((".pt", ".safetensors"))
+    return name.endswith((".pt", ".safetensors", ".parquet"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -97,9 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if self.hub.broken is not None:
             return self._send(self.hub.broken)
-        api = parts[:2] == ["api", "models"]
-        parts = parts[2:] if api else parts
-        repository = self.hub.repositories.get("/".join(parts[:2]))
+        api = parts[0] == "api"
+        parts = parts[2:] if parts[:2] == ["api", "models"] else parts[1:] if api else parts
+        prefix = ""
+        if parts[:1] == ["datasets"]:
+            prefix, parts = "datasets/", parts[1:]
+        repository = self.hub.repositories.get(prefix + "/".join(parts[:2]))
         if repository is None:
             return self._send(401 if api else 404, X_Error_Code="RepoNotFound")
         if repository.gated:
