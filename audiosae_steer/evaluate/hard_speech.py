@@ -42,7 +42,7 @@ def mono(samples: NDArray[np.floating]) -> Samples:
 
 def quiet(speech: Samples, gain_db: float = -40.0) -> Samples:
     """Speech from far below full scale; 32-bit floats keep all of it."""
-    return (mono(speech) * np.float32(10 ** (gain_db / 20))).astype(np.float32)
+    return np.asarray(mono(speech) * 10 ** (gain_db / 20), np.float32)
 
 
 def telephone(speech: Samples, low: float = 300.0, high: float = 3400.0) -> Samples:
