@@ -29,6 +29,7 @@ from .errors import (
     UnknownModelError,
 )
 from .formats import load_sae, save_sae
+from .frame_gate import FrameGate
 from .models import load_audio, load_processor, load_whisper
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
@@ -50,6 +51,7 @@ __all__ = [
     "Edit",
     "EditError",
     "FingerprintWarning",
+    "FrameGate",
     "Gate",
     "GateError",
     "HubError",

@@ -12,6 +12,7 @@ from torch import nn
 from .clip_gate import ClipGate, Probe
 from .edits import Edit
 from .errors import EditError, GateError, SiteError, SteeringError
+from .frame_gate import FrameGate, FrameProbe
 from .hook import Hook, Shared
 from .plan import ErrorMode, Plan
 from .sae import SAE
@@ -32,23 +33,22 @@ class SiteEdits:
 
 @dataclass(frozen=True)
 class SiteGate:
-    """A clip gate, with the site whose residual it reads and the SAE whose features it pools."""
+    """A clip gate or a frame gate, with the site whose residual it reads and the SAE whose features it pools."""
 
     site: Site
     sae: SAE
-    gate: ClipGate
+    gate: ClipGate | FrameGate
 
 
 def build_hooks(
-    model: nn.Module, family: Family, parts: Sequence[SiteEdits], gate: SiteGate | None
+    model: nn.Module, family: Family, parts: Sequence[SiteEdits], gates: Sequence[SiteGate]
 ) -> tuple[dict[Site, Hook], Shared]:
     """What runs at each site, and what the sites share; everything is checked, and the model is not touched.
 
     Raises:
         SiteError, EditError, GateError, SteeringError: something does not fit the model, or the rest.
     """
-    if gate is not None and not isinstance(gate, SiteGate):
-        raise GateError(f"gate is a ClipGate or a SiteGate, not {type(gate).__name__}")
+    gate, frame_gate = _sorted_out(gates)
     sites = [part.site for part in parts]
     if len(set(sites)) != len(sites):
         raise SiteError("a site is listed twice; put its edits into one list, in order")
@@ -56,9 +56,9 @@ def build_hooks(
     names = tuple(dict.fromkeys(name for choices in named for name in choices))
     if sites and not names:
         raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
-    shared = Shared(names, None if gate is None else gate.site)
+    shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
     hooks: dict[Site, Hook] = {}
-    for site in sorted({*sites, *([gate.site] if gate else [])}, key=lambda site: site.order):
+    for site in sorted({*sites, *(each.site for each in gates)}, key=lambda site: site.order):
         block = block_at(model, family, site)
         weight = next(block.parameters())
         # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
@@ -73,16 +73,54 @@ def build_hooks(
             rate = family.frame_rate(model, site)
             plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
             _check_selection(plan, part.sae, site)
-        if gate is not None and gate.site.order > site.order:
-            raise GateError(f"the clip gate at {gate.site} comes after the edits at {site}, which it cannot govern")
-        probe = None
-        if gate is not None and gate.site == site:
-            _check_width(gate.sae, d_model, site)
-            probe = Probe(gate.gate, gate.sae, dtype)
-        hooks[site] = Hook(site, plan, probe, shared).to(device)
+            for each in gates:
+                _check_governs(each, site, model, family)
+        probe, frame_probe = None, None
+        for each in gates:
+            if each.site != site:
+                continue
+            _check_width(each.sae, d_model, site)
+            if isinstance(each.gate, ClipGate):
+                probe = Probe(each.gate, each.sae, dtype)
+            else:
+                frame_probe = FrameProbe(each.gate, each.sae, _frame_rate(model, family, site), dtype)
+        hooks[site] = Hook(site, plan, probe, frame_probe, shared).to(device)
     if not sites:
         raise EditError("there is nothing to steer: the list of SiteEdits is empty")
     return hooks, shared
+
+
+def _sorted_out(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None]:
+    """The clip gate and the frame gate."""
+    kinds: dict[type, SiteGate] = {}
+    for each in gates:
+        if not isinstance(each, SiteGate) or not isinstance(each.gate, (ClipGate, FrameGate)):
+            odd = each.gate if isinstance(each, SiteGate) else each
+            raise GateError(f"gate is a ClipGate, a FrameGate or a SiteGate, not {type(odd).__name__}")
+        if type(each.gate) in kinds:
+            raise GateError("there are two gates of one kind; a steering takes one ClipGate and one FrameGate at most")
+        kinds[type(each.gate)] = each
+    return kinds.get(ClipGate), kinds.get(FrameGate)
+
+
+def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
+    rate = family.frame_rate(model, site)
+    if rate is None:
+        raise GateError(
+            f"a frame gate needs frames that have a time; {site} has one frame a token: let it read an encoder layer"
+        )
+    return rate
+
+
+def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family) -> None:
+    kind = "clip gate" if isinstance(each.gate, ClipGate) else "frame gate"
+    if each.site.order > site.order:
+        raise GateError(f"the {kind} at {each.site} comes after the edits at {site}, which it cannot govern")
+    if kind == "frame gate" and family.frame_rate(model, site) != _frame_rate(model, family, each.site):
+        raise GateError(
+            f"the frame gate at {each.site} decides by frames of the audio, which {site} does not have: it cannot "
+            "govern edits there; move them to an encoder layer, or take a clip gate"
+        )
 
 
 def _edit_list(edits: Any) -> list[Edit]:

@@ -33,19 +33,31 @@ class ClipGate:
     calibration: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", tuple(int(i) for i in self.features))
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
-        if not self.features or len(self.features) != len(self.weights):
-            raise GateError(
-                f"a clip gate needs one weight per feature; it has {len(self.features)} features and "
-                f"{len(self.weights)} weights"
-            )
-        if min(self.features) < 0 or len(set(self.features)) != len(self.features):
-            raise GateError("a clip gate's features must be different indices, counted from 0")
-        if not all(math.isfinite(number) for number in (*self.weights, self.bias, self.threshold)):
-            raise GateError("a clip gate holds NaN or infinite numbers; calibrate it again")
+        features, weights = checked("clip gate", self.features, self.weights, self.bias, self.threshold)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "weights", weights)
         if self.pool not in get_args(Pool):
             raise GateError(f"pool {self.pool!r} is unknown; expected one of {', '.join(get_args(Pool))}")
+
+
+def checked(
+    what: str, features: Sequence[int], weights: Sequence[float], *numbers: float
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Features and weights of a linear probe, as plain numbers.
+
+    Raises:
+        GateError: they do not make a probe; `what` names it.
+    """
+    features, weights = tuple(int(i) for i in features), tuple(float(w) for w in weights)
+    if not features or len(features) != len(weights):
+        raise GateError(
+            f"a {what} needs one weight per feature; it has {len(features)} features and {len(weights)} weights"
+        )
+    if min(features) < 0 or len(set(features)) != len(features):
+        raise GateError(f"a {what}'s features must be different indices, counted from 0")
+    if not all(math.isfinite(number) for number in (*weights, *numbers)):
+        raise GateError(f"a {what} holds NaN or infinite numbers; calibrate it again")
+    return features, weights
 
 
 def pool(f: Tensor, kind: Pool) -> Tensor:
@@ -57,8 +69,8 @@ def pool(f: Tensor, kind: Pool) -> Tensor:
     return f.sum(1) / (f > 0).sum(1).clamp(min=1)
 
 
-class Probe(nn.Module):
-    """A clip gate compiled for one SAE: tensors only, no host sync.
+class Reader(nn.Module):
+    """The rows of an SAE that a gate reads, and the weights it gives them: tensors only, no host sync.
 
     Raises:
         GateError: a feature is out of range, or the SAE selects among all its features.
@@ -70,32 +82,55 @@ class Probe(nn.Module):
     weights: Tensor
     offset: Tensor
 
-    def __init__(self, gate: ClipGate, sae: SAE, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, what: str, features: Sequence[int], weights: Sequence[float], offset: float, sae: SAE, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        if max(gate.features) >= sae.n_features:
-            raise GateError(
-                f"the clip gate reads feature {max(gate.features)}, but its SAE has {sae.n_features}, counted from 0"
-            )
-        if not sae.has_own_gates:
-            raise GateError(
-                f"the clip gate needs features that fire on their own; a {sae.gate.kind} gate without a threshold "
-                "selects among all of them: calibrate one with SAE.calibrate_threshold()"
-            )
-        rows = sae.rows(gate.features, dtype)
-        self.pool, self.unit_norm = gate.pool, rows.unit_norm
+        check_readable(what, features, sae)
+        rows = sae.rows(features, dtype)
+        self.unit_norm = rows.unit_norm
         self.register_buffer("W_enc", rows.W_enc, persistent=False)
         self.register_buffer("bias", rows.bias, persistent=False)
         self.register_buffer("thresholds", rows.threshold, persistent=False)
         device = rows.W_enc.device
-        self.register_buffer("weights", torch.tensor(gate.weights, dtype=dtype, device=device), persistent=False)
-        offset = torch.tensor(gate.bias - gate.threshold, dtype=dtype, device=device)
-        self.register_buffer("offset", offset, persistent=False)
+        self.register_buffer("weights", torch.tensor(weights, dtype=dtype, device=device), persistent=False)
+        self.register_buffer("offset", torch.tensor(offset, dtype=dtype, device=device), persistent=False)
+
+    def read(self, x: Tensor) -> Tensor:
+        """The activations (clips, frames, n) of its features on residuals x (clips, frames, d_model)."""
+        rows = eager.Rows(self.W_enc, self.bias, self.thresholds, self.W_enc, self.unit_norm)
+        return eager.activations(x.to(self.W_enc.dtype), rows)
+
+
+class Probe(Reader):
+    """A clip gate compiled for one SAE.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    def __init__(self, gate: ClipGate, sae: SAE, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__("clip gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
+        self.pool = gate.pool
 
     def forward(self, x: Tensor) -> Tensor:
         """How far each clip of residuals x (clips, frames, d_model) is above the threshold: (clips,)."""
-        rows = eager.Rows(self.W_enc, self.bias, self.thresholds, self.W_enc, self.unit_norm)
-        f = eager.activations(x.to(self.W_enc.dtype), rows)
-        return pool(f, self.pool) @ self.weights + self.offset
+        return pool(self.read(x), self.pool) @ self.weights + self.offset
+
+
+def check_readable(what: str, features: Sequence[int], sae: SAE) -> None:
+    """Refuse features that the SAE lacks, or that cannot be computed one by one.
+
+    Raises:
+        GateError: says which; `what` names the gate.
+    """
+    if max(features) >= sae.n_features:
+        raise GateError(f"the {what} reads feature {max(features)}, but its SAE has {sae.n_features}, counted from 0")
+    if not sae.has_own_gates:
+        raise GateError(
+            f"the {what} needs features that fire on their own; a {sae.gate.kind} gate without a threshold "
+            "selects among all of them: calibrate one with SAE.calibrate_threshold()"
+        )
 
 
 def gate_features(sae: SAE, x: Tensor, features: Sequence[int], kind: Pool) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .clip_gate import Probe
 from .errors import GateError, SteeringError
+from .frame_gate import FrameProbe
 from .plan import Plan
 from .sites import Site
 
@@ -21,7 +22,9 @@ class Shared:
 
     names: tuple[str, ...]
     gate_site: Site | None
-    opened: Tensor | None = None  # (clips,) bool: the gate's last decision
+    frame_gate_site: Site | None = None
+    opened: Tensor | None = None  # (clips,) bool: the clip gate's last decision
+    opened_frames: Tensor | None = None  # (clips, frames) bool: the frame gate's
 
 
 class Hook(nn.Module):
@@ -31,9 +34,11 @@ class Hook(nn.Module):
     offset: Tensor
     choice: Tensor | None
 
-    def __init__(self, site: Site, plan: Plan | None, probe: Probe | None, shared: Shared) -> None:
+    def __init__(
+        self, site: Site, plan: Plan | None, probe: Probe | None, frame_probe: FrameProbe | None, shared: Shared
+    ) -> None:
         super().__init__()
-        self.site, self.plan, self.probe = site, plan, probe
+        self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
         self.removed = False
@@ -57,18 +62,34 @@ class Hook(nn.Module):
     def _steer(self, x: Tensor) -> Tensor:
         if self.probe is not None:
             self.shared.opened = self.probe(x) > 0
+        if self.frame_probe is not None:
+            self.shared.opened_frames = self.frame_probe(x) > 0
         if self.plan is None:
             return x
-        live = None if self.shared.gate_site is None else self._rows(x, self.shared.opened, "gate")
+        live = self._opened(x)
         choice = None
         if self.plan.n_choices > 1 or self.choice is not None:
             choice = self._rows(x, self.choice, "choice")
             chosen = choice >= 0
-            live = chosen if live is None else live & chosen
+            live = chosen if live is None else live & (chosen if live.dim() == 1 else chosen[:, None])
             choice = choice.clamp(min=0)
         offset = self.offset if self.plan.start is not None else None
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset)
         return steered
+
+    def _opened(self, x: Tensor) -> Tensor | None:
+        """What the gates let through: (rows,), or (rows, frames) with a frame gate; None without a gate."""
+        clips = None if self.shared.gate_site is None else self._rows(x, self.shared.opened, "gate")
+        if self.shared.frame_gate_site is None:
+            return clips
+        frames = self.shared.opened_frames
+        if frames is None or frames.shape != x.shape[:2]:
+            raise GateError(
+                f"the frame gate at {self.shared.frame_gate_site} has not run for the batch that reached {self.site}: "
+                "run the whole encoder, in the same model"
+            )
+        frames = frames.to(x.device)
+        return frames if clips is None else clips[:, None] | frames
 
     def _rows(self, x: Tensor, per_clip: Tensor | None, what: Literal["gate", "choice"]) -> Tensor:
         """Repeat a per-clip tensor for the rows of x: beams and `best_of` repeat a clip's decoder rows, in order."""

@@ -159,7 +159,7 @@ class Plan(nn.Module):
         Args:
             x: (clips, frames, d_model).
             strength: (), 0 leaves x bit for bit as it is.
-            live: (clips,) bool, which clips to steer at all.
+            live: (clips,) bool, which clips to steer at all; or (clips, frames) bool, which frames.
             choice: (clips,) long, which list of edits each clip takes.
             offset: () seconds between the start of the input audio and the first frame of x.
         """
@@ -173,7 +173,7 @@ class Plan(nn.Module):
             return eager.add(x, torch.where(strength == 0, -0.0, pushed))
         changes = strength != 0
         if live is not None:
-            changes = changes & live[:, None, None]
+            changes = changes & (live[:, None, None] if live.dim() == 1 else live[:, :, None])
         if on is not None and self.error == "keep":
             changes = changes & on.any(1)
         everywhere = False

@@ -24,6 +24,7 @@ from pydantic import (
 from .clip_gate import ClipGate
 from .edits import Edit, from_spec
 from .errors import RecipeError, RecipeNotFoundError
+from .frame_gate import LONGEST, FrameGate
 from .sae import SAE
 from .sites import Dims, Site, family_of, unwrap
 
@@ -102,6 +103,26 @@ class GateSpec(_Strict):
         )
 
 
+class FrameGateSpec(_Strict):
+    """The frame gate, and the encoder layer whose features it reads."""
+
+    layer: int = Field(ge=1)
+    side: Literal["encoder"] = "encoder"
+    sae: str
+    features: Features
+    weights: list[float]
+    bias: float = 0.0
+    threshold: float = 0.0
+    reach: float = Field(0.5, ge=0, le=LONGEST)
+    calibration: dict[str, Any] = {}
+
+    def build(self) -> FrameGate:
+        """The gate."""
+        return FrameGate(
+            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.reach, self.calibration
+        )
+
+
 class ModelSpec(_Strict):
     """The model a recipe was made for."""
 
@@ -129,6 +150,7 @@ class Recipe(_Strict):
     saes: dict[str, SAESpec] = {}
     sites: list[SiteSpec] = Field(min_length=1)
     gate: GateSpec | None = None
+    frame_gate: FrameGateSpec | None = None
     allow_empty: bool = False
     strength: float = 1.0
     provenance: dict[str, Any] = {}
@@ -137,7 +159,8 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _known_saes(self) -> Recipe:
-        used = {spec.sae for spec in self.sites if spec.sae} | ({self.gate.sae} if self.gate else set())
+        gates = [gate for gate in (self.gate, self.frame_gate) if gate is not None]
+        used = {spec.sae for spec in (*self.sites, *gates) if spec.sae}
         missing = sorted(used - set(self.saes))
         if missing:
             raise ValueError(f"the SAE {missing[0]!r} is used but not described under 'saes'")
@@ -296,6 +319,6 @@ def _read(path: Path) -> Recipe:
     return recipe
 
 
-def site_of(spec: SiteSpec | GateSpec) -> Site:
+def site_of(spec: SiteSpec | GateSpec | FrameGateSpec) -> Site:
     """The site that a part of a recipe names."""
     return Site(spec.layer, spec.side)

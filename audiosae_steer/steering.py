@@ -17,11 +17,14 @@ from .build import Choices, SiteEdits, SiteGate, build_hooks
 from .clip_gate import ClipGate
 from .edits import Edit
 from .errors import FingerprintWarning, GateError, NeverCalledWarning, RecipeError, SteeringError
+from .frame_gate import FrameGate
 from .hook import Hook, Shared, forward_hook
 from .plan import ErrorMode
 from .recipes import Recipe, load_recipe, site_of
 from .sae import SAE
 from .sites import Family, Site, block_at, family_of, fingerprint, unwrap
+
+AnyGate = ClipGate | FrameGate | SiteGate
 
 
 class Steering:
@@ -120,6 +123,14 @@ class Steering:
         """(clips,) bool: what the clip gate decided for the last batch; None without a gate or before the first."""
         return self._shared.opened
 
+    @property
+    def opened_frames(self) -> Tensor | None:
+        """(clips, frames) bool: what the frame gate decided for the last batch; None without one or before the first.
+
+        Where a clip gate opens, it is edited whole, whatever this says.
+        """
+        return self._shared.opened_frames
+
     def for_clips(self, choices: Sequence[str | None] | None) -> Steering:
         """Choose, clip by clip, what the next batches get: a name of `edits`, or the recipe's.
 
@@ -178,6 +189,12 @@ class Steering:
                 lines.append(
                     f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})"
                 )
+            if hook.frame_probe is not None:
+                also = "" if self._shared.gate_site is None else ", in clips for which the clip gate stays shut"
+                lines.append(
+                    f"  {site}: a frame gate decides frame by frame from {len(hook.frame_probe.weights)} features "
+                    f"within {hook.frame_probe.reach:g} s{also}"
+                )
             if hook.plan is not None:
                 lines.append(f"  {site}: {hook.plan.describe()}")
         return "\n".join(lines)
@@ -186,6 +203,8 @@ class Steering:
         what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
         where = ", ".join(f"{site} ({hook.plan.path})" for site, hook in self._hooks.items() if hook.plan is not None)
         gate = "" if self._shared.gate_site is None else f", clip gate at {self._shared.gate_site}"
+        if self._shared.frame_gate_site is not None:
+            gate += f", frame gate at {self._shared.frame_gate_site}"
         state = "removed" if self._removed else "on" if self._enabled else "off"
         return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; strength {self._strength:g}, {state}>"
 
@@ -199,7 +218,7 @@ def steer(
     side: Literal["encoder", "decoder"] = "encoder",
     edits: Sequence[Edit] | Choices | None = None,
     error: ErrorMode = "keep",
-    gate: ClipGate | SiteGate | None = None,
+    gate: AnyGate | Sequence[AnyGate] | None = None,
     strength: float | None = None,
     allow_empty: bool | None = None,
 ) -> Steering:
@@ -215,7 +234,9 @@ def steer(
         side: `encoder` or `decoder`.
         edits: what to change, in order; or a mapping of names to such lists, for `for_clips`.
         error: `keep` what the SAE cannot express, or `drop` it.
-        gate: edits only clips for which it opens; a bare `ClipGate` reads the site and SAE given by hand.
+        gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
+            SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
+            or the frame gate for that frame.
         strength: 0 leaves the model as it is, 1 applies the edits as written. None: the recipe's, or 1.
         allow_empty: let the model write an empty text, which Whisper's decoding otherwise forbids in some modes.
             None: as the recipe says, or False.
@@ -230,11 +251,11 @@ def steer(
         if any(given is not None for given in (sae, layer, edits, gate)):
             raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
         used = load_recipe(recipe, inner)
-        parts, site_gate = _from_recipe(used, inner)
+        parts, gates = _from_recipe(used, inner)
     else:
-        parts, site_gate = _by_hand(recipe, sae, layer, side, edits, error, gate)
+        parts, gates = _by_hand(recipe, sae, layer, side, edits, error, gate)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
-        hooks, shared = build_hooks(inner, family, parts, site_gate)
+        hooks, shared = build_hooks(inner, family, parts, gates)
     steering = Steering(inner, hooks, shared, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
@@ -244,7 +265,7 @@ def steer(
     return steering
 
 
-def _from_recipe(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], SiteGate | None]:
+def _from_recipe(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[SiteGate]]:
     misfit = recipe.misfit(model)
     if misfit is not None:
         raise RecipeError(f"{recipe} does not fit this model: {misfit}; recipes(model) lists those that do")
@@ -261,8 +282,12 @@ def _from_recipe(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], Sit
         SiteEdits(site_of(spec), saes[spec.sae] if spec.sae else None, {recipe.name: spec.build()}, spec.error)
         for spec in recipe.sites
     ]
-    gate = recipe.gate
-    return parts, None if gate is None else SiteGate(site_of(gate), saes[gate.sae], gate.build())
+    gates = [
+        SiteGate(site_of(spec), saes[spec.sae], spec.build())
+        for spec in (recipe.gate, recipe.frame_gate)
+        if spec is not None
+    ]
+    return parts, gates
 
 
 def _by_hand(
@@ -272,8 +297,10 @@ def _by_hand(
     side: Literal["encoder", "decoder"],
     edits: Sequence[Edit] | Choices | None,
     error: ErrorMode,
-    gate: ClipGate | SiteGate | None,
-) -> tuple[list[SiteEdits], SiteGate | None]:
+    gate: AnyGate | Sequence[AnyGate] | None,
+) -> tuple[list[SiteEdits], list[SiteGate]]:
+    gates: list[Any] = [] if gate is None else list(gate) if isinstance(gate, (list, tuple)) else [gate]
+    bare = any(isinstance(each, (ClipGate, FrameGate)) for each in gates)
     if sites is not None:
         if not isinstance(sites, Sequence) or not all(isinstance(part, SiteEdits) for part in sites):
             raise SteeringError(
@@ -282,17 +309,16 @@ def _by_hand(
             )
         if any(given is not None for given in (sae, layer, edits)):
             raise SteeringError("pass either a list of SiteEdits, or sae, layer and edits; not both")
-        if isinstance(gate, ClipGate):
+        if bare:
             raise GateError("with a list of SiteEdits, say where the gate reads: SiteGate(Site(3), sae, gate)")
-        return list(sites), gate
+        return list(sites), gates
     if layer is None or edits is None:
         raise SteeringError('steer() needs a recipe ("no-false-speech"), or by hand: sae=..., layer=4, edits=[...]')
     site = Site(layer, side)
-    if isinstance(gate, ClipGate):
-        if sae is None:
-            raise GateError("a clip gate reads SAE features: pass sae=")
-        gate = SiteGate(site, sae, gate)
-    return [SiteEdits(site, sae, edits, error)], gate
+    if bare and sae is None:
+        raise GateError("a gate reads SAE features: pass sae=")
+    placed = [SiteGate(site, sae, each) if isinstance(each, (ClipGate, FrameGate)) and sae else each for each in gates]
+    return [SiteEdits(site, sae, edits, error)], placed
 
 
 def _number(value: float, name: str, hint: str) -> float:

@@ -20,14 +20,13 @@ HEAVY = ("transformers", "whisper", "nnsight", "triton", "sae_lens", "sklearn", 
 FLOORS = (
     ("errors",),
     ("ops",),
-    ("sae", "edits", "clip_gate"),
+    ("sae", "edits", "clip_gate", "frame_gate"),
     ("plan",),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
     ("hook", "build", "steering"),
-    ("discover",),
-    ("evaluate",),
-    ("cli", "__main__"),
+    ("discover", "evaluate"),
+    ("cli_shared", "cli_discover", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

@@ -102,6 +102,13 @@ def of_recipe(recipe: Recipe) -> str:
             f"opens above {gate.threshold:g}"
         )
         lines += _plain(gate.calibration, "    ")
+    if recipe.frame_gate is not None:
+        frames = recipe.frame_gate
+        lines.append(
+            f"  frame gate at {frames.side} layer {frames.layer}: {len(frames.features)} features within "
+            f"{frames.reach:g} s, opens above {frames.threshold:g}"
+        )
+        lines += _plain(frames.calibration, "    ")
     for name, sae in recipe.saes.items():
         lines.append(f"  SAE {name!r}: {sae.file or sae.repo}, sha256 {sae.sha256 or 'not recorded'}")
     for title, content in (("how it was found", recipe.provenance), ("how it was measured", recipe.measured)):

@@ -87,6 +87,16 @@ def decode(f: Tensor, w: Weights, scale: Tensor | float = 1.0) -> Tensor:
     return (f @ w.W_dec + w.b_dec) / scale
 
 
+def frame_score(f: Tensor, weights: Tensor, bias: float, reach_frames: int) -> Tensor:
+    """Score (clips, frames) of a frame gate: weights·g + bias, g (n,) the largest f within `reach_frames` of a frame.
+
+    f is (clips, frames, n), the activations of the features that the gate reads.
+    """
+    frames = range(f.shape[1])
+    near = [f[:, max(frame - reach_frames, 0) : frame + reach_frames + 1].amax(1) for frame in frames]
+    return torch.stack(near, 1) @ weights + bias
+
+
 def steer(
     x: Tensor,
     w: Weights | None,
