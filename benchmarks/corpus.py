@@ -1,6 +1,7 @@
 """The stated split of the real audio: what may be used for finding, for calibrating, and for reporting only.
 
-    python benchmarks/corpus.py find > find.txt    # a part's files, for `audiosae-steer train --audio`
+    python benchmarks/corpus.py find > find.txt      # a part's files, for `audiosae-steer train --audio`
+    python benchmarks/corpus.py find 400 > find.txt  # with so many of the 1,200 utterances of its largest corpus
 
 Non-speech parts differ in source, and in recording within ESC-10; speech parts in speaker and mostly in corpus. The
 audio lies beside the repository, in `../shared/assets`; where it is absent, nothing here works, and says so.
@@ -106,9 +107,12 @@ def _audio(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ("find", "calibrate", "test"):
-        raise SystemExit(f"usage: {sys.argv[0]} find|calibrate|test")
-    chosen = nonspeech(sys.argv[1]) + speech(sys.argv[1])
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("find", "calibrate", "test"):
+        raise SystemExit(f"usage: {sys.argv[0]} find|calibrate|test [utterances of speechocean762-train]")
+    large = [item for item in speech(sys.argv[1]) if item.source == "speechocean762-train"]
+    every = max(len(large) // int(sys.argv[2]), 1) if len(sys.argv) == 3 else 1
+    left_out = set(large) - set(large[::every])
+    chosen = nonspeech(sys.argv[1]) + [item for item in speech(sys.argv[1]) if item not in left_out]
     if sys.argv[1] == "find":  # music is for training SAEs only
         chosen += [Item(path, "nonspeech", "music") for path in _audio(assets() / "music")]
     print("\n".join(str(item.path) for item in chosen))

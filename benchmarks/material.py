@@ -98,3 +98,21 @@ def brief(clips: Sequence[Samples], seed: int) -> list[Samples]:
         pad = int(rng.uniform(0, 0.5) * RATE) * int(rng.random() < 0.5)
         found.append(np.pad(word, (pad, 0)).astype(np.float32))
     return found
+
+
+def beside_noise(clips: Sequence[Samples], noises: Sequence[Samples], seed: int) -> list[Samples]:
+    """Each clip with 3 to 15 s of noise before it, after it, or both, 30 s at most: one window that holds both."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for x in clips:
+        x = x[: 24 * RATE]
+        parts = [x]
+        for side in rng.permutation(2)[: 1 + int(rng.random() < 0.5)]:
+            room = 30 * RATE - sum(map(len, parts))
+            n = min(int(rng.uniform(3, 15) * RATE), room)
+            noise = np.resize(noises[int(rng.integers(len(noises)))], n)
+            level = np.sqrt(np.mean(x**2) / max(float(np.mean(noise**2)), 1e-10))
+            quieter = noise * np.float32(level * 10 ** (-rng.uniform(0, 25) / 20))
+            parts.insert(0 if side == 0 else len(parts), quieter)
+        found.append(np.clip(np.concatenate(parts), -1, 1).astype(np.float32))
+    return found

@@ -121,7 +121,7 @@ def collect(
         _write_json(manifest, {"settings": settings, "complete": False})
     clips = clips_of(files)
     shards = [clips[i : i + CLIPS_PER_SHARD] for i in range(0, len(clips), CLIPS_PER_SHARD)]
-    for number, shard in enumerate(_track(shards, "collecting activations", progress)):
+    for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = out / f"shard-{number:05d}.safetensors"
         if path.is_file():
             continue
@@ -298,9 +298,10 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def _track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:
+def track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:
+    """The items, with a progress bar of that name if wanted."""
     if not progress:
         return iter(items)
-    from rich.progress import track
+    from rich.progress import track as bar
 
-    return iter(track(items, description=what))
+    return iter(bar(items, description=what))

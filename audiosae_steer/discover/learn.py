@@ -17,22 +17,30 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..edits import Push
 from ..errors import AudioError, SiteError, SteeringError
+from ..evaluate.encoded import encode, write
+from ..evaluate.false_speech import wrote
+from ..evaluate.wer import word_errors
 from ..sae import SAE
-from .collect import mel, residuals
-from .decoder import hidden, logits
+from ..steering import steer
+from .collect import Pad, track
+from .objective import Objective, Spoken
 
 Samples = NDArray[np.float32]
+PADS: tuple[Pad, Pad] = ("zeros", "silence")
+LOOP = 200
+"""Tokens from which on a text is taken for a loop, which is nothing to preserve."""
 
 
 class LearnSettings(NamedTuple):
-    """How to learn; the defaults take some ten minutes for tiny.en on two cores."""
+    """How to learn; the defaults take some ten minutes for tiny.en on two cores, once the clips are encoded."""
 
     features: int = 64
     """Most features that the result may use."""
-    steps: int = 250
+    steps: int = 300
     """Steps with all features free, under the L1."""
-    refine: int = 120
+    refine: int = 150
     """Steps with four times as many features as wanted, the largest, and again with the wanted ones alone."""
     lr: float = 0.03
     """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
@@ -40,34 +48,58 @@ class LearnSettings(NamedTuple):
     """Strength of the soft threshold, as a share of Adam's step."""
     keep: float = 10.0
     """Weight of the divergence on speech against the loss on non-speech."""
+    start: float = 0.3
+    """Weight of the divergence at the first token of a text, where a whole clip is lost, beside that of all tokens."""
     enough: float = 0.05
     """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
     untimed: float = 0.33
     """Share of the steps without timestamps."""
-    batch: tuple[int, int] = (12, 6)
+    batch: tuple[int, int] = (12, 8)
     """Clips a step: without speech, with speech."""
+    held_out: float = 0.1
+    """Share of the clips of each kind that is kept from learning, at most 40, to stop early on."""
+    check: int = 50
+    """Steps between two looks at what is held out."""
+    languages: tuple[str, ...] = ("en", "en", "zh", "de", "es", "fr", "ja")
+    """Prompts for the clips without speech, where the model is multilingual: one of these, each as often."""
     seed: int = 0
     """Of the order of the clips."""
 
 
+class Check(NamedTuple):
+    """A look at the clips that are held out, with timestamps."""
+
+    step: int
+    """Steps so far."""
+    features: int
+    """Amounts that are not zero."""
+    text: float
+    """Share of the clips without speech that get text."""
+    words: float
+    """Word error rate on speech, against what the unsteered model writes."""
+    blanked: float
+    """Share of the clips with speech that lose their text."""
+
+    @property
+    def badness(self) -> float:
+        """What early stopping minimises: a word in a hundred and a clip in a hundred weigh like five with text."""
+        return self.text + 5 * self.words + 5 * self.blanked
+
+
 class Learned(NamedTuple):
-    """Amounts of `Add(features, amount)`, and how the loss went."""
+    """Amounts of `Add(features, amount)`, and how the learning went."""
 
     features: tuple[int, ...]
-    """Indices, by falling weight."""
+    """Indices, by falling weight; empty of a dense vector."""
     amounts: tuple[float, ...]
     """One each, in raw units of the SAE."""
     vector: Tensor
     """(d_model,) what they add to the residual."""
     history: tuple[dict[str, float], ...]
-    """Every 25 steps, their means: -log p(end of text) on non-speech, the share of clips where that is below a half,
-    divergence per token on speech; and the number of features."""
-
-
-class _Speech(NamedTuple):
-    x: Tensor
-    timed: list[int]
-    untimed: list[int]
+    """Every 25 steps, their means: −log p(end of text) on non-speech, the share of clips where that is below a half,
+    divergence per token on speech and at the start of its text; and the number of features."""
+    checks: tuple[Check, ...]
+    """The looks at held-out clips; the last is that of the result."""
 
 
 def learn(
@@ -83,31 +115,36 @@ def learn(
 ) -> Learned:
     """Learn which features to add, and how much, so that `absent` clips give no text and `present` ones stay the same.
 
+    Every other clip is filled up to 30 s as `whisper.transcribe` does it, the rest as transformers does. The amounts
+    kept are those that did best on the held-out clips, by `Check.badness`.
+
     Args:
         model: an openai-whisper model; its weights are not touched.
         sae: the basis to learn in; None learns a dense vector, the control, with `features` left empty.
         layer: encoder layer, counted from 1, at whose output the amounts are added on every frame.
         absent: clips of up to 30 s, mono at 16 kHz, in which nobody speaks.
-        present: clips in which somebody does.
+        present: clips in which somebody does; the more varied (noisy, quiet, brief, beside noise), the better.
         settings: sizes and schedule.
-        cache: a file to keep the encoded clips in, about 1 MB each, for learning several times on the same ones.
+        cache: a folder to keep the encoded clips in, about 1 MB each, for learning several times on the same ones.
         progress: show a progress bar.
 
     Raises:
         SteeringError: not an openai-whisper model.
         SiteError: the SAE's width or the layer does not fit.
-        AudioError: no clips of either kind, or the model hears nothing in any `present` clip.
+        AudioError: too few clips of either kind, or the model hears nothing in the `present` ones.
+        MissingExtraError: jiwer is not installed.
     """
     settings = settings or LearnSettings()
     _check(model, sae, layer, absent, present)
-    width = model.dims.n_audio_state
     if sae is None:
+        width = model.dims.n_audio_state
         basis, unit = torch.eye(width), torch.ones(width)
     else:
         rows = sae.rows(range(sae.n_features), torch.float32)
         unit = rows.W_dec.norm(dim=-1)
         basis = rows.W_dec / unit[:, None]
-    noise, speech = _prepared(model, layer, absent, present, cache, progress)
+    noise = _both_pads(model, absent, layer, cache, "non-speech", progress)
+    speech = _spoken(model, _both_pads(model, present, layer, cache, "speech", progress), layer, progress)
     free = dict(model.named_parameters())
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
@@ -128,10 +165,11 @@ def learn(
             parameter.requires_grad_(wanted[name])
     vector = weights @ basis[chosen]
     if sae is None:
-        return Learned((), (), vector, tuple(run.history))
+        return Learned((), (), vector, tuple(run.history), tuple(run.checks))
     order = weights.abs().argsort(descending=True)
     amounts = (weights / unit[chosen])[order]
-    return Learned(tuple(chosen[order].tolist()), tuple(amounts.tolist()), vector, tuple(run.history))
+    features = tuple(chosen[order].tolist())
+    return Learned(features, tuple(amounts.tolist()), vector, tuple(run.history), tuple(run.checks))
 
 
 def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], present: Sequence[Samples]) -> None:
@@ -143,42 +181,50 @@ def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], p
         raise SiteError(f"there is no encoder layer {layer}: this model has layers 1 to {model.dims.n_audio_layer}")
     if sae is not None and sae.d_model != model.dims.n_audio_state:
         raise SiteError(f"the SAE is {sae.d_model} wide and the model {model.dims.n_audio_state}; take its own SAE")
-    if not len(absent) or not len(present):
-        raise AudioError("learning needs clips of both kinds: without speech (absent) and with it (present)")
+    if len(absent) < 2 or len(present) < 2:
+        raise AudioError(
+            "learning needs clips of both kinds, without speech (absent) and with it (present), and two of each at "
+            f"least: one to learn on and one held out; got {len(absent)} and {len(present)}"
+        )
 
 
 class _Run:
     """The optimisation, on residuals that were computed once."""
 
     def __init__(
-        self, model: Any, layer: int, noise: list[Tensor], speech: list[_Speech], settings: LearnSettings, show: bool
+        self,
+        model: Any,
+        layer: int,
+        noise: Sequence[Tensor],
+        speech: Sequence[Spoken],
+        settings: LearnSettings,
+        show: bool,
     ) -> None:
-        from whisper.decoding import DecodingOptions, DecodingTask
-
-        self.model, self.layer, self.noise, self.speech = model, layer, noise, speech
-        self.settings, self.show = settings, show
-        task = DecodingTask(model, DecodingOptions(language="en", fp16=False))
-        self.tokenizer = task.tokenizer
-        self.never = torch.zeros(model.dims.n_vocab)
-        self.never[list(task._get_suppress_tokens())] = -1e4  # finite: 0 times infinity is NaN in a divergence
+        self.model, self.layer, self.settings, self.show = model, layer, settings, show
         self.rng = np.random.default_rng(settings.seed)
+        (noise, self.held_noise), (speech, self.held_speech) = self._apart(noise), self._apart(speech)
+        self.objective = Objective(model, layer, noise, speech)
         self.order: dict[str, list[int]] = {}
-        self.unsteered: dict[tuple[int, bool], Tensor] = {}
+        self.said = [self.objective.tokenizer.decode(list(row.timed)) for row in self.held_speech]
         self.history: list[dict[str, float]] = []
+        self.checks: list[Check] = []
+        self.step = 0
+
+    def _apart(self, rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        count = min(max(round(self.settings.held_out * len(rows)), 1), 40)
+        held = set(self.rng.permutation(len(rows))[:count].tolist())
+        return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
-        """Adam, followed by the soft threshold of an L1 (ISTA)."""
+        """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
         weights = start.clone().requires_grad_()
         lr = self.settings.lr * math.sqrt(basis.shape[1] / max(len(basis), 1))  # the vector moves as far, however many
         optimiser = torch.optim.Adam([weights], lr=lr, betas=(0.9, 0.95))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), lr / 30)
-        recent: list[tuple[float, float, float]] = []
-        for step in _track(range(steps), "learning", self.show):
-            timed = self.rng.random() >= self.settings.untimed
-            vector = weights @ basis
-            quiet = self._silent(self._pick("noise", len(self.noise), self.settings.batch[0]), vector, timed)
-            kept = self._kept(self._pick("speech", len(self.speech), self.settings.batch[1]), vector, timed)
-            loss = F.relu(quiet - self.settings.enough).mean() + self.settings.keep * kept
+        recent: list[tuple[float, ...]] = []
+        found: list[tuple[Check, Tensor]] = []
+        for step in track(range(steps), "learning", self.show):
+            loss, *terms = self._loss(weights @ basis)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -186,19 +232,31 @@ class _Run:
             with torch.no_grad():
                 shrink = l1 * optimiser.param_groups[0]["lr"]
                 weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
-            recent.append((quiet.mean().item(), (quiet > 0.7).float().mean().item(), kept.item()))
+            self.step += 1
+            recent.append(tuple(float(term) for term in terms))
             if (step + 1) % 25 == 0 or step + 1 == steps:
-                means = np.mean(recent[-25:], axis=0)
-                self.history.append(
-                    {
-                        "step": step + 1,
-                        "silent": round(float(means[0]), 5),
-                        "with_text": round(float(means[1]), 4),
-                        "kept": round(float(means[2]), 5),
-                        "features": int((weights != 0).sum()),
-                    }
-                )
-        return weights.detach()
+                self._note(np.mean(recent[-25:], axis=0), weights)
+            # early weights under an L1 are dense: what stops early is not what is wanted
+            if step + 1 == steps or (l1 == 0 and (step + 1) % self.settings.check == 0):
+                found.append((self._look(weights.detach(), basis), weights.detach().clone()))
+        if not found:
+            return start
+        best, kept = min(found, key=lambda pair: pair[0].badness)
+        if best is not self.checks[-1]:
+            self.checks.append(best)
+        return kept
+
+    def _loss(self, vector: Tensor) -> tuple[Tensor, ...]:
+        settings, objective = self.settings, self.objective
+        timed = bool(self.rng.random() >= settings.untimed)
+        language = settings.languages[int(self.rng.integers(len(settings.languages)))]
+        noise = self._pick("noise", len(objective.noise), settings.batch[0])
+        quiet = objective.silent(noise, vector, timed, language)
+        kept = objective.kept(self._pick("speech", len(objective.speech), settings.batch[1]), vector, timed)
+        loss = F.relu(quiet - settings.enough).mean() + settings.keep * (
+            kept.per_token + settings.start * kept.at_start
+        )
+        return loss, quiet.mean(), (quiet > math.log(2)).float().mean(), kept.per_token, kept.at_start
 
     def _pick(self, kind: str, of: int, count: int) -> list[int]:
         picked: list[int] = []
@@ -208,100 +266,47 @@ class _Run:
             picked.append(self.order[kind].pop())
         return picked
 
-    def _silent(self, chosen: list[int], vector: Tensor, timed: bool) -> Tensor:
-        """-log p(end of text) of each clip, right at the start of its text."""
-        frames = self._frames(torch.stack([self.noise[i] for i in chosen]), vector)
-        first = [*self._prompt(timed), *([self.tokenizer.timestamp_begin] if timed else [])]
-        states = hidden(self.model.decoder, torch.tensor([first] * len(chosen)), frames)[:, -1]
-        found = logits(self.model.decoder, states) + self.never
-        if timed:  # Whisper's rules allow no second timestamp here
-            found = found[:, : self.tokenizer.timestamp_begin]
-        return -F.log_softmax(found, -1)[:, self.tokenizer.eot]
+    def _note(self, means: Any, weights: Tensor) -> None:
+        names = ("silent", "with_text", "kept", "at_start")
+        values = {name: round(float(value), 5) for name, value in zip(names, means, strict=True)}
+        self.history.append({"step": self.step, **values, "features": int((weights != 0).sum())})
 
-    def _kept(self, chosen: list[int], vector: Tensor, timed: bool) -> Tensor:
-        """Divergence from the unsteered distribution, per token of the unsteered text."""
-        frames = self._frames(torch.stack([self.speech[i].x for i in chosen]), vector)
-        after = torch.cat(self._said(chosen, frames, timed))
-        new = [i for i in chosen if (i, timed) not in self.unsteered]
-        if new:
-            with torch.no_grad():
-                before = self._said(new, self._frames(torch.stack([self.speech[i].x for i in new])), timed)
-            self.unsteered |= {(i, timed): states for i, states in zip(new, before, strict=True)}
-        reference = torch.cat([self.unsteered[i, timed] for i in chosen])
-        return F.kl_div(self._log_p(after), self._log_p(reference), log_target=True, reduction="batchmean")
-
-    def _log_p(self, states: Tensor) -> Tensor:
-        return F.log_softmax(logits(self.model.decoder, states) + self.never, -1)
-
-    def _said(self, chosen: list[int], frames: Tensor, timed: bool) -> list[Tensor]:
-        prompt = self._prompt(timed)
-        rows = [[*prompt, *(self.speech[i].timed if timed else self.speech[i].untimed)] for i in chosen]
-        longest = max(map(len, rows))
-        padded = torch.tensor([row + [self.tokenizer.eot] * (longest - len(row)) for row in rows])
-        states = hidden(self.model.decoder, padded, frames)
-        return [found[len(prompt) - 1 : len(row)] for found, row in zip(states, rows, strict=True)]
-
-    def _prompt(self, timed: bool) -> list[int]:
-        start = list(self.tokenizer.sot_sequence)
-        return start if timed else [*start, self.tokenizer.no_timestamps]
-
-    def _frames(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
-        x = x.float() if vector is None else x.float() + vector
-        with torch.autocast(x.device.type, torch.bfloat16):  # three times as fast on CPUs that have it
-            for block in self.model.encoder.blocks[self.layer :]:
-                x = block(x)
-        frames: Tensor = self.model.encoder.ln_post(x.float())
-        return frames.bfloat16()
+    def _look(self, weights: Tensor, basis: Tensor) -> Check:
+        with steer(self.model, layer=self.layer, edits=[Push(weights @ basis)], allow_empty=True):
+            heard = write(self.model, self.held_noise, self.layer, limit=8)
+            said = write(self.model, [row.x for row in self.held_speech], self.layer)
+        check = Check(
+            self.step,
+            int((weights != 0).sum()),
+            float(np.mean([wrote(w.text) for w in heard])),
+            word_errors(self.said, [w.text for w in said]).rate,
+            float(np.mean([not wrote(w.text) for w in said])),
+        )
+        self.checks.append(check)
+        return check
 
 
-def _prepared(
-    model: Any, layer: int, absent: Sequence[Samples], present: Sequence[Samples], cache: Path | None, progress: bool
-) -> tuple[list[Tensor], list[_Speech]]:
-    if cache is not None and cache.is_file():
-        kept = torch.load(cache, weights_only=True)
-        if kept["layer"] != layer or kept["clips"] != [len(absent), len(present)]:
-            raise SteeringError(
-                f"{cache} holds other clips, or another layer's residuals; remove it or name another file"
-            )
-        return kept["noise"], [_Speech(*row) for row in kept["speech"]]
-    noise = _residuals(model, layer, absent, "non-speech", progress)
-    speech = _speech(model, layer, present, progress)
-    if cache is not None:
-        content = {"layer": layer, "clips": [len(absent), len(present)], "noise": noise}
-        torch.save({**content, "speech": [tuple(row) for row in speech]}, cache.with_suffix(".part"))
-        cache.with_suffix(".part").replace(cache)
-    return noise, speech
-
-
-def _residuals(model: Any, layer: int, clips: Sequence[Samples], what: str, progress: bool) -> list[Tensor]:
+def _both_pads(
+    model: Any, clips: Sequence[Samples], layer: int, cache: Path | None, what: str, progress: bool
+) -> list[Tensor]:
+    """Residuals of every clip, every other one filled up in the one way, the rest in the other."""
     rows: list[Tensor] = []
-    for start in _track(range(0, len(clips), 8), f"encoding {what}", progress):
-        rows += [row.clone() for row in residuals(model, clips[start : start + 8], [layer])[layer].half()]
+    for first, pad in enumerate(PADS):
+        name = f"{what}, filled with {pad}"
+        rows += encode(model, clips[first :: len(PADS)], layer, pad, cache=cache, what=name, progress=progress)
     return rows
 
 
-def _speech(model: Any, layer: int, clips: Sequence[Samples], progress: bool) -> list[_Speech]:
-    from whisper.decoding import DecodingOptions
-
-    options = DecodingOptions(language="en", fp16=False, temperature=0.0)
-    found = []
-    for start in _track(range(0, len(clips), 8), "transcribing speech", progress):
-        group = clips[start : start + 8]
-        x = residuals(model, group, [layer])[layer].half()
-        with torch.no_grad():
-            results = model.decode(mel(model, group), options)
-        for row, result in zip(x, results, strict=True):
-            text = [token for token in result.tokens if token < model.dims.n_vocab - 1501]
-            if text and len(result.tokens) < 200:  # a loop is nothing to preserve
-                found.append(_Speech(row.clone(), list(result.tokens), text))
-    if not found:
-        raise AudioError("the model wrote no text for any of the speech clips; are they speech?")
+def _spoken(model: Any, rows: Sequence[Tensor], layer: int, progress: bool) -> list[Spoken]:
+    texts = []
+    for timed in (True, False):
+        name = f"transcribing speech, {'with' if timed else 'without'} timestamps"
+        texts.append(write(model, rows, layer, timestamps=timed, progress=name if progress else None))
+    found = [
+        Spoken(x, timed.tokens, untimed.tokens)
+        for x, timed, untimed in zip(rows, *texts, strict=True)
+        if wrote(timed.text) and max(len(timed.tokens), len(untimed.tokens)) < LOOP
+    ]
+    if len(found) < 2:
+        raise AudioError("the model wrote no text for the speech clips; are they speech?")
     return found
-
-
-def _track(items: range, what: str, progress: bool) -> Any:
-    if not progress:
-        return items
-    from rich.progress import track
-
-    return track(items, description=what)
