@@ -1,0 +1,173 @@
+"""Sounds, and what is known of them, in a parquet file laid out as data sets on the Hub are."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import AudioError, MissingExtraError
+
+NAMES = ("id", "filename", "file", "file_name", "path")
+TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_transcription")
+LABELS = ("category", "label", "class", "class_name")
+GROUPS = ("speaker_id", "speaker", "client_id", "src_file", "recording", "recording_id", "fold")
+"""Names of columns, the best first: a speaker before a recording, a recording before a fold."""
+
+MAX_SOUND = 256 * 2**20
+MAX_ROW_GROUP = 4 * 2**30
+ROWS_AT_ONCE = 8
+
+
+class Row(NamedTuple):
+    """What is known of one sound besides its samples."""
+
+    name: str | None = None
+    """What the data set calls it."""
+    text: str | None = None
+    """What is said in it."""
+    label: str | None = None
+    """What kind of sound it is."""
+    group: str | None = None
+    """The speaker, or the recording, that it comes from."""
+
+
+class Parquet:
+    """One parquet file: what is known of all its rows, and their sounds one by one.
+
+    The sounds are streamed in the file's order, a few rows at a time; ask for them in that order.
+
+    Raises:
+        AudioError: it is no parquet file, it is damaged, or no column of it holds sound.
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    rows: list[Row]
+    """In the file's order."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        try:
+            from pyarrow import parquet
+        except ImportError as error:
+            raise MissingExtraError(
+                "reading parquet files needs pyarrow; run: pip install 'audiosae-steer[make]'"
+            ) from error
+        self.name = name
+        with self._told():
+            # not read ahead: a group of rows may hold a thousand sounds
+            self._file: Any = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+            self._column = self._find_sound()
+            groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+            for group in groups:
+                self._refuse_giant(group)
+            self._starts = [0, *accumulate(group.num_rows for group in groups)]
+            self.rows = self._read_rows()
+        self._open: int | None = None
+        self._next, self._sounds = 0, iter([])  # type: tuple[int, Iterator[Any]]
+        self._last: tuple[int, bytes] | None = None
+
+    def sound(self, row: int) -> bytes:
+        """The encoded file in a row.
+
+        Raises:
+            AudioError: the row holds none, it is too large, or the file is damaged there.
+        """
+        if self._last is not None and self._last[0] == row:
+            return self._last[1]
+        group = bisect_right(self._starts, row) - 1
+        found: Any = None
+        with self._told():
+            if group != self._open or row < self._next:
+                self._open, self._next, self._sounds = group, self._starts[group], self._stream(group)
+            for value in islice(self._sounds, row - self._next + 1):
+                found = value
+            self._next = row + 1
+            size = len(found.as_buffer()) if found is not None and found.is_valid else 0
+        if not size:
+            raise AudioError(f"row {row} of {self.name} holds no sound")
+        if size > MAX_SOUND:
+            raise AudioError(f"row {row} of {self.name} holds {size / 2**20:.0f} MiB, which no clip here is")
+        self._last = row, found.as_py()
+        return self._last[1]
+
+    def _stream(self, group: int) -> Iterator[Any]:
+        for batch in self._file.iter_batches(
+            ROWS_AT_ONCE, row_groups=[group], columns=[self._column], use_threads=False
+        ):
+            column = batch.column(0)
+            yield from column if "." not in self._column else column.field(0)
+
+    def _find_sound(self) -> str:
+        from pyarrow import types
+
+        def holds_bytes(kind: Any) -> bool:
+            return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+        schema = self._file.schema_arrow
+        found = []
+        for field in schema:
+            inside = field.type.get_field_index("bytes") if types.is_struct(field.type) else -1
+            if inside >= 0 and holds_bytes(field.type.field(inside).type):
+                found.append(f"{field.name}.bytes")
+            elif holds_bytes(field.type) and field.name == "audio":
+                found.append(field.name)
+        if not found:
+            raise AudioError(
+                f"no column of {self.name} holds sound: expected one of {{bytes, path}}, as data sets on the Hub have; "
+                f"its columns are {', '.join(schema.names[:12]) or 'none'}"
+            )
+        return min(found, key=lambda column: column.partition(".")[0] != "audio")
+
+    def _refuse_giant(self, group: Any) -> None:
+        columns = [group.column(i) for i in range(group.num_columns)]
+        size = sum(column.total_uncompressed_size for column in columns)
+        if size > MAX_ROW_GROUP:
+            raise AudioError(
+                f"{self.name} holds {size / 2**30:.0f} GiB in one group of rows, too much to read; write it again "
+                "with smaller groups"
+            )
+
+    def _read_rows(self) -> list[Row]:
+        names = self._file.schema_arrow.names
+        by_name = {name.lower(): name for name in reversed(names)}
+        inner = self._column.removesuffix(".bytes") + ".path"
+        wanted = [_first(by_name, NAMES), _first(by_name, TEXTS), _first(by_name, LABELS), _first(by_name, GROUPS)]
+        paths = self._strings(inner) if inner in self._leaves() else None
+        columns = [self._strings(column) if column is not None else None for column in wanted]
+        columns[0] = columns[0] or paths
+        count = self._file.metadata.num_rows
+        return [Row(*(column[i] if column is not None else None for column in columns)) for i in range(count)]
+
+    def _leaves(self) -> list[str]:
+        group = self._file.metadata.schema
+        return [group.column(i).path for i in range(len(group))]
+
+    def _strings(self, column: str) -> list[str | None] | None:
+        from pyarrow import types
+
+        chunks = self._file.read(columns=[column], use_threads=False).column(0).chunks
+        chunks = [chunk.field(0) if types.is_struct(chunk.type) else chunk for chunk in chunks]
+        if any(types.is_nested(chunk.type) for chunk in chunks):
+            return None
+        values = [value for chunk in chunks for value in chunk.to_pylist()]
+        return [None if value is None or value == "" else str(value) for value in values]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Arrow's complaints as ours."""
+        from pyarrow import ArrowException
+
+        try:
+            yield
+        except (ArrowException, OSError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise AudioError(
+                f"{self.name} is no parquet file that can be read ({reason}); it is damaged, or another kind of file"
+            ) from error
+
+
+def _first(by_name: dict[str, str], wanted: Sequence[str]) -> str | None:
+    return next((by_name[name] for name in wanted if name in by_name), None)

@@ -1,0 +1,74 @@
+"""Parts of a collection of clips that share no speaker, no recording and, if asked, no kind of sound."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from ..errors import AudioError
+from .data import Clip
+
+
+def split(
+    clips: Sequence[Clip], shares: Mapping[str, float], seed: int = 0, *, apart: Sequence[str] = ("group",)
+) -> dict[str, list[int]]:
+    """Positions of `clips` in parts of about these shares, so that no group is on two sides.
+
+    Args:
+        clips: of one source or several.
+        shares: the parts, and the share of the clips that each should get.
+        seed: which groups go where; the same whatever the clips' order.
+        apart: what no two parts share: "group" (speakers, recordings), and "label" too if kinds of sound should differ.
+
+    Raises:
+        AudioError: fewer groups than parts, no shares, or a share that is not positive.
+    """
+    if not shares or not all(share > 0 for share in shares.values()):
+        raise AudioError(f"{dict(shares)} are no shares; expected a positive number for each part")
+    if not set(apart) or set(apart) - {"group", "label"}:
+        raise AudioError(f"clips are kept apart by group or label, or both, not by {', '.join(apart) or 'nothing'}")
+    groups = _connected(clips, apart)
+    if len(groups) < len(shares):
+        raise AudioError(
+            f"{len(groups)} speakers, recordings or kinds of sound cannot be split into {len(shares)} parts: "
+            f"{', '.join(shares)}; give more, or more different, clips, or say what they are in the columns speaker or "
+            "recording of a labels.csv beside them"
+        )
+    order = sorted(groups, key=lambda key: (_drawn(key, seed), key))
+    parts: dict[str, list[int]] = {part: [] for part in shares}
+    whole = sum(shares.values())
+    for done, key in enumerate(order):
+        empty = [part for part in parts if not parts[part]]
+        open_to = empty if len(order) - done <= len(empty) else list(parts)
+        lacking = {part: shares[part] / whole * len(clips) - len(parts[part]) for part in open_to}
+        parts[max(open_to, key=lacking.__getitem__)] += groups[key]
+    return {part: sorted(positions) for part, positions in parts.items()}
+
+
+def _drawn(key: str, seed: int) -> bytes:
+    # without the source: a folder may lie elsewhere on another machine
+    return hashlib.sha256(f"{seed}\0{key.rpartition(chr(0))[0]}".encode()).digest()
+
+
+def _connected(clips: Sequence[Clip], apart: Sequence[str]) -> dict[str, list[int]]:
+    """Clips that must stay together, by the least of what they share."""
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    keys = []
+    for clip in clips:
+        # a label is the same kind of sound wherever it is from; a group's name means something in its source only
+        own = {"group": f"group\0{clip.group}\0{clip.source}", "label": clip.label and f"label\0{clip.label}\0"}
+        linked = sorted(own[kind] or own["group"] or "" for kind in set(apart))
+        keys.append(linked[0])
+        first, *others = sorted(map(root, linked))
+        for other in others:
+            parent[max(root(first), root(other))] = min(root(first), root(other))
+    groups: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        groups.setdefault(root(key), []).append(position)
+    return groups

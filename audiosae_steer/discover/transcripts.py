@@ -1,0 +1,81 @@
+"""What is said in audio files, and by whom: tables that lie beside them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ..errors import AudioError
+from .parquet import GROUPS, LABELS, TEXTS, Row
+
+TABLES = ("text.tsv", "text.csv", "labels.csv", "labels.tsv", "metadata.csv")
+"""Tables with a header: a file's name, relative to the table, and what is known of it."""
+TRANS = ".trans.txt"
+"""LibriSpeech's: lines of a file's name without its ending, a space, and the text."""
+FILES = ("file", "file_name", "filename", "path")
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of that name is such a table."""
+    base = name.rsplit("/", 1)[-1]
+    return base in TABLES or base.endswith(TRANS)
+
+
+def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, Row]:
+    """What the tables in `folders` say of `files`; nothing of files they do not name.
+
+    Raises:
+        AudioError: a table cannot be read, has no column of file names, or names none of the files.
+    """
+    wanted = {_plain(file): file for file in files} | {_plain(file.with_suffix("")): file for file in files}
+    found: dict[Path, Row] = {}
+    for folder in dict.fromkeys(folders):
+        for table in sorted(path for path in folder.iterdir() if is_table(path.name) and path.is_file()):
+            named = {wanted[key]: row for key, row in _rows(table) if key in wanted}
+            if not named:
+                raise AudioError(
+                    f"{table} names none of the audio files that lie beside it; expected names like {files[0].name}, "
+                    "relative to the table"
+                )
+            for file, row in named.items():
+                known = found.get(file, Row())
+                found[file] = Row(*(new if old is None else old for old, new in zip(known, row, strict=True)))
+    return found
+
+
+def _rows(table: Path) -> Iterator[tuple[str, Row]]:
+    """(path of the file, what is known) for each line of a table."""
+    try:
+        content = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioError(f"{table} is no table in UTF-8 ({error}); save it again as UTF-8 text") from error
+    if table.name.endswith(TRANS):
+        for line in content.splitlines():
+            name, _, text = line.strip().partition(" ")
+            if text:
+                yield _plain(table.parent / name), Row(text=text)
+        return
+    tabs = table.suffix == ".tsv"
+    lines = csv.DictReader(
+        content.splitlines(), delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    )
+    header = list(lines.fieldnames or [])
+    columns = [next((name for name in names if name in header), None) for names in (FILES, TEXTS, LABELS, GROUPS)]
+    file, *others = columns
+    if file is None:
+        raise AudioError(
+            f"{table} has no column of file names; expected a header like file,text,speaker "
+            f"and found {', '.join(header[:8]) or 'nothing'}"
+        )
+    try:
+        for cells in lines:
+            if cells[file]:
+                yield _plain(table.parent / cells[file]), Row(None, *(cells.get(c or "") or None for c in others))
+    except csv.Error as error:
+        raise AudioError(f"{table} is no table ({error}); expected comma- or tab-separated lines") from error
+
+
+def _plain(path: Path) -> str:
+    return os.path.normpath(path)
