@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 
 @dataclass
@@ -158,3 +161,36 @@ def serve() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def point(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Have the Hub's client ask the server at `url`, as HF_ENDPOINT does when a process starts."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+@contextmanager
+def served(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+    """A running server that the Hub's client asks, with its cache in `folder`."""
+    from huggingface_hub import constants
+
+    with serve() as server:
+        point(monkeypatch, server.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+
+
+def cut(hub: Hub, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Cut the way to the Hub: "switched off", "down", or a status that it answers everything with."""
+    from huggingface_hub import constants
+
+    if way == "switched off":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif way == "down":
+        point(monkeypatch, "http://127.0.0.1:9")
+    else:
+        hub.broken = int(way)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import Hub, Repository, serve
+from hub_server import Hub, Repository, cut, served
 from make import make_sae
 
 from audiosae_steer import CheckpointError, HubError, load_sae
@@ -47,26 +47,10 @@ def audiosae_files(seed: int = 0) -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
-    with serve() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with served(monkeypatch, tmp_path) as server:
         server.repositories[REPO] = Repository()
         server.repositories[REPO].commit(audiosae_files())
         yield server
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch):
-    from huggingface_hub import constants
-
-    return lambda: monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 def test_one_layer_is_fetched_pinned_and_recorded(hub: Hub) -> None:
@@ -113,11 +97,11 @@ def test_all_files_are_of_one_commit_even_if_the_branch_moves_meanwhile(hub: Hub
 
 @pytest.mark.parametrize("way", ["switched off", "down", "503", "429"])
 @pytest.mark.parametrize("revision", [None, "commit"])
-def test_what_is_cached_works_without_the_hub(hub: Hub, offline, monkeypatch, way: str, revision: str | None) -> None:
+def test_what_is_cached_works_without_the_hub(hub: Hub, monkeypatch, way: str, revision: str | None) -> None:
     sae = load_sae(REPO, layer=8)
     if revision == "commit":
         revision = sae.info["source"]["revision"]
-    _cut(hub, offline, monkeypatch, way)
+    cut(hub, monkeypatch, way)
     again = load_sae(REPO, layer=8, revision=revision)
     assert torch.equal(again.W_enc, sae.W_enc)
     assert again.info == sae.info
@@ -126,24 +110,10 @@ def test_what_is_cached_works_without_the_hub(hub: Hub, offline, monkeypatch, wa
 
 
 @pytest.mark.parametrize("way", ["switched off", "down", "503"])
-def test_what_is_not_cached_says_how_to_get_it(hub: Hub, offline, monkeypatch, way: str) -> None:
-    _cut(hub, offline, monkeypatch, way)
+def test_what_is_not_cached_says_how_to_get_it(hub: Hub, monkeypatch, way: str) -> None:
+    cut(hub, monkeypatch, way)
     with pytest.raises(HubError, match="not in this machine's cache.*or pass a file"):
         load_sae(REPO, layer=8)
-
-
-def _cut(hub: Hub, offline, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    from huggingface_hub import constants
-
-    if way == "switched off":
-        offline()
-    elif way == "down":
-        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-        )
-    else:
-        hub.broken = int(way)
 
 
 def test_missing_layers_list_those_there_are(hub: Hub) -> None:
