@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from . import cli_discover
+from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
 
@@ -28,7 +29,7 @@ class _Commands(TyperGroup):
             except AudioSAESteerError as error:
                 if ctx.params.get("debug"):
                     raise
-                _complain(error)
+                complain(error)
                 raise typer.Exit(2) from error
 
 
@@ -39,15 +40,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="openai-whisper name or .pt, transformers id or folder, CTranslate2 folder")
-]
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="recipe by name, path or Hub id")]
-LibraryOption = Annotated[str, typer.Option(help="whose model to load: openai or transformers")]
-StrengthOption = Annotated[
-    float | None, typer.Option(help="0 changes nothing, 1 is the edits as written; default: the recipe's")
-]
 
 
 @app.callback()
@@ -75,16 +67,16 @@ def demo(
     from .evaluate.table import print_demo
 
     target(out)
-    with _progress() as tell:
+    with progress() as tell:
         found, loaded = run_demo(
             model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
         )
     print_demo(found, filters=filters)
-    with _progress() as tell:
+    with progress() as tell:
         tell("drawing", 0, 1)
         path = draw(found, loaded, out)
         tell("drawing", 1, 1)
-    _say(f"picture: {path.resolve()}")
+    say(f"picture: {path.resolve()}")
 
 
 @app.command()
@@ -114,7 +106,7 @@ def transcribe(
     temperature = transcriber.FALLBACK if filters else 0.0
 
     def write(file: Path) -> Any:
-        with _progress(seconds=True) as tell:
+        with progress(seconds=True) as tell:
             return transcriber.transcribe(
                 loaded,
                 load_audio(file),
@@ -131,14 +123,14 @@ def transcribe(
             said = write(file)
             _show(said, f"{file}: " if len(files) > 1 else "")
             if target is not None:
-                _say(f"wrote {write_transcript(said, target)}", stderr=True)
+                say(f"wrote {write_transcript(said, target)}", stderr=True)
         except AudioSAESteerError as error:
             if len(files) == 1:
                 raise
-            _complain(error)  # one bad file among many costs no more than itself
+            complain(error)  # one bad file among many costs no more than itself
             failed += 1
     if failed:
-        _say(f"{failed} of {len(files)} files failed", stderr=True)
+        say(f"{failed} of {len(files)} files failed", stderr=True)
         raise typer.Exit(2)
 
 
@@ -170,9 +162,9 @@ def _show(said: Any, name: str) -> None:
 
     for segment in said.segments:
         times = f"[{clock(segment.start, hours=False)} --> {clock(segment.end, hours=False)}]"
-        _say(f"{name}{times} {segment.text.strip()}")
+        say(f"{name}{times} {segment.text.strip()}")
     if not said.segments:
-        _say(f"{name}(no speech)")
+        say(f"{name}(no speech)")
 
 
 @app.command()
@@ -183,7 +175,7 @@ def info(
     """Explain what a model, an SAE or a recipe is."""
     from .evaluate.explain import explain
 
-    _say(explain(thing, layer))
+    say(explain(thing, layer))
 
 
 @app.command()
@@ -215,10 +207,13 @@ def train(
     sae = train_sae(
         load_whisper(model), layer, audio, out, settings=settings, cache=cache, collect_layers=collect_layer, info=made
     )
-    _say(f"wrote {out}: {sae}")
+    say(f"wrote {out}: {sae}")
     if "held_out" in sae.info:
         held = sae.info["held_out"]
-        _say(f"on held-out recordings: FVU {held['fvu']:.3f}, L0 {held['l0']:.1f}, silent features {held['dead']:.1%}")
+        say(f"on held-out recordings: FVU {held['fvu']:.3f}, L0 {held['l0']:.1f}, silent features {held['dead']:.1%}")
+
+
+app.command()(cli_discover.discover)
 
 
 def main() -> None:
@@ -239,45 +234,8 @@ def _library(name: str) -> Literal["openai", "transformers"]:
     raise SteeringError(f"--library {name} is unknown; expected openai or transformers")
 
 
-@contextmanager
-def _progress(*, seconds: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each task, on stderr; nothing is drawn where stderr is no terminal. Print nothing meanwhile."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    unit = (TextColumn("s"),) if seconds else ()
-    columns: tuple[Any, ...] = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    console = _console(stderr=True)
-    shown = Progress(*columns, *unit, TimeElapsedColumn(), console=console, transient=seconds)
-    shown.disable = not console.is_terminal
-    with shown as progress:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        yield tell
-
-
-def _console(*, stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
-
-
-def _say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
-    _console(stderr=stderr).print(text, markup=markup)
-
-
-def _complain(error: Exception) -> None:
-    from rich.markup import escape
-
-    _say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
-
-
 def _show_warning(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
     from rich.markup import escape
 
     if issubclass(category, AudioSAESteerWarning):  # what libraries say to programmers is not for this command's users
-        _say(f"[yellow]warning:[/] {escape(str(message))}", stderr=True, markup=True)
+        say(f"[yellow]warning:[/] {escape(str(message))}", stderr=True, markup=True)

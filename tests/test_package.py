@@ -15,7 +15,18 @@ import audiosae_steer
 from audiosae_steer import errors
 
 PACKAGE = Path(audiosae_steer.__file__).parent
-HEAVY = ("transformers", "whisper", "nnsight", "triton", "sae_lens", "sklearn", "matplotlib", "jiwer", "soundfile")
+HEAVY = (
+    "transformers",
+    "whisper",
+    "nnsight",
+    "triton",
+    "sae_lens",
+    "sklearn",
+    "matplotlib",
+    "jiwer",
+    "soundfile",
+    "pyarrow",
+)
 
 FLOORS = (
     ("errors",),
