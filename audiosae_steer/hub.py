@@ -55,7 +55,8 @@ def listing(repo: str, revision: str | None = None, kind: Kind = "model") -> Lis
     from huggingface_hub import HfApi
 
     try:
-        info = HfApi().repo_info(repo, revision=revision, repo_type=kind, files_metadata=True, timeout=TIMEOUT)
+        ask = HfApi().model_info if kind == "model" else HfApi().dataset_info
+        info = ask(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
         if not _unreachable(error):
             raise _explained(error, repo, revision, kind) from error

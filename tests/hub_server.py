@@ -96,9 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _answer(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append((self.command, path))
-        parts = path.strip("/").split("/")
+        asked = urlsplit(self.path).path
+        self.hub.requests.append((self.command, unquote(asked)))
+        # names of branches may hold slashes, which are quoted
+        parts = [unquote(part) for part in asked.strip("/").split("/")]
         if self.hub.broken is not None:
             return self._send(self.hub.broken)
         api = parts[0] == "api"

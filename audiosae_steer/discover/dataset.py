@@ -98,7 +98,8 @@ def choose(found: Listing, spec: Spec) -> tuple[str, ...]:
     if not chosen:
         asked = f" in {spec.part}" if spec.part else ""
         seen = ", ".join(parts or data[:8]) or ", ".join(found.files[:8]) or "nothing"
-        raise HubError(f"{spec.repo} has no parquet file and no audio{asked}{where}; it has {seen}")
+        hint = "" if data or spec.revision else f"; the Hub may keep it converted: hub:{spec.name}@refs/convert/parquet"
+        raise HubError(f"{spec.repo} has no parquet file and no audio{asked}{where}; it has {seen}{hint}")
     tables = [n for n in chosen if n.endswith(".parquet")]
     if spec.part is None and spec.preset is None and len({_part_of(n) for n in tables}) > 1:
         raise HubError(f"{spec.repo} has several parts; say which, as hub:{spec.name}:{parts[0]}: {', '.join(parts)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from hub_server import Hub, Repository, cut, served
 from pyarrow import parquet
 
 import audiosae_steer
-from audiosae_steer import AudioError, AudioSAESteerWarning, HubError
+from audiosae_steer import AudioError, AudioSAESteerWarning, HubError, MissingExtraError
 from audiosae_steer.discover.data import open_source, plan
 from audiosae_steer.models import load_audio
 
@@ -189,6 +190,23 @@ def test_a_pinned_revision_stays_and_a_branch_is_followed(hub: Hub) -> None:
         plan("hub:a/b@nowhere")
 
 
+def test_what_the_hub_converted_is_a_branch_of_its_own(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(hub, "datasets/a/b", {"b.py": b"import datasets"})
+    converted = {"default/train/0000.parquet": table({"audio": audio(SOUNDS[:2])})}
+    hub.repositories["datasets/a/b"].commit(converted, branch="refs/convert/parquet")
+    source = open_source("hub:a/b@refs/convert/parquet", progress=False)
+    assert len(source) == 2
+    cut(hub, monkeypatch, "switched off")
+    assert open_source("hub:a/b@refs/convert/parquet:default/train", progress=False).clips[0][:4] == source.clips[0][:4]
+
+
+def test_without_pyarrow_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.parquet", {"audio": audio(SOUNDS[:1])})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"audiosae-steer\[make\]"):
+        open_source(path, progress=False)
+
+
 @pytest.mark.parametrize("way", ["switched off", "down", "503"])
 def test_a_second_use_needs_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     esc50(hub)
@@ -239,7 +257,7 @@ def test_a_sample_is_drawn_by_its_seed(hub: Hub) -> None:
         ("hub:a/b/c", "names no data set"),
         ("hub:a/b:train", "no parquet file and no audio in train; it has x"),
         ("hub:a/gated", "asks for consent first"),
-        ("hub:a/text", "no parquet file and no audio; it has README.md"),
+        ("hub:a/text", "no parquet file and no audio; it has README.md; .*hub:a/text@refs/convert/parquet"),
     ],
 )
 def test_what_cannot_be_had_is_said(hub: Hub, source: str, message: str) -> None:
