@@ -214,6 +214,7 @@ def train(
 
 
 app.command()(cli_discover.discover)
+app.command()(cli_discover.learn)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def discover(
         str, typer.Option(help="labels; or what the model itself does on --absent: text, words, no_speech_prob")
     ] = "labels",
     tau: Annotated[float, typer.Option(help="with no_speech_prob: below it is the concept")] = 0.6,
-    rank: Annotated[str, typer.Option(help="l1, l2 (logistic regressions), fisher, difference (of means)")] = "l2",
+    rank: Annotated[str, typer.Option(help="fisher, l1, l2 (logistic regressions), difference (of means)")] = "fisher",
     pool: Annotated[str, typer.Option(help="over a clip's frames: max, mean, nonzero_mean")] = "max",
     top: Annotated[int, typer.Option(help="features to edit")] = 25,
     edit: Annotated[str, typer.Option(help="add, ablate, scale, clamp")] = "add",
@@ -85,6 +85,38 @@ def discover(
     best, chance = held["best_feature_auc"], held["random_features_auc"]
     say(f"feature {held['best_feature']} alone {best:.3f}; as many random ones {chance:.3f}")
     say(f"wrote {out}" + (f" and {out.with_suffix('.html')}" if report else ""))
+
+
+def learn(
+    layer: Annotated[int, typer.Option(help="encoder layer to add to, counted from 1")],
+    absent: Annotated[list[str], typer.Option(help="clips without speech: folder, file, list or hub:…; repeatable")],
+    present: Annotated[list[str], typer.Option(help="clips with speech; repeatable")],
+    out: Annotated[Path, typer.Option(help="the recipe to write, .json")],
+    sae: Annotated[str | None, typer.Option(help="file, folder or Hub id; without: a dense vector")] = None,
+    model: ModelOption = "tiny.en",
+    features: Annotated[int, typer.Option(help="most features that the recipe may use")] = 64,
+    steps: Annotated[int, typer.Option(help="steps with all features free")] = 300,
+    refine: Annotated[int, typer.Option(help="steps with fewer, twice")] = 150,
+    keep: Annotated[float, typer.Option(help="weight of keeping speech as it is, against silence")] = 10.0,
+    most: Annotated[int | None, typer.Option(help="most clips to take of each source")] = None,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="folder for encoded clips; default: beside --out")] = None,
+    name: Annotated[str | None, typer.Option(help="the recipe's name; default: that of --out")] = None,
+) -> None:
+    """Learn constant edits that keep a Whisper silent where nobody speaks. Clips that are encoded are not again."""
+    from .discover.amounts import LearnSettings
+    from .discover.learning import learn as learn_recipe
+
+    settings = LearnSettings(features=features, steps=steps, refine=refine, keep=keep, seed=seed)
+    recipe = learn_recipe(
+        model, sae, layer, absent, present, out=out, settings=settings, most=most, name=name, cache=cache,
+        command=command(),
+    )  # fmt: skip
+    held = recipe.measured["held_out"]
+    say(recipe.description)
+    say(f"on held-out clips: text on {held['text']:.1%} without speech; of speech, {held['words_changed']:.2%} of the "
+        f"words written otherwise, {held['blanked']:.1%} of the clips lost")  # fmt: skip
+    say(f"wrote {out}; next: audiosae-steer calibrate")
 
 
 def command() -> str:

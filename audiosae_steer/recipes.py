@@ -26,7 +26,7 @@ from .edits import Edit, from_spec
 from .errors import RecipeError, RecipeNotFoundError
 from .frame_gate import LONGEST, FrameGate
 from .sae import SAE
-from .sites import Dims, Site, family_of, unwrap
+from .sites import Dims, Site, family_of, fingerprint, unwrap
 
 MAX_BYTES = 8_000_000
 Features = Annotated[list[int], Field(min_length=1)]
@@ -138,6 +138,15 @@ class ModelSpec(_Strict):
     def dims(self) -> Dims:
         """Its sizes."""
         return Dims(self.d_model, self.encoder_layers, self.decoder_layers, self.vocabulary)
+
+    @classmethod
+    def of(cls, model: Any, name: str | None = None) -> ModelSpec:
+        """What a recipe for `model` says of it."""
+        inner = unwrap(model)
+        family = family_of(inner)
+        dims = family.dims(inner)
+        known_as = name or f"{family.name} of width {dims.d_model}"
+        return cls(family=family.name, name=known_as, **dims._asdict(), fingerprint=fingerprint(inner))
 
 
 class Recipe(_Strict):

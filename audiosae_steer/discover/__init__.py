@@ -1,9 +1,9 @@
 """From activations to features, edits and recipes.
 
 One module for each step, imported when it is needed: `data` (clips from folders and from the Hub), `parts` (their split
-without leakage), `collect` (a model's residuals, as shards on disk), `train` (an SAE of them), `contrast` (features
-that tell two kinds of clips apart, as a recipe), `learn` (the amounts of `Add` edits, by gradient), `fit_gate` (the
-probe that opens and shuts the edits).
+without leakage), `gather` (both at once), `vary` (louder, noisier, briefer), `collect` (a model's residuals, as shards on
+disk), `train` (an SAE of them), `contrast` (features that tell two kinds of clips apart, as a recipe), `learning` (a
+recipe of `Add` edits whose `amounts` are learned by gradient), `fit_gate` (the probes that open and shut the edits).
 
     from audiosae_steer.discover import discover
 """
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .contrast import discover
+    from .learning import learn
 
-__all__ = ["discover"]
+__all__ = ["discover", "learn"]
 
-_HOMES = {"discover": "contrast"}
+_HOMES = {"discover": "contrast", "learn": "learning"}
 """Where each name is, so that importing this package imports nothing heavy. A name here must not be a module's too:
 importing that module would put it in the function's place."""
 

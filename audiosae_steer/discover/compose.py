@@ -15,7 +15,6 @@ from ..formats import load_sae
 from ..hub import sha256_of
 from ..recipes import ModelSpec, Recipe, SAESpec, SiteSpec
 from ..sae import SAE
-from ..sites import family_of, fingerprint, unwrap
 from .found import AMOUNTS, Found
 
 LISTED = 60
@@ -74,19 +73,11 @@ def compose(
     data: dict[str, list[str]],
 ) -> Recipe:
     """The recipe of what was found."""
-    inner = unwrap(model)
-    family = family_of(inner)
-    dims = family.dims(inner)
     return Recipe(
         schema=1,
         name=name,
         description=_description(found),
-        model=ModelSpec(
-            family=family.name,
-            name=model_name or f"{family.name} of width {dims.d_model}",
-            **dims._asdict(),
-            fingerprint=fingerprint(model),
-        ),
+        model=ModelSpec.of(model, model_name),
         saes={"sae": placed},
         sites=[SiteSpec(layer=layer, sae="sae", edits=[edit_of(found, sae)])],
         allow_empty=found.settings.target != "labels",  # to write nothing is then what is wanted
@@ -143,9 +134,10 @@ def _description(found: Found) -> str:
 def _provenance(found: Found, command: str | None, data: dict[str, list[str]]) -> dict[str, Any]:
     held = sorted({group for group, out in zip(found.groups, found.held, strict=True) if out})
     fitted = {group for group, out in zip(found.groups, found.held, strict=True) if not out}
-    counts = {}
-    for side, rows in (("fit", ~found.held), ("held_out", found.held)):
-        counts[side] = {"with": int((rows & found.labels).sum()), "without": int((rows & ~found.labels).sum())}
+    counts = {
+        side: dict(zip(("with", "without"), found.count(held), strict=True))
+        for side, held in (("fit", False), ("held_out", True))
+    }
     return {
         **({"command": command} if command else {}),
         "discovered": found.settings._asdict(),

@@ -70,14 +70,16 @@ def encode(
 
     Raises:
         AudioError: there are no clips.
-        SteeringError: not an openai-whisper model.
+        SteeringError: not an openai-whisper model, or a cache for weights that have no fingerprint.
         SiteError: there is no such layer.
     """
     _check(model, layer)
     if not len(clips):
         raise AudioError(f"there are no {what} to encode; give at least one clip")
     weights = fingerprint(model)
-    paths = [None if cache is None else cache / f"{_key(weights, layer, pad, clip)}.pt" for clip in clips]
+    if weights is None and cache is not None:
+        raise SteeringError("bfloat16 weights have no fingerprint to keep their residuals under; load them in float32")
+    paths = [None if cache is None else cache / f"{_key(str(weights), layer, pad, clip)}.pt" for clip in clips]
     rows: list[Tensor | None] = [torch.load(p, weights_only=True) if p and p.is_file() else None for p in paths]
     missing = [i for i, row in enumerate(rows) if row is None]
     for start in track(range(0, len(missing), batch), f"encoding {what}", progress and bool(missing)):

@@ -56,14 +56,25 @@ class LearnSettings(NamedTuple):
     """Share of the steps without timestamps."""
     batch: tuple[int, int] = (12, 8)
     """Clips a step: without speech, with speech."""
-    held_out: float = 0.1
-    """Share of the clips of each kind that is kept from learning, at most 40, to stop early on."""
     check: int = 50
     """Steps between two looks at what is held out."""
     languages: tuple[str, ...] = ("en", "en", "zh", "de", "es", "fr", "ja")
     """Prompts for the clips without speech, where the model is multilingual: one of these, each as often."""
     seed: int = 0
     """Of the order of the clips."""
+
+
+class Material(NamedTuple):
+    """Clips of up to 30 s, mono at 16 kHz. Of one recording, all clips belong on one side."""
+
+    absent: Sequence[Samples]
+    """In which nobody speaks."""
+    present: Sequence[Samples]
+    """In which somebody does; the more varied (noisy, quiet, brief, beside noise), the better."""
+    held_absent: Sequence[Samples]
+    """Like `absent`, to stop early on."""
+    held_present: Sequence[Samples]
+    """Like `present`, to stop early on."""
 
 
 class Check(NamedTuple):
@@ -102,18 +113,17 @@ class Learned(NamedTuple):
     """The looks at held-out clips; the last is that of the result."""
 
 
-def learn(
+def learn_amounts(
     model: Any,
     sae: SAE | None,
     layer: int,
-    absent: Sequence[Samples],
-    present: Sequence[Samples],
+    material: Material,
     settings: LearnSettings | None = None,
     *,
     cache: Path | None = None,
     progress: bool = True,
 ) -> Learned:
-    """Learn which features to add, and how much, so that `absent` clips give no text and `present` ones stay the same.
+    """Learn which features to add, and how much, so that clips without speech give no text and others the same.
 
     Every other clip is filled up to 30 s as `whisper.transcribe` does it, the rest as transformers does. The amounts
     kept are those that did best on the held-out clips, by `Check.badness`.
@@ -122,8 +132,7 @@ def learn(
         model: an openai-whisper model; its weights are not touched.
         sae: the basis to learn in; None learns a dense vector, the control, with `features` left empty.
         layer: encoder layer, counted from 1, at whose output the amounts are added on every frame.
-        absent: clips of up to 30 s, mono at 16 kHz, in which nobody speaks.
-        present: clips in which somebody does; the more varied (noisy, quiet, brief, beside noise), the better.
+        material: what to learn on and what to stop early on.
         settings: sizes and schedule.
         cache: a folder to keep the encoded clips in, about 1 MB each, for learning several times on the same ones.
         progress: show a progress bar.
@@ -131,11 +140,11 @@ def learn(
     Raises:
         SteeringError: not an openai-whisper model.
         SiteError: the SAE's width or the layer does not fit.
-        AudioError: too few clips of either kind, or the model hears nothing in the `present` ones.
+        AudioError: too few clips of either kind, or the model hears nothing where there is speech.
         MissingExtraError: jiwer is not installed.
     """
     settings = settings or LearnSettings()
-    _check(model, sae, layer, absent, present)
+    _check(model, sae, layer, material)
     if sae is None:
         width = model.dims.n_audio_state
         basis, unit = torch.eye(width), torch.ones(width)
@@ -143,13 +152,16 @@ def learn(
         rows = sae.rows(range(sae.n_features), torch.float32)
         unit = rows.W_dec.norm(dim=-1)
         basis = rows.W_dec / unit[:, None]
-    noise = _both_pads(model, absent, layer, cache, "non-speech", progress)
-    speech = _spoken(model, _both_pads(model, present, layer, cache, "speech", progress), layer, progress)
+    noise, speech, held_noise, held_speech = (
+        _both_pads(model, clips, layer, cache, name.replace("_", " "), progress)
+        for name, clips in material._asdict().items()
+    )
+    said = [_spoken(model, rows, layer, progress) for rows in (speech, held_speech)]
     free = dict(model.named_parameters())
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
         model.requires_grad_(False)
-        run = _Run(model, layer, noise, speech, settings, progress)
+        run = _Run(Objective(model, layer, noise, said[0]), held_noise, said[1], settings, progress)
         chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
         if sae is None:
             weights = run.optimise(weights, basis, settings.steps, 0.0)
@@ -172,7 +184,7 @@ def learn(
     return Learned(features, tuple(amounts.tolist()), vector, tuple(run.history), tuple(run.checks))
 
 
-def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], present: Sequence[Samples]) -> None:
+def _check(model: Any, sae: SAE | None, layer: int, material: Material) -> None:
     if not hasattr(model, "dims"):
         raise SteeringError(
             "learning needs an openai-whisper model: load_whisper(..., library='openai'); the recipe then serves both"
@@ -181,10 +193,11 @@ def _check(model: Any, sae: SAE | None, layer: int, absent: Sequence[Samples], p
         raise SiteError(f"there is no encoder layer {layer}: this model has layers 1 to {model.dims.n_audio_layer}")
     if sae is not None and sae.d_model != model.dims.n_audio_state:
         raise SiteError(f"the SAE is {sae.d_model} wide and the model {model.dims.n_audio_state}; take its own SAE")
-    if len(absent) < 2 or len(present) < 2:
+    missing = [name.replace("_", " ") for name, clips in material._asdict().items() if not len(clips)]
+    if missing:
         raise AudioError(
-            "learning needs clips of both kinds, without speech (absent) and with it (present), and two of each at "
-            f"least: one to learn on and one held out; got {len(absent)} and {len(present)}"
+            f"there are no {missing[0]} clips: learning needs some without speech (absent) and some with it (present), "
+            "and a few more of each from other recordings, to stop early on"
         )
 
 
@@ -193,27 +206,20 @@ class _Run:
 
     def __init__(
         self,
-        model: Any,
-        layer: int,
-        noise: Sequence[Tensor],
-        speech: Sequence[Spoken],
+        objective: Objective,
+        held_noise: Sequence[Tensor],
+        held_speech: Sequence[Spoken],
         settings: LearnSettings,
         show: bool,
     ) -> None:
-        self.model, self.layer, self.settings, self.show = model, layer, settings, show
+        self.objective, self.held_noise, self.held_speech = objective, held_noise, held_speech
+        self.settings, self.show = settings, show
+        self.said = [objective.tokenizer.decode(list(row.timed)) for row in held_speech]
         self.rng = np.random.default_rng(settings.seed)
-        (noise, self.held_noise), (speech, self.held_speech) = self._apart(noise), self._apart(speech)
-        self.objective = Objective(model, layer, noise, speech)
         self.order: dict[str, list[int]] = {}
-        self.said = [self.objective.tokenizer.decode(list(row.timed)) for row in self.held_speech]
         self.history: list[dict[str, float]] = []
         self.checks: list[Check] = []
         self.step = 0
-
-    def _apart(self, rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        count = min(max(round(self.settings.held_out * len(rows)), 1), 40)
-        held = set(self.rng.permutation(len(rows))[:count].tolist())
-        return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
@@ -272,9 +278,10 @@ class _Run:
         self.history.append({"step": self.step, **values, "features": int((weights != 0).sum())})
 
     def _look(self, weights: Tensor, basis: Tensor) -> Check:
-        with steer(self.model, layer=self.layer, edits=[Push(weights @ basis)], allow_empty=True):
-            heard = write(self.model, self.held_noise, self.layer, limit=8)
-            said = write(self.model, [row.x for row in self.held_speech], self.layer)
+        model, layer = self.objective.model, self.objective.layer
+        with steer(model, layer=layer, edits=[Push(weights @ basis)], allow_empty=True):
+            heard = write(model, self.held_noise, layer, limit=8)
+            said = write(model, [row.x for row in self.held_speech], layer)
         check = Check(
             self.step,
             int((weights != 0).sum()),
@@ -307,6 +314,6 @@ def _spoken(model: Any, rows: Sequence[Tensor], layer: int, progress: bool) -> l
         for x, timed, untimed in zip(rows, *texts, strict=True)
         if wrote(timed.text) and max(len(timed.tokens), len(untimed.tokens)) < LOOP
     ]
-    if len(found) < 2:
+    if not found:
         raise AudioError("the model wrote no text for the speech clips; are they speech?")
     return found
