@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from . import cli_discover
+from . import cli_bench, cli_discover
 from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
@@ -213,6 +213,7 @@ def train(
         say(f"on held-out recordings: FVU {held['fvu']:.3f}, L0 {held['l0']:.1f}, silent features {held['dead']:.1%}")
 
 
+app.add_typer(cli_bench.app, name="bench")
 app.command()(cli_discover.discover)
 app.command()(cli_discover.learn)
 

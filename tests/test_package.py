@@ -37,7 +37,7 @@ FLOORS = (
     ("sites", "recipes"),
     ("hook", "build", "steering"),
     ("discover", "evaluate"),
-    ("cli_shared", "cli_discover", "cli", "__main__"),
+    ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

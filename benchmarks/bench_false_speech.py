@@ -1,0 +1,99 @@
+"""`audiosae-steer bench false-speech` on this project's own data split: tested on `test`, fitted on `calibrate`.
+
+    python benchmarks/bench_false_speech.py --model tiny.en --cache CACHE --out benchmarks/results/tiny.en
+    python benchmarks/bench_false_speech.py --cache CACHE --out PART --parts clips --arms learned,clip-gated
+
+Needs the real audio beside the repository. Interrupted, it goes on; several processes may share the cache, each with
+its own `--parts`, `--arms` and `--out`, and the same command without them then puts everything together. `--part`
+takes another part of the split for testing, to try things on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import corpus
+
+from audiosae_steer import load_audio
+from audiosae_steer.cli_bench import run
+from audiosae_steer.evaluate.bench_settings import PARTS, BenchData, BenchSettings
+from audiosae_steer.evaluate.long_files import LongFile, read_long_files
+from audiosae_steer.evaluate.sounds import Sound, long_files, spread
+
+WORDLESS = "librispeech-248spk"
+"""Has no exact text."""
+
+
+def sounds(items: Sequence[corpus.Item], most: int | None = None) -> list[Sound]:
+    """The split's items; evenly spread ones, if there are more than so many."""
+    found = [
+        Sound(item.path.relative_to(corpus.assets()).as_posix(), item.source, partial(load_audio, item.path), item.text)
+        for item in items
+    ]
+    return found if most is None else spread(found, most)
+
+
+def recordings(absent: Sequence[Sound], present: Sequence[Sound], count: int, minutes: float) -> list[LongFile]:
+    """Long recordings made of the clips, and those at hand, whose speakers and beds are in no part of the split."""
+    short = [sound for sound in present if sound.text and sound.seconds <= 28]
+    return [*long_files(short, absent, count, minutes), *read_long_files(corpus.assets() / "long" / "assembled")]
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--recipe", default="no-false-speech")
+    for name in ("ungated", "contrast", "dense", "sae"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--layer", type=int)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="test", choices=("test", "calibrate"))
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--modes", default="timed,untimed")
+    parser.add_argument("--arms", default="")
+    parser.add_argument("--language", default="en", help="or auto")
+    parser.add_argument("--budget", type=float, default=0.005)
+    parser.add_argument("--clips", type=int, help="of each kind, evenly spread; default: all")
+    parser.add_argument("--find-clips", type=int, default=200, help="of each kind, for fits and thresholds")
+    parser.add_argument("--utterances", type=int, default=100)
+    parser.add_argument("--random-clips", type=int, default=64)
+    parser.add_argument("--long-files", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    given = parser.parse_args()
+
+    absent, present = (
+        sounds(items, given.clips) for items in (corpus.nonspeech(given.part), corpus.speech(given.part))
+    )
+    fit = "calibrate" if given.part == "test" else "find"
+    data = BenchData(
+        absent,
+        present,
+        sounds(corpus.nonspeech(fit), given.find_clips),
+        sounds([item for item in corpus.speech(fit) if item.source != WORDLESS], given.find_clips),
+        sounds(corpus.apart("digits"), given.clips),
+        recordings(absent, present, given.long_files, given.minutes) if "long" in given.parts.split(",") else (),
+    )
+    settings = BenchSettings(
+        parts=tuple(given.parts.split(",")),
+        modes=tuple(given.modes.split(",")),
+        arms=tuple(name for name in given.arms.split(",") if name),
+        language=None if given.language == "auto" else given.language,
+        budget=given.budget,
+        random_clips=given.random_clips,
+        utterances=given.utterances,
+        long_count=given.long_files,
+        long_minutes=given.minutes,
+    )
+    others = {name: getattr(given, name) for name in ("ungated", "contrast", "dense")}
+    run(
+        given.model, given.recipe, data, settings, given.cache, given.out, others=others, sae=given.sae, layer=given.layer
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
