@@ -23,7 +23,7 @@ CLIPS = 3
 """Clips that a feature is shown on."""
 SECONDS = 10.0
 """Most of a clip that is drawn, round the feature's peak."""
-DPI = 150
+DPI = 120
 
 
 class _Heard(NamedTuple):
@@ -36,19 +36,20 @@ class _Heard(NamedTuple):
 
 def of_scores(found: Found) -> str:
     """The probe's scores on held-out clips of both kinds: histograms, and every clip as a tick below."""
-    figure = _figure(5.4, 3.5)
-    axis = figure.subplots()
+    figure = _figure(5.4, _tall(found))
+    axis, rug = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [6, 1]})
     labels = found.labels[found.held]
     edges = np.linspace(*_span(found.scores), 25)
-    for kind, colour, name, at in ((True, WITH, "with", -0.05), (False, WITHOUT, "without", -0.12)):
+    for kind, colour, name, at in ((True, WITH, "with", 1), (False, WITHOUT, "without", 0)):
         own = found.scores[labels == kind]
         axis.hist(own, edges, color=colour, alpha=0.55, label=f"{name} the concept ({len(own)})")
-        ticks = np.full(len(own), at)
-        axis.plot(own, ticks, "|", color=colour, markersize=9, transform=axis.get_xaxis_transform(), clip_on=False)
-    axis.axvline(0, color=MUTED, linewidth=1, linestyle=":")
-    axis.set_xlabel("log odds of the probe", labelpad=14)
+        rug.plot(own, np.full(len(own), at), "|", color=colour, markersize=10)
+    for part in (axis, rug):
+        part.axvline(0, color=MUTED, linewidth=1, linestyle=":")
+    rug.set_ylim(-0.7, 1.7)
+    rug.set_yticks([0, 1], ["without", "with"])
+    rug.set_xlabel("log odds of the probe")
     axis.set_ylabel("held-out clips")
-    axis.tick_params(axis="x", pad=15, length=0)
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.set_title(
         f"AUC {found.probe.auc:.3f} [{found.probe.low:.3f}, {found.probe.high:.3f}]", fontsize=11, loc="left"
@@ -60,7 +61,7 @@ def of_scores(found: Found) -> str:
 def of_stability(found: Found) -> str:
     """How often each top feature comes back, as bars in the order of the table."""
     count = len(found.features)
-    figure = _figure(5.4, max(3.5, 0.8 + 0.17 * count))
+    figure = _figure(5.4, _tall(found))
     axis = figure.subplots()
     colours = [WITH if feature.weight > 0 else WITHOUT for feature in found.features]
     axis.barh(range(count), [feature.stability for feature in found.features], color=colours, height=0.72)
@@ -126,7 +127,7 @@ def _feature(
     figure = _figure(10.2, 2.9)
     axes = figure.subplots(2, CLIPS, squeeze=False, sharey="row", gridspec_kw={"height_ratios": [1.7, 1]})
     colour = WITH if feature.weight > 0 else WITHOUT
-    top = max([float(one.activations[:, column].max()) for one in heard], default=1.0) * 1.08
+    top = 1.08 * max([float(one.activations[:, column].max()) for one in heard], default=0.0) or 1.0
     for place in range(CLIPS):
         above, below = axes[0, place], axes[1, place]
         if place >= len(rows):
@@ -161,6 +162,11 @@ def _feature(
 def _title(clip: Clip, kind: str) -> str:
     name = clip.path.name if len(clip.path.name) <= 30 else clip.path.stem[:28] + "…"
     return f"{clip.path.parent.name}/{name} · {kind}" + (f" · from {clip.start // SAMPLE_RATE} s" if clip.start else "")
+
+
+def _tall(found: Found) -> float:
+    """Height of the two pictures side by side, in inches: bars have to stay apart."""
+    return min(max(3.5, 0.8 + 0.17 * len(found.features)), 12.0)
 
 
 def _span(scores: NDArray[np.float64]) -> tuple[float, float]:

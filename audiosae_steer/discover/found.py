@@ -23,8 +23,10 @@ WRITES: dict[Target, int | None] = {"labels": None, "text": 48, "words": 48, "no
 class DiscoverSettings(NamedTuple):
     """What to look for, and how."""
 
-    rank: Method = "l2"
-    """How to weigh the features; see `rank.weigh`."""
+    rank: Method = "fisher"
+    """How to weigh the features; see `rank.weigh`. With some hundred clips and thousands of features a regression
+    prefers features that fire in a handful of clips, which tell little on others: of ten features each for the dogs of
+    ESC-10, Fisher's have a mean AUC of 0.92 alone on held-out recordings, those of the L2 0.72."""
     pool: Pool = "max"
     """How to pool a clip's activations."""
     top: int = 25
@@ -99,3 +101,8 @@ class Found(NamedTuple):
     """How well these tell the two kinds apart."""
     random: float
     """The same of as many random features among those that fire, mean of 20 draws: what chance features tell."""
+
+    def count(self, held: bool) -> tuple[int, int]:
+        """Clips with and without the concept that were held out, or not; each once, however often it was padded."""
+        rows = [(clip, flag) for clip, flag, out in zip(self.clips, self.labels, self.held, strict=True) if out == held]
+        return len({clip for clip, flag in rows if flag}), len({clip for clip, flag in rows if not flag})

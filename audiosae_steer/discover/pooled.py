@@ -96,8 +96,6 @@ def pool_clips(
     if progress is not None:
         progress(f"pooling features, {pad}", len(clips), len(clips))
     joined = {key: torch.cat([part[key] for part in found]).double().numpy() for key in (kind, "max", "no_speech")}
-    if not np.isfinite(joined[kind]).all():
-        raise SteeringError("the features of these clips hold NaN or infinite numbers; check the model and the SAE")
     return Pooled(joined[kind], joined["max"], tuple(texts), joined["no_speech"])
 
 
@@ -136,6 +134,9 @@ def _chunk(
     for start in range(0, len(clips), BATCH):
         samples = [read_clip(clip) for clip in clips[start : start + BATCH]]
         rows = residuals(model, samples, [layer], pad)[layer]
+        if not torch.isfinite(rows).all():  # a gate would make zeros of them
+            names = f"{clips[start].path.name} and the {len(samples) - 1} clips after it"
+            raise SteeringError(f"the model's residuals hold NaN or infinite numbers for {names}; check its weights")
         for row, heard in zip(rows, samples, strict=True):
             with torch.no_grad():
                 f = sae.encode(row)[None]

@@ -58,7 +58,7 @@ def weigh(
         features: pooled features (clips, F).
         labels: (clips,), true where the concept is present.
         method: how to weigh.
-        wanted: with `l1` the penalty is relaxed until so many features have a weight.
+        wanted: with `l1` the penalty is relaxed until so many features have a weight, or as many as it gives.
         positive: count only weights above 0 for that.
         C: with `l1`, the penalty to take instead.
         seed: of the solver.
@@ -95,11 +95,15 @@ def weigh(
     if method == "l2":
         values[alive] = regression(scaled, labels, 0.0, 1.0, seed).coef_[0]
         return Weights(values, 1.0)
-    for strength in [C] if C is not None else np.geomspace(1e-3, 30, 16):
-        values[alive] = regression(scaled, labels, 1.0, float(strength), seed).coef_[0]
-        if np.count_nonzero(values > 0 if positive else values) >= wanted:
+    best, most = 1.0, -1
+    for strength in [C] if C is not None else np.geomspace(1e-3, 30, 16).tolist():
+        found = regression(scaled, labels, 1.0, strength, seed).coef_[0]
+        count = np.count_nonzero(found > 0 if positive else found)
+        if count > most:  # where few features tell the kinds apart for certain, a weak penalty leaves only those
+            values[alive], best, most = found, strength, count
+        if count >= wanted:
             break
-    return Weights(values, float(strength))
+    return Weights(values, best)
 
 
 def standardised(features: Matrix) -> Matrix:

@@ -31,7 +31,7 @@ h3 { font-size: 1.02rem; margin: 0; }
 p { max-width: 75ch; margin: .4rem 0 1rem; }
 .lead, .note { color: var(--muted); }
 .note { font-size: .9rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 14px; margin: 1.6rem 0 0;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 14px; margin: 1.6rem 0 0;
   padding: 0; list-style: none; }
 .cards li { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; }
 .cards strong { display: block; font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -144,8 +144,8 @@ def _cards(found: Found) -> str:
 
 
 def _clips(found: Found, held: bool) -> str:
-    rows = found.held == held
-    return f"{int((rows & found.labels).sum())} + {int((rows & ~found.labels).sum())} clips"
+    present, absent = found.count(held)
+    return f"{present} + {absent} clips"
 
 
 def _separability(found: Found) -> str:
@@ -161,6 +161,7 @@ def _separability(found: Found) -> str:
         "Left: log odds of a logistic regression on the top features, fitted on one part of the recordings and shown "
         "for the other. Right: how often each feature is again among as many top ones when recordings are drawn anew, "
         "with replacement; a feature that owes its place to one recording comes back rarely."
+        + (" Each clip is there twice, once for each way to fill up its 30 s." if len(set(found.pads)) > 1 else "")
     )
     return f'<h2>Separability and stability</h2>\n<p>{text}</p>\n<div class="pair">\n{scores}\n{bars}\n</div>'
 
@@ -208,7 +209,7 @@ _RANKS = {
 
 
 def _indicates(feature: Feature) -> str:
-    return "concept" if feature.weight > 0 else "its absence"
+    return "the concept" if feature.weight > 0 else "its absence"
 
 
 def _legend(found: Found, shown: int) -> str:
