@@ -226,7 +226,11 @@ def test_what_the_vad_leaves_has_no_words_in_gaps(tiny_en, recording):
 
 
 def test_the_pipeline(tiny_en_hf, recording):
-    found, _ = run_long(tiny_en_hf, recording, processor=load_processor("tiny.en"), how="pipeline", num_beams=1)
+    before = tiny_en_hf.generation_config.to_dict()
+    with steer(tiny_en_hf, "no-false-speech"):
+        found, _ = run_long(tiny_en_hf, recording, processor=load_processor("tiny.en"), how="pipeline", num_beams=1)
+    assert tiny_en_hf.generation_config.to_dict() == before
+    assert found.gap_words == 0
     assert found.spoken.rate < 0.5
     assert found.timed
 
