@@ -17,6 +17,8 @@ from .vary import vary_absent, vary_present
 
 HELD_OUT = 0.06
 """Share of the recordings, and of the speakers, that is kept from learning, to stop early on."""
+SYNTHETIC = 80
+"""Synthetic noises to learn on, beside recordings."""
 
 
 def learn(
@@ -67,18 +69,48 @@ def learn(
         model_name = model_name or Path(model).name
         model = load_whisper(model)
     opened = None if sae is None else open_sae(sae, layer)
-    seed = settings.seed
-    without, having = (gather(s, most=most, seed=seed, progress=progress) for s in (absent, present))
-    material = material_of(without, having, seed)
+    without, having = (gather(s, most=most, seed=settings.seed, progress=progress) for s in (absent, present))
+    return learn_gathered(
+        model, opened, sae, layer, without, having, out=out, settings=settings, name=name, model_name=model_name,
+        cache=cache, command=command, progress=progress,
+    )  # fmt: skip
+
+
+def learn_gathered(
+    model: Any,
+    opened: SAE | None,
+    source: SAE | str | Path | None,
+    layer: int,
+    without: Gathered,
+    having: Gathered,
+    *,
+    out: Path,
+    settings: LearnSettings,
+    synthetic: int = SYNTHETIC,
+    name: str | None = None,
+    model_name: str | None = None,
+    cache: str | Path | None = None,
+    command: str | None = None,
+    progress: bool = True,
+) -> Recipe:
+    """What `learn` does, of clips that are in memory: `without` speech and `having` it; `opened` is the SAE `source`.
+
+    Raises:
+        AudioError: there are too few recordings.
+        SiteError: there is no such layer, or the SAE does not fit it.
+        SteeringError: not an openai-whisper model.
+        MissingExtraError: jiwer is not installed.
+    """
+    material = material_of(without, having, settings.seed, synthetic)
     out.parent.mkdir(parents=True, exist_ok=True)
     cache = out.parent / f"{out.stem}-cache" if cache is None else Path(cache)
     learned = learn_amounts(model, opened, layer, material, settings, cache=cache, progress=progress)
     edit: dict[str, Any]
-    if opened is None or sae is None:
+    if opened is None or source is None:
         saes, key = {}, None
         edit = {"kind": "push", "vector": [round(float(v), 6) for v in learned.vector], "amount": 1.0}
     else:
-        saes, key = {"sae": place_sae(opened, sae, layer, out.parent)}, "sae"
+        saes, key = {"sae": place_sae(opened, source, layer, out.parent)}, "sae"
         amounts = [round(amount, 5) for amount in learned.amounts]
         edit = {"kind": "add", "features": list(learned.features), "amount": amounts}
     recipe = Recipe(
@@ -107,8 +139,10 @@ def learn(
     return recipe
 
 
-def material_of(without: Gathered, having: Gathered, seed: int) -> Material:
+def material_of(without: Gathered, having: Gathered, seed: int, synthetic: int = SYNTHETIC) -> Material:
     """Clips to learn on, varied, and held-out ones of other recordings and speakers, varied apart.
+
+    So many synthetic noises are added to learn on, and a tenth as many to stop early on.
 
     Raises:
         AudioError: there are too few recordings to hold any out.
@@ -117,9 +151,9 @@ def material_of(without: Gathered, having: Gathered, seed: int) -> Material:
     absent, present = part(without, shares, seed), part(having, shares, seed)
     varied = [
         clips
-        for side, start, synthetic in (("learn", seed, 80), ("held", seed + 1000, 8))
+        for side, start, made in (("learn", seed, synthetic), ("held", seed + 1000, synthetic // 10))
         for clips in (
-            vary_absent(absent[side].samples, start, synthetic=synthetic),
+            vary_absent(absent[side].samples, start, synthetic=made),
             vary_present(present[side].samples, absent[side].samples, start + 100),
         )
     ]
