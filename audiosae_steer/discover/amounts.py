@@ -239,7 +239,7 @@ class _Run:
                 shrink = l1 * optimiser.param_groups[0]["lr"]
                 weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
             self.step += 1
-            recent.append(tuple(float(term) for term in terms))
+            recent.append(tuple(term.item() for term in terms))
             if (step + 1) % 25 == 0 or step + 1 == steps:
                 self._note(np.mean(recent[-25:], axis=0), weights)
             # early weights under an L1 are dense: what stops early is not what is wanted
@@ -299,8 +299,9 @@ def _both_pads(
     """Residuals of every clip, every other one filled up in the one way, the rest in the other."""
     rows: list[Tensor] = []
     for first, pad in enumerate(PADS):
-        name = f"{what}, filled with {pad}"
-        rows += encode(model, clips[first :: len(PADS)], layer, pad, cache=cache, what=name, progress=progress)
+        if some := clips[first :: len(PADS)]:
+            name = f"{what}, filled with {pad}"
+            rows += encode(model, some, layer, pad, cache=cache, what=name, progress=progress)
     return rows
 
 
