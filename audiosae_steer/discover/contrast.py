@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..clip_gate import Pool
 from ..errors import SteeringError
 from ..models import load_whisper
-from ..recipes import Recipe
+from ..recipes import Recipe, load_recipe
 from ..sae import SAE
 from . import labels as examples
 from .collect import Clip, Pad
@@ -93,7 +93,7 @@ def discover(
 
         write_report(found, model, sae, layer, out.with_suffix(".html"), recipe, progress=progress)
     recipe.save(out)
-    return recipe
+    return load_recipe(out)  # which knows its folder, where its SAE is
 
 
 def find(

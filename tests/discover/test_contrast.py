@@ -18,6 +18,7 @@ from audiosae_steer.discover.compose import edit_of
 from audiosae_steer.discover.contrast import find
 from audiosae_steer.discover.found import DiscoverSettings
 from audiosae_steer.discover.labels import from_folders, unlabelled
+from audiosae_steer.discover.pooled import pool_clips
 from audiosae_steer.errors import AudioError, CheckpointError, SiteError, SteeringError
 from audiosae_steer.hub import sha256_of
 from audiosae_steer.recipes import checkpoints_dir
@@ -120,6 +121,7 @@ def test_the_same_seed_gives_the_same_bytes(model, sae, sounds, tmp_path, cache)
     assert other.provenance["split"] != fresh.provenance["split"]
 
 
+@pytest.mark.filterwarnings("ignore::audiosae_steer.NeverCalledWarning")
 def test_every_way_to_rank_pool_and_edit_makes_a_recipe(model, sae, sounds, tmp_path, cache):
     for rank, pool, edit, pad in (
         ("l1", "max", "ablate", "both"),
@@ -190,18 +192,20 @@ def test_the_model_s_own_behaviour_as_target(model, sae, sounds, tmp_path, cache
     clips = unlabelled([sounds], "file")
     settings = QUICK._replace(target="no_speech_prob", tau=0.0)
     with pytest.raises(
-        SteeringError, match=r"below 0 for none of these 12 clips.*lie between (\S+) and (\S+):"
-    ) as info:
+        SteeringError, match=r"below 0 for none of these 12 clips.* lie between \S+ and \S+: take a tau"
+    ):
         find(model, small, 2, clips, settings, cache=cache)
-    low, high = (float(word) for word in str(info.value).split("between ")[1].split(":")[0].split(" and "))
-    assert 0 < low < high < 1
-    settings = settings._replace(tau=(low + high) / 2)
+    plain = [clip.clip for clip in clips]
+    probabilities = pool_clips(model, small, 2, plain, write=1, cache=cache).no_speech
+    settings = settings._replace(tau=float(np.median(probabilities)))
     recipe = discover(
         model, sae, 2, absent=[sounds], out=tmp_path / "r.json", settings=settings, cache=cache, report=False
     )
     assert recipe.allow_empty
     counts = recipe.provenance["split"]["clips"]
-    assert sum(counts["fit"].values()) + sum(counts["held_out"].values()) == 12
+    below = int((probabilities < settings.tau).sum())
+    assert counts["fit"]["with"] + counts["held_out"]["with"] == below == 6
+    assert counts["fit"]["without"] + counts["held_out"]["without"] == 6
     assert min(counts["held_out"].values()) > 0
     with pytest.raises(SteeringError, match="the model writes text for (every one|none) of these 12 clips"):
         find(model, small, 2, clips, QUICK._replace(target="text"), cache=cache)
