@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--find-clips", type=int, default=200, help="of each kind, for fits and thresholds")
     parser.add_argument("--utterances", type=int, default=100)
     parser.add_argument("--random-clips", type=int, default=64)
+    parser.add_argument("--draws", type=int, default=20, help="of random features")
+    parser.add_argument("--noise-tokens", type=int, help="most tokens to write where nobody speaks")
     parser.add_argument("--long-files", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=5.0)
     given = parser.parse_args()
@@ -85,14 +87,15 @@ def main() -> None:
         language=None if given.language == "auto" else given.language,
         budget=given.budget,
         random_clips=given.random_clips,
+        draws=given.draws,
+        noise_tokens=given.noise_tokens,
         utterances=given.utterances,
         long_count=given.long_files,
         long_minutes=given.minutes,
     )
     others = {name: getattr(given, name) for name in ("ungated", "contrast", "dense")}
-    run(
-        given.model, given.recipe, data, settings, given.cache, given.out, others=others, sae=given.sae, layer=given.layer
-    )  # fmt: skip
+    sae = {"sae": given.sae, "layer": given.layer}
+    run(given.model, given.recipe, data, settings, given.cache, given.out, others=others, **sae)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ class Bench:
 
     def written(self, name: str, material: Material, mode: Mode) -> list[Any]:
         """What an arm writes."""
-        return self.runner.written(self.arms[name], material, mode, self.arms)
+        limit = self.settings.noise_tokens if material.name == self.absent.name else None
+        return self.runner.written(self.arms[name], material, mode, self.arms, limit=limit)
 
     @cached_property
     def gate_sae(self) -> SAE | None:
@@ -138,7 +139,7 @@ class Bench:
         if recipes.ours.frame_gate is None:
             self.left_out["frame-gated"] = "the recipe has no frame gate"
         try:
-            yield from random_arms(recipes.ungated or recipes.ours, seed=settings.seed)
+            yield from random_arms(recipes.ungated or recipes.ours, draws=settings.draws, seed=settings.seed)
         except SteeringError as error:
             self.left_out["random"] = str(error)
         yield from self._fitted(sae, layer)

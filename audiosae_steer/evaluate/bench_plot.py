@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +101,7 @@ def _panel(axis: Any, found: dict[str, Any], mode: str, chosen: Sequence[Point])
         own = list(group)
         colour = COLOURS.get(curve, PAPERS)
         axis.plot([p.x for p in own], [p.y for p in own], "-", color=colour, linewidth=1.1, alpha=0.65, zorder=2)
-        for marked, size in ((False, 22), (True, 95)):
+        for marked, size in ((False, 22), (True, 190 if MARKERS.get(curve) == "*" else 95)):
             some = [p for p in own if p.marked == marked]
             style = {"edgecolor": "white", "linewidth": 0.7, "zorder": 4 if marked else 3, "clip_on": False}
             axis.scatter(
@@ -131,10 +131,13 @@ def _panel(axis: Any, found: dict[str, Any], mode: str, chosen: Sequence[Point])
 
 def _label(renderer: Any, axis: Any, chosen: Sequence[Point]) -> None:
     """A name beside the operating point of each curve: the nearest place that nothing else takes."""
+    from matplotlib.patheffects import withStroke
+
     figure = axis.figure
     scale = figure.dpi / 72
     spots = [tuple(axis.transData.transform((p.x, p.y))) for p in chosen]
     taken = [_box(x, y, 7 * scale, 7 * scale) for x, y in spots]
+    crossed = [_box(*spot, 4, 4) for spot in _along(axis, chosen)]
     inside = axis.get_window_extent(renderer)
     named = _named(chosen)
     for point in sorted(named, key=lambda p: (p.y, p.x)):
@@ -143,14 +146,17 @@ def _label(renderer: Any, axis: Any, chosen: Sequence[Point]) -> None:
         text = axis.annotate(
             named[point], (point.x, point.y), xytext=(0, 0), textcoords="offset points", fontsize=8.5, color=colour,
             va="center", ha="left", annotation_clip=False, zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
-        for dx, dy in _places():
+        for (dx, dy), blocked in itertools.chain(
+            ((place, (*taken, *crossed)) for place in _places()), ((place, taken) for place in _places())
+        ):
             left = x + dx * scale if dx >= 0 else x + dx * scale - width
             box = (left, y + dy * scale - height / 2, left + width, y + dy * scale + height / 2)
             held = inside.x0 <= box[0] and box[2] <= inside.x1 + 20 and inside.y0 <= box[1] and box[3] <= inside.y1
-            if held and not any(_touch(box, other) for other in taken):
+            if held and not any(_touch(box, other) for other in blocked):
                 break
         taken.append(box)
         text.set_position(((box[0] - x) / scale, dy))
@@ -158,6 +164,16 @@ def _label(renderer: Any, axis: Any, chosen: Sequence[Point]) -> None:
             near = box[0] if dx >= 0 else box[2]
             end = axis.transData.inverted().transform((near, (box[1] + box[3]) / 2))
             axis.plot([point.x, end[0]], [point.y, end[1]], color=colour, linewidth=0.6, alpha=0.7, zorder=2.5)
+
+
+def _along(axis: Any, chosen: Sequence[Point]) -> Iterator[tuple[float, float]]:
+    """Places on the lines between the points of each curve, in pixels."""
+    for _, group in itertools.groupby(chosen, key=lambda point: point.curve):
+        ends = [axis.transData.transform((p.x, p.y)) for p in group]
+        for (x0, y0), (x1, y1) in itertools.pairwise(ends):
+            steps = max(int(max(abs(x1 - x0), abs(y1 - y0)) / 6), 1)
+            for step in range(steps + 1):
+                yield x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
 
 
 def _named(chosen: Sequence[Point]) -> dict[Point, str]:

@@ -71,14 +71,18 @@ def _head(found: dict[str, Any]) -> str:
             f"- fits and thresholds: {data['find_absent']['clips']} and {data['find_present']['clips']} other clips; "
             f"tuned gates may blank {found['settings']['budget']:.1%} of those with speech"
         )
+    tokens = found["settings"].get("noise_tokens")
+    if tokens:
+        lines.append(f"- where nobody speaks, texts are cut off after {tokens} tokens")
     machine = found["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items() if number)
     lines += [
         f"- {machine['processor']}, {machine['threads']} thread(s); {versions}",
         "",
         "Greedy decoding, the first 30 s of each clip. *Text*: share of the clips without speech for which anything is "
-        "written, Whisper's own filters off, and on; *words*: more than punctuation; *detected*: `no_speech_prob` < "
-        "0.5, the papers' measure. *WER*: Whisper's English normaliser, filters off; its change in points against the "
+        "written, Whisper's own filters off, and on; *less text*: by which part it is rarer than with the unsteered "
+        "model; *words*: more than punctuation; *detected*: `no_speech_prob` < 0.5, the papers' measure. "
+        "*WER*: Whisper's English normaliser, filters off; its change in points against the "
         "unsteered model of the same table. *Blanked*: clips with speech that are left without text, and how many of "
         "them the unsteered model gave some. 95 % intervals in brackets: Wilson's for shares, bootstrap over clips for "
         "rates, paired for changes. Bold: the operating point of each arm.",
@@ -87,7 +91,8 @@ def _head(found: dict[str, Any]) -> str:
 
 
 def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
-    head = ["arm", "text", "filters on", "words", "detected", "words/min", "WER", "change", "deletions", "blanked"]
+    head = ["arm", "text", "less text", "filters on", "words", "detected", "words/min"]
+    head += ["WER", "change", "deletions", "blanked"]
     lines = []
     for name, row in rows.items():
         if name == "random":
@@ -97,6 +102,7 @@ def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
         wer = speech["wer"]
         cells = [
             _share(noise["text"]["after"]),
+            _less(noise["text"]["reduction"], name),
             _percent(noise["filtered"]["after"]),
             _percent(noise["words"]["after"]),
             _percent(noise["detected"]["after"]),
@@ -117,7 +123,7 @@ def _random(row: dict[str, Any], clips: int) -> list[str]:
         change = "{:+.2f} [{:+.2f} to {:+.2f}]".format(*(100 * value for value in row["wer_change"]))
     blanked = "{} to {}".format(*row["blanked"])
     label = f"{LABELS['random']}: mean and range of {row['draws']} draws, on {clips} + {clips} clips"
-    return [label, f"{mean:.1%} [{low:.1%} to {high:.1%}]", "–", "–", "–", "–", "–", change, "–", blanked]
+    return [label, f"{mean:.1%} [{low:.1%} to {high:.1%}]", *["–"] * 6, change, "–", blanked]
 
 
 def _speech(found: dict[str, Any], kinds: dict[str, Any]) -> str:
@@ -195,6 +201,12 @@ def _name(found: dict[str, Any], name: str) -> str:
 
 def _share(hits: Sequence[float]) -> str:
     return f"{_percent(hits)} [{hits[2]:.1%}, {hits[3]:.1%}]"
+
+
+def _less(reduction: Sequence[float] | None, name: str) -> str:
+    if name == "unsteered" or reduction is None:
+        return ""
+    return "{:.1%} [{:.1%}, {:.1%}]".format(*reduction)
 
 
 def _percent(hits: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from ..errors import SteeringError
 from ..recipes import Recipe
 from ..sae import SAE
 from .arms import STRENGTHS, STRICT, TIMED, UNTIMED
+from .controls import DRAWS
 from .long_files import LongFile
 from .sounds import Sound
 
@@ -47,6 +48,11 @@ class BenchSettings:
     budget: float = 0.005
     """Share of speech clips that a tuned threshold may blank."""
     strengths: Sequence[float] = STRENGTHS
+    noise_tokens: int | None = None
+    """Most tokens to write where nobody speaks: text that loops takes most of the time. Whether there is text does not
+    depend on it; words per minute, and Whisper's filters, do. None is Whisper's own, 224."""
+    draws: int = DRAWS
+    """Of random features."""
     random_clips: int = 64
     """Clips of each kind for the random features."""
     utterances: int = 100

@@ -98,14 +98,14 @@ def fitted_arms(found: Summary, sae: SAE, layer: int) -> tuple[list[Steered], di
             continue
         beta = weigh(found.features[kind][~found.present], detected, "l2").values
         chosen = top_features(beta, 100)
-        arms += shifts(f"audiosae-{kind}", sae, layer, chosen.tolist(), (-np.sign(beta[chosen])).tolist(), (1.0, 3.0),
-                       error="drop")  # fmt: skip
+        signs = (-np.sign(beta[chosen])).tolist()
+        arms += shifts(f"audiosae-{kind}", sae, layer, chosen.tolist(), signs, (1.0, 3.0), marked=1.0, error="drop")
     features = found.features["nonzero_mean"]
     beta = weigh(features, found.present, "l2").values
     chosen = top_features(beta, 25)
     typical = _typical(sae, features)
     amounts = (-np.sign(beta[chosen]) * typical[chosen]).tolist()
-    arms += shifts("typical-shift", sae, layer, chosen.tolist(), amounts, (3.0, 1.0))
+    arms += shifts("typical-shift", sae, layer, chosen.tolist(), amounts, (1.0, 3.0), marked=3.0)
     return arms, without
 
 
@@ -191,17 +191,24 @@ def mean_difference(vector: Tensor, layer: int, alphas: Sequence[float] = (0.5, 
 
 
 def shifts(
-    curve: str, sae: SAE, layer: int, features: Sequence[int], amounts: Sequence[float], alphas: Sequence[float],
-    *, error: Literal["keep", "drop"] = "keep",
-) -> list[Steered]:  # fmt: skip
-    """Amounts added to features, times each α, the first of which is marked."""
+    curve: str,
+    sae: SAE,
+    layer: int,
+    features: Sequence[int],
+    amounts: Sequence[float],
+    alphas: Sequence[float],
+    *,
+    marked: float,
+    error: Literal["keep", "drop"] = "keep",
+) -> list[Steered]:
+    """Amounts added to features, times each α, one of which is marked."""
     return [
         Steered(
             f"{curve}-{a:g}",
             curve,
             f"α = {a:g}",
             sites=(_site(layer, sae, [Add(list(features), [a * amount for amount in amounts])], error),),
-            marked=a == alphas[0],
+            marked=a == marked,
         )
         for a in alphas
     ]

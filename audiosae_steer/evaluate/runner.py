@@ -60,13 +60,13 @@ class Runner:
             material: the clips.
             mode: how they are heard and decoded.
             arms: by name, those that a mask takes texts and decisions from.
-            limit: most tokens to write; of masks, it is Whisper's own.
+            limit: most tokens to write; None is Whisper's own, 224.
         """
         if isinstance(arm, Masked):
-            texts = self.written(arms[arm.of], material, mode, arms)
+            texts = self.written(arms[arm.of], material, mode, arms, limit=limit)
             # a gate decides the same whether the text may be empty or not
             other = UNTIMED if arm.by == "opened" and mode is STRICT else mode
-            read = self.written(arms[arm.reads], material, other, arms)
+            read = self.written(arms[arm.reads], material, other, arms, limit=limit)
             speech = self.vad(material) if arm.by == "vad" else None
             return arm.mask(texts, arm.blanks(mode.name, read, speech))
         settings = f"{arm.key} {mode} {self.language} {self.layer} {limit}"
@@ -75,6 +75,9 @@ class Runner:
         found = self._rows(path)
         chunks = [material.sounds[i : i + BATCH] for i in range(0, len(material.sounds), BATCH)]
         missing = [chunk for chunk in chunks if any(sound.key not in found for sound in chunk)]
+        for number, chunk in enumerate(missing):  # before the arm's hooks are on, which residuals would show
+            self.tell(f"{material.name}, {mode.pad}: encoding", number, len(missing))
+            self.residuals(chunk, mode.pad)
         with ExitStack() as stack:
             steering = stack.enter_context(arm.on(self.model, mode)) if missing else None
             what, total = f"{material.name}, {mode.name}: {arm.name}", sum(map(len, missing))
