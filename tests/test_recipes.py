@@ -22,6 +22,7 @@ from audiosae_steer import (
     recipes,
     steer,
 )
+from audiosae_steer.evaluate.explain import explain
 from audiosae_steer.hub import sha256_of
 from audiosae_steer.sites import family_of, fingerprint
 
@@ -87,6 +88,29 @@ def test_saving_and_loading_give_the_same_recipe(tmp_path: Path) -> None:
     recipe.save(tmp_path / "again.json")
     assert load_recipe(tmp_path / "again.json") == recipe
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_frame_gate_comes_with_a_recipe(tmp_path: Path) -> None:
+    model = make_openai()
+    data = content(model, tmp_path)
+    data["sites"] = data["sites"][:1]
+    data["frame_gate"] = {"layer": 1, "sae": "a", "features": [1, 2], "weights": [1.0, 1.0], "reach": 0.2}
+    path = written(tmp_path, {**data, "gate": {**data["gate"], "threshold": 1e3}})
+    recipe = load_recipe(path)
+    recipe.save(tmp_path / "again.json")
+    assert load_recipe(tmp_path / "again.json") == recipe
+    with steer(model, tmp_path / "again.json") as steering:
+        model.encoder(MEL)
+        assert steering.opened is not None
+        assert not steering.opened.any()
+        assert steering.opened_frames is not None
+        assert steering.opened_frames.any()
+        assert "frame gate at encoder layer 1" in repr(steering)
+    assert "frame gate at encoder layer 1: 2 features within 0.2 s" in explain(str(path))
+    for change, says in (({"reach": -1.0}, "reach"), ({"side": "decoder"}, "side"), ({"sae": "b"}, "not described")):
+        path = written(tmp_path, {**data, "frame_gate": {**data["frame_gate"], **change}})
+        with pytest.raises(RecipeError, match=says):
+            load_recipe(path)
 
 
 def test_other_weights_of_the_same_shape_warn_and_steer(tmp_path: Path) -> None:

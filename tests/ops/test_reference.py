@@ -63,3 +63,12 @@ def test_encode_and_decode_by_hand(kind: str, norm: object) -> None:
 def test_a_gate_without_its_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a threshold"):
         reference.gate(torch.zeros(1, 1, 2), "jumprelu", None, None)
+
+
+def test_a_frames_score_by_hand() -> None:
+    f = torch.rand(2, 9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    got = reference.frame_score(f, torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 0.3, 2)
+    for clip in range(2):
+        for frame in range(9):
+            near = [max(float(f[clip, t, i]) for t in range(9) if abs(t - frame) <= 2) for i in range(3)]
+            assert float(got[clip, frame]) == pytest.approx(near[0] - 2 * near[1] + 0.5 * near[2] + 0.3)
