@@ -329,7 +329,7 @@ def test_gradients_pass_through_open_frames_and_shut_ones_alike(sae: Any, frames
             {"side": "decoder", "gate": SiteGate(Site(1), make_sae("relu", D), FrameGate((1,), (1.0,)))},
             "decides by frames of the audio",
         ),
-        ({"gate": SiteGate(Site(2), make_sae("relu", D), "frames")}, "FrameGate"),  # type: ignore[arg-type]
+        ({"gate": SiteGate(Site(2), make_sae("relu", D), "frames")}, "FrameGate"),
         ({"sae": make_sae("topk", D, F)}, "calibrate"),
     ],
 )
