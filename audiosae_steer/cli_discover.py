@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_shared import ModelOption, progress, say
+from .errors import SteeringError
 
 SourcesOption = list[Path] | None
 
@@ -97,6 +98,7 @@ def learn(
     features: Annotated[int, typer.Option(help="most features that the recipe may use")] = 64,
     steps: Annotated[int, typer.Option(help="steps with all features free")] = 300,
     refine: Annotated[int, typer.Option(help="steps with fewer, twice")] = 150,
+    decoder: Annotated[bool, typer.Option(help="learn a constant after each decoder layer, too")] = False,
     keep: Annotated[float, typer.Option(help="weight of keeping speech as it is, against silence")] = 10.0,
     most: Annotated[int | None, typer.Option(help="most clips to take of each source")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
@@ -107,7 +109,9 @@ def learn(
     from .discover.amounts import LearnSettings
     from .discover.learning import learn as learn_recipe
 
-    settings = LearnSettings(features=features, steps=steps, refine=refine, keep=keep, seed=seed)
+    settings = LearnSettings(
+        features=features, steps=steps, refine=refine, decoder=decoder, keep=keep, seed=seed
+    )  # fmt: skip
     recipe = learn_recipe(
         model, sae, layer, absent, present, out=out, settings=settings, most=most, name=name, cache=cache,
         command=command(),
@@ -117,6 +121,160 @@ def learn(
     say(f"on held-out clips: text on {held['text']:.1%} without speech; of speech, {held['words_changed']:.2%} of the "
         f"words written otherwise, {held['blanked']:.1%} of the clips lost")  # fmt: skip
     say(f"wrote {out}; next: audiosae-steer calibrate")
+
+
+def make(
+    task: Annotated[str, typer.Argument(help="what to make a recipe for: no-false-speech")],
+    out: Annotated[Path, typer.Option(help="folder for the recipes, the SAE, the card and what was measured")],
+    model: ModelOption = "tiny.en",
+    sae: Annotated[str | None, typer.Option(help="file, folder or Hub id; without: one is trained")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="encoder layer, counted from 1; default: the SAE's, or the last")
+    ] = None,
+    absent: Annotated[
+        list[str] | None, typer.Option(help="clips in which nobody speaks: folder, file, list or hub:…; repeatable")
+    ] = None,
+    present: Annotated[list[str] | None, typer.Option(help="clips in which somebody does; repeatable")] = None,
+    calibrate_absent: Annotated[
+        list[str] | None, typer.Option(help="other clips to calibrate on; default: a fifth of --absent; repeatable")
+    ] = None,
+    calibrate_present: Annotated[list[str] | None, typer.Option(help="likewise; repeatable")] = None,
+    test_absent: Annotated[
+        list[str] | None, typer.Option(help="other clips to test on; default: a fifth of --absent; repeatable")
+    ] = None,
+    test_present: Annotated[list[str] | None, typer.Option(help="likewise; repeatable")] = None,
+    most: Annotated[int, typer.Option(help="most clips to take of each source; 0 takes all")] = 800,
+    features: Annotated[int, typer.Option(help="most features that the recipe may edit")] = 64,
+    steps: Annotated[int, typer.Option(help="steps of learning with all features free, twice half with fewer")] = 300,
+    sae_features: Annotated[
+        int | None, typer.Option(help="size of the SAE that is trained; default: 8 × width, 4096 at most")
+    ] = None,
+    sae_steps: Annotated[int, typer.Option(help="steps of training it")] = 3000,
+    synthetic: Annotated[int, typer.Option(help="synthetic noises to add")] = 80,
+    contrast: Annotated[bool, typer.Option(help="find a recipe by contrast, too, and take the better one")] = False,
+    frame_gate: Annotated[bool, typer.Option(help="fit a frame gate beside the clip gate")] = True,
+    wer: Annotated[float, typer.Option(help="budget: points of word error rate")] = 0.1,
+    blanked: Annotated[float, typer.Option(help="budget: share of speech clips that may lose their text")] = 0.005,
+    language: Annotated[str, typer.Option(help="code, or auto to let a multilingual model detect it")] = "en",
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="folder for the stages' results; default: .work in --out")] = None,
+) -> None:
+    """From nothing to a recipe: data, SAE, edits, gates, calibration, test. Interrupted, it goes on."""
+    from dataclasses import replace
+
+    from .discover.deal import Given
+    from .discover.make import TASKS, make_no_false_speech
+    from .discover.making import MakeSettings
+
+    if task not in TASKS:
+        raise SteeringError(f"there is no task {task!r} to make a recipe for; expected {', '.join(TASKS)}")
+    plain = MakeSettings()
+    settings = plain._replace(
+        most=most or None,
+        synthetic=synthetic,
+        sae=plain.sae._replace(steps=sae_steps),
+        sae_features=sae_features,
+        learn=plain.learn._replace(features=features, steps=steps, refine=steps // 2, seed=seed),
+        contrast=contrast,
+        frame_gate=frame_gate,
+        budget=plain.budget._replace(wer=wer, blanked=blanked),
+        calibrate=plain.calibrate._replace(seed=seed),
+        test=replace(plain.test, language=None if language == "auto" else language, seed=seed),
+        seed=seed,
+    )
+    make_no_false_speech(
+        model,
+        out=out,
+        absent=Given(absent or ("hub:esc50",), calibrate_absent or (), test_absent or ()),
+        present=Given(present or ("hub:librispeech-test-clean",), calibrate_present or (), test_present or ()),
+        sae=sae,
+        layer=layer,
+        settings=settings,
+        cache=cache,
+        command=command(),
+        say=say,
+        bars=progress,
+    )
+    say(f"wrote {out}; what it does is in {out / 'README.md'}. These lines work now:")
+    say("")
+    say(f'  model = audiosae_steer.load_whisper("{model}")')
+    say(f'  audiosae_steer.steer(model, "{out / task}.json")')
+
+
+def calibrate(
+    recipes: Annotated[list[str], typer.Argument(help="recipes to vary: by name, path or Hub id")],
+    absent: Annotated[list[str], typer.Option(help="clips without speech: folder, file, list or hub:…; repeatable")],
+    present: Annotated[list[str], typer.Option(help="clips with speech; repeatable")],
+    out: Annotated[Path, typer.Option(help="the recipe to write, .json; a folder with the picture comes beside it")],
+    model: ModelOption = "tiny.en",
+    text: Annotated[Path | None, typer.Option(help="what is said: columns file and text, divided by tabs")] = None,
+    wer: Annotated[float, typer.Option(help="budget: points of word error rate above unsteered")] = 0.1,
+    blanked: Annotated[float, typer.Option(help="budget: share of speech clips that may lose all their text")] = 0.005,
+    margin: Annotated[float, typer.Option(help="how many times the strength its cliff has to be away")] = 1.25,
+    near: Annotated[float, typer.Option(help="points of text within which the margin decides")] = 1.0,
+    break_wer: Annotated[float, typer.Option(help="speech counts as broken above so many points")] = 1.0,
+    modes: Annotated[str, typer.Option(help="decoding: timed (timestamps), untimed, both")] = "timed",
+    kind: Annotated[
+        list[str] | None, typer.Option(help="as written, typical, ablate, clamp, push; repeatable; default: all")
+    ] = None,
+    strength: Annotated[list[float] | None, typer.Option(help="repeatable; default: 0.25 to 3")] = None,
+    share: Annotated[list[float] | None, typer.Option(help="of the features; repeatable; default: 1 to 1/8")] = None,
+    gates: Annotated[list[str] | None, typer.Option(help="none, clip, frame, clip+frame; repeatable")] = None,
+    gate_margin: Annotated[
+        list[float] | None, typer.Option(help="clip gate's threshold, from speech (0) to noise (1); repeatable")
+    ] = None,
+    first: Annotated[int, typer.Option(help="clips of each kind in the first round")] = 16,
+    most: Annotated[int | None, typer.Option(help="most clips to take of each source")] = None,
+    language: Annotated[str, typer.Option(help="code, or auto to detect it")] = "en",
+    split: Annotated[str | None, typer.Option(help="how these clips relate to those used before")] = None,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="folder for encoded clips, texts; default: beside --out")] = None,
+    name: Annotated[str | None, typer.Option(help="the recipe's name; default: that of --out")] = None,
+) -> None:
+    """Choose kind of edit, features, strength and gate within a budget on speech. Interrupted, it goes on."""
+    from .discover.calibration import calibrate as choose
+    from .discover.calibration import check_target, modes_of, texts_of
+    from .discover.cliff import Break
+    from .discover.gather import gather
+    from .discover.pareto import Budget
+    from .discover.sweep import CalibrateSettings
+    from .models import load_whisper
+
+    check_target(out)
+    given: dict[str, Any] = {
+        "kinds": kind, "strengths": strength, "shares": share, "gates": gates, "gate_margins": gate_margin,
+    }  # fmt: skip
+    settings = CalibrateSettings(
+        modes=modes_of(modes),
+        first=first,
+        near=near,
+        margin=margin,
+        breaks=Break(wer=break_wer),
+        language=None if language == "auto" else language,
+        seed=seed,
+        **{key: tuple(values) for key, values in given.items() if values},
+    )
+    noise, speech = gather(absent, most=most, seed=seed), gather(present, most=most, seed=seed)
+    texts = speech.texts if text is None else texts_of(speech, text)
+    loaded = load_whisper(model, library="openai")
+    with progress() as tell:
+        found = choose(
+            loaded, recipes, noise.samples, speech.samples, texts, Budget(wer, blanked), settings=settings, out=out,
+            name=name, cache=cache or out.parent / f"{out.stem}-cache", command=command(), split=split, progress=tell,
+            data={"absent": [Path(n).name for n in noise.sources], "present": [Path(n).name for n in speech.sources]},
+        )  # fmt: skip
+    say(found.recipe.description)
+    for mode, figures in found.figures.items():
+        change, low, high = (f"{100 * value:+.2f}" for value in figures.change)
+        say(f"{mode}: text on {figures.text} without speech, unsteered {found.unsteered[mode].text}")
+        say(f"{mode}: WER {change} points [{low}, {high}]; {figures.blanked} of speech blanked")
+    unknown = sum(one is None for one in texts)
+    if unknown:
+        say(f"no text is known of {unknown} of {len(texts)} clips: their WER is against the unsteered model's text")
+    say(f"speech breaks at strength {found.cliff.gated}; margin {found.margin:.2f}; ungated {found.cliff.ungated}")
+    if found.margin < margin:
+        say(f"no strength within reach has the margin {margin:g} that was asked for")
+    say(f"wrote {out}")
 
 
 def command() -> str:

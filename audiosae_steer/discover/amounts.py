@@ -6,6 +6,8 @@ once, without timestamps); on speech, the unsteered model's own distribution ove
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +19,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..build import SiteEdits
 from ..edits import Push
 from ..errors import AudioError, SiteError, SteeringError
 from ..evaluate.encoded import encode, write
 from ..evaluate.false_speech import wrote
 from ..evaluate.wer import word_errors
 from ..sae import SAE
+from ..sites import Site, fingerprint
 from ..steering import steer
 from .collect import Pad, track
-from .objective import Objective, Spoken
+from .objective import Constants, Objective, Spoken
 
 Samples = NDArray[np.float32]
 PADS: tuple[Pad, Pad] = ("zeros", "silence")
@@ -46,6 +50,8 @@ class LearnSettings(NamedTuple):
     """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
     l1: float = 0.3
     """Strength of the soft threshold, as a share of Adam's step."""
+    decoder: bool = False
+    """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly."""
     keep: float = 10.0
     """Weight of the divergence on speech against the loss on non-speech."""
     start: float = 0.3
@@ -106,6 +112,8 @@ class Learned(NamedTuple):
     """One each, in raw units of the SAE."""
     vector: Tensor
     """(d_model,) what they add to the residual."""
+    decoder: Tensor | None
+    """(decoder layers, d_model) what is added in the decoder; None without."""
     history: tuple[dict[str, float], ...]
     """Every 25 steps, their means: −log p(end of text) on non-speech, the share of clips where that is below a half,
     divergence per token on speech and at the start of its text; and the number of features."""
@@ -156,17 +164,15 @@ def learn_amounts(
         _both_pads(model, clips, layer, cache, name.replace("_", " "), progress)
         for name, clips in material._asdict().items()
     )
-    said = [_spoken(model, rows, layer, progress) for rows in (speech, held_speech)]
+    said = [_spoken(model, rows, layer, cache, progress) for rows in (speech, held_speech)]
     free = dict(model.named_parameters())
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
         model.requires_grad_(False)
         run = _Run(Objective(model, layer, noise, said[0]), held_noise, said[1], settings, progress)
         chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
-        if sae is None:
-            weights = run.optimise(weights, basis, settings.steps, 0.0)
-        else:
-            weights = run.optimise(weights, basis, settings.steps, settings.l1)
+        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None else 0.0)
+        if sae is not None:
             for count in (4 * settings.features, settings.features):
                 kept = weights.abs().topk(min(count, len(weights))).indices
                 kept = kept[weights[kept] != 0]
@@ -177,11 +183,11 @@ def learn_amounts(
             parameter.requires_grad_(wanted[name])
     vector = weights @ basis[chosen]
     if sae is None:
-        return Learned((), (), vector, tuple(run.history), tuple(run.checks))
+        return Learned((), (), vector, run.decoder, tuple(run.history), tuple(run.checks))
     order = weights.abs().argsort(descending=True)
     amounts = (weights / unit[chosen])[order]
     features = tuple(chosen[order].tolist())
-    return Learned(features, tuple(amounts.tolist()), vector, tuple(run.history), tuple(run.checks))
+    return Learned(features, tuple(amounts.tolist()), vector, run.decoder, tuple(run.history), tuple(run.checks))
 
 
 def _check(model: Any, sae: SAE | None, layer: int, material: Material) -> None:
@@ -220,21 +226,28 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.checks: list[Check] = []
         self.step = 0
+        dims = objective.model.dims
+        self.decoder = torch.zeros(dims.n_text_layer, dims.n_text_state) if settings.decoder else None
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
         weights = start.clone().requires_grad_()
+        decoder = None if self.decoder is None else self.decoder.clone().requires_grad_()
         lr = self.settings.lr * math.sqrt(basis.shape[1] / max(len(basis), 1))  # the vector moves as far, however many
-        optimiser = torch.optim.Adam([weights], lr=lr, betas=(0.9, 0.95))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1), lr / 30)
+        groups = [{"params": [weights], "lr": lr}]
+        groups += [] if decoder is None else [{"params": [decoder], "lr": self.settings.lr}]
+        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+        falling = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: (1 + math.cos(math.pi * step / max(steps, 1))) / 2 * 29 / 30 + 1 / 30
+        )
         recent: list[tuple[float, ...]] = []
-        found: list[tuple[Check, Tensor]] = []
+        best: tuple[Check, Tensor, Tensor | None] | None = None
         for step in track(range(steps), "learning", self.show):
-            loss, *terms = self._loss(weights @ basis)
+            loss, *terms = self._loss(Constants(weights @ basis, decoder))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            schedule.step()
+            falling.step()
             with torch.no_grad():
                 shrink = l1 * optimiser.param_groups[0]["lr"]
                 weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
@@ -244,21 +257,24 @@ class _Run:
                 self._note(np.mean(recent[-25:], axis=0), weights)
             # early weights under an L1 are dense: what stops early is not what is wanted
             if step + 1 == steps or (l1 == 0 and (step + 1) % self.settings.check == 0):
-                found.append((self._look(weights.detach(), basis), weights.detach().clone()))
-        if not found:
+                now = weights.detach().clone(), None if decoder is None else decoder.detach().clone()
+                look = self._look(now[0], Constants(now[0] @ basis, now[1]))
+                if best is None or look.badness < best[0].badness:
+                    best = (look, *now)
+        if best is None:
             return start
-        best, kept = min(found, key=lambda pair: pair[0].badness)
-        if best is not self.checks[-1]:
-            self.checks.append(best)
-        return kept
+        if best[0] is not self.checks[-1]:
+            self.checks.append(best[0])
+        self.decoder = best[2]
+        return best[1]
 
-    def _loss(self, vector: Tensor) -> tuple[Tensor, ...]:
+    def _loss(self, added: Constants) -> tuple[Tensor, ...]:
         settings, objective = self.settings, self.objective
         timed = bool(self.rng.random() >= settings.untimed)
         language = settings.languages[int(self.rng.integers(len(settings.languages)))]
         noise = self._pick("noise", len(objective.noise), settings.batch[0])
-        quiet = objective.silent(noise, vector, timed, language)
-        kept = objective.kept(self._pick("speech", len(objective.speech), settings.batch[1]), vector, timed)
+        quiet = objective.silent(noise, added, timed, language)
+        kept = objective.kept(self._pick("speech", len(objective.speech), settings.batch[1]), added, timed)
         loss = F.relu(quiet - settings.enough).mean() + settings.keep * (
             kept.per_token + settings.start * kept.at_start
         )
@@ -277,11 +293,14 @@ class _Run:
         values = {name: round(float(value), 5) for name, value in zip(names, means, strict=True)}
         self.history.append({"step": self.step, **values, "features": int((weights != 0).sum())})
 
-    def _look(self, weights: Tensor, basis: Tensor) -> Check:
+    def _look(self, weights: Tensor, added: Constants) -> Check:
         model, layer = self.objective.model, self.objective.layer
-        with steer(model, layer=layer, edits=[Push(weights @ basis)], allow_empty=True):
-            heard = write(model, self.held_noise, layer, limit=8)
-            said = write(model, [row.x for row in self.held_speech], layer)
+        parts = [SiteEdits(Site(layer), None, [Push(added.encoder)])]
+        for number, vector in enumerate([] if added.decoder is None else added.decoder, 1):
+            parts.append(SiteEdits(Site(number, "decoder"), None, [Push(vector)]))
+        with steer(model, parts, allow_empty=True) as steering:
+            heard = write(model, self.held_noise, layer, steering=steering, limit=8)
+            said = write(model, [row.x for row in self.held_speech], layer, steering=steering)
         check = Check(
             self.step,
             int((weights != 0).sum()),
@@ -305,16 +324,34 @@ def _both_pads(
     return rows
 
 
-def _spoken(model: Any, rows: Sequence[Tensor], layer: int, progress: bool) -> list[Spoken]:
-    texts = []
-    for timed in (True, False):
-        name = f"transcribing speech, {'with' if timed else 'without'} timestamps"
-        texts.append(write(model, rows, layer, timestamps=timed, progress=name if progress else None))
+def _spoken(model: Any, rows: Sequence[Tensor], layer: int, cache: Path | None, progress: bool) -> list[Spoken]:
+    from whisper.tokenizer import get_tokenizer
+
+    end = get_tokenizer(model.is_multilingual).eot  # text is below it, timestamps are above
+    texts = [_transcripts(model, rows, layer, timed, cache, progress) for timed in (True, False)]
     found = [
-        Spoken(x, timed.tokens, untimed.tokens)
+        Spoken(x, timed, untimed)
         for x, timed, untimed in zip(rows, *texts, strict=True)
-        if wrote(timed.text) and max(len(timed.tokens), len(untimed.tokens)) < LOOP
+        if any(token < end for token in timed) and max(len(timed), len(untimed)) < LOOP
     ]
     if not found:
         raise AudioError("the model wrote no text for the speech clips; are they speech?")
+    return found
+
+
+def _transcripts(
+    model: Any, rows: Sequence[Tensor], layer: int, timed: bool, cache: Path | None, progress: bool
+) -> list[tuple[int, ...]]:
+    """The tokens that the unsteered model writes for each clip."""
+    digest = hashlib.sha256(f"{fingerprint(model)} {layer} {timed}".encode())
+    for row in rows:
+        digest.update(row.numpy().tobytes())
+    path = None if cache is None else cache / f"said-{digest.hexdigest()[:24]}.json"
+    if path is not None and path.is_file():
+        return [tuple(tokens) for tokens in json.loads(path.read_text(encoding="utf-8"))]
+    name = f"transcribing speech, with{'' if timed else 'out'} timestamps"
+    found = [w.tokens for w in write(model, rows, layer, timestamps=timed, progress=name if progress else None)]
+    if path is not None:
+        path.with_suffix(".part").write_text(json.dumps(found), encoding="utf-8")
+        path.with_suffix(".part").replace(path)
     return found

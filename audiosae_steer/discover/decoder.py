@@ -13,20 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def hidden(decoder: Any, tokens: Tensor, frames: Tensor) -> Tensor:
+def hidden(decoder: Any, tokens: Tensor, frames: Tensor, added: Tensor | None = None) -> Tensor:
     """The decoder's last hidden states (clips, tokens, d_model), before the map to the vocabulary.
 
     Args:
         decoder: openai-whisper's `TextDecoder`.
         tokens: (clips, tokens).
         frames: (clips, frames, d_model) the encoder's output; bfloat16 is faster where the CPU has it.
+        added: (layers, d_model) what to add to every token's residual after each block; None adds nothing.
     """
     count = tokens.shape[1]
     x = decoder.token_embedding(tokens) + decoder.positional_embedding[:count]
-    for block in decoder.blocks:
+    for number, block in enumerate(decoder.blocks):
         x = x + _self_attention(block.attn, block.attn_ln(x))
         x = x + _cross_attention(block.cross_attn, block.cross_attn_ln(x), frames)
         x = x + block.mlp(block.mlp_ln(x))
+        x = x if added is None else x + added[number]
     last: Tensor = decoder.ln(x)
     return last
 

@@ -105,23 +105,26 @@ def learn_gathered(
     out.parent.mkdir(parents=True, exist_ok=True)
     cache = out.parent / f"{out.stem}-cache" if cache is None else Path(cache)
     learned = learn_amounts(model, opened, layer, material, settings, cache=cache, progress=progress)
-    edit: dict[str, Any]
     if opened is None or source is None:
-        saes, key = {}, None
-        edit = {"kind": "push", "vector": [round(float(v), 6) for v in learned.vector], "amount": 1.0}
+        saes, key, edit = {}, None, _push(learned.vector)
     else:
         saes, key = {"sae": place_sae(opened, source, layer, out.parent)}, "sae"
         amounts = [round(amount, 5) for amount in learned.amounts]
         edit = {"kind": "add", "features": list(learned.features), "amount": amounts}
+    sites = [SiteSpec(layer=layer, sae=key, edits=[edit])]
+    for number, vector in enumerate([] if learned.decoder is None else learned.decoder, 1):
+        sites.append(SiteSpec(layer=number, side="decoder", edits=[_push(vector)]))
     recipe = Recipe(
         schema=1,
         name=name or out.stem,
         description="Writes no text where nobody speaks: learned constants "
         + (f"on {len(learned.features)} SAE features" if saes else "as one dense vector")
-        + f" of encoder layer {layer}; not calibrated.",
+        + f" of encoder layer {layer}"
+        + (f" and a vector after each of {len(sites) - 1} decoder layers" if len(sites) > 1 else "")
+        + "; not calibrated.",
         model=ModelSpec.of(model, model_name),
         saes=saes,
-        sites=[SiteSpec(layer=layer, sae=key, edits=[edit])],
+        sites=sites,
         allow_empty=True,
         provenance={
             **({"command": command} if command else {}),
@@ -164,6 +167,10 @@ def described(gathered: Gathered) -> dict[str, Any]:
     """Where clips are from, for a recipe: names, not folders, which differ from machine to machine."""
     names = [source if source.startswith("hub:") else Path(source).name for source in gathered.sources]
     return {"sources": names, "clips": len(gathered.clips)}
+
+
+def _push(vector: Any) -> dict[str, Any]:
+    return {"kind": "push", "vector": [round(float(v), 6) for v in vector], "amount": 1.0}
 
 
 def measured(learned: Learned) -> dict[str, float]:

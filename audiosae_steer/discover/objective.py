@@ -27,6 +27,15 @@ class Spoken(NamedTuple):
         return list(self.timed if timed else self.untimed)
 
 
+class Constants(NamedTuple):
+    """What is added to the residuals of every clip."""
+
+    encoder: Tensor
+    """(d_model,) at the output of the edited encoder layer, on every frame."""
+    decoder: Tensor | None = None
+    """(decoder layers, d_model) at the output of each decoder layer, on every token."""
+
+
 class Divergence(NamedTuple):
     """How far steered and unsteered distributions are apart, in nats."""
 
@@ -37,7 +46,7 @@ class Divergence(NamedTuple):
 
 
 class Objective:
-    """Losses of a vector that is added to the residual after one encoder layer, differentiable in the vector.
+    """Losses of constants that are added after one encoder layer, and perhaps after the decoder's; differentiable.
 
     Args:
         model: an openai-whisper model, whose weights want no gradient.
@@ -56,22 +65,22 @@ class Objective:
         self.never[list(task._get_suppress_tokens())] = -1e4  # finite: 0 times infinity is NaN in a divergence
         self.unsteered: dict[tuple[int, bool], Tensor] = {}
 
-    def silent(self, chosen: Sequence[int], vector: Tensor, timed: bool, language: str = "en") -> Tensor:
+    def silent(self, chosen: Sequence[int], added: Constants, timed: bool, language: str = "en") -> Tensor:
         """−log p(end of text) of each of the chosen noise clips, right at the start of its text: (clips,).
 
         With timestamps that is after the first one, which is where Whisper's rules allow it.
         """
         first = [*self._prompt(timed, language), *([self.tokenizer.timestamp_begin] if timed else [])]
-        frames = self._frames(torch.stack([self.noise[i] for i in chosen]), vector)
-        states = hidden(self.model.decoder, torch.tensor([first] * len(chosen)), frames)[:, -1]
+        frames = self._frames(torch.stack([self.noise[i] for i in chosen]), added)
+        states = hidden(self.model.decoder, torch.tensor([first] * len(chosen)), frames, added.decoder)[:, -1]
         found = logits(self.model.decoder, states) + self.never
         if timed:  # Whisper's rules allow no second timestamp here
             found = found[:, : self.tokenizer.timestamp_begin]
         return -F.log_softmax(found, -1)[:, self.tokenizer.eot]
 
-    def kept(self, chosen: Sequence[int], vector: Tensor, timed: bool) -> Divergence:
+    def kept(self, chosen: Sequence[int], added: Constants, timed: bool) -> Divergence:
         """KL(unsteered ‖ steered) over the unsteered text of the chosen speech clips, its end included."""
-        after = self._said(chosen, vector, timed)
+        after = self._said(chosen, added, timed)
         new = [i for i in chosen if (i, timed) not in self.unsteered]
         if new:
             with torch.no_grad():
@@ -87,14 +96,14 @@ class Objective:
         """Positions before that of the first token: there a multilingual model chooses the language, which counts."""
         return len(self._prompt(timed, "en")) - 1 if self.model.is_multilingual else 0
 
-    def _said(self, chosen: Sequence[int], vector: Tensor | None, timed: bool) -> list[Tensor]:
+    def _said(self, chosen: Sequence[int], added: Constants | None, timed: bool) -> list[Tensor]:
         """Hidden states of each clip from the one that chooses its language, or its first token, to its end."""
         prompt = self._prompt(timed, "en")
         rows = [[*prompt, *self.speech[i].tokens(timed)] for i in chosen]
         longest = max(map(len, rows))
         padded = torch.tensor([row + [self.tokenizer.eot] * (longest - len(row)) for row in rows])
-        frames = self._frames(torch.stack([self.speech[i].x for i in chosen]), vector)
-        states = hidden(self.model.decoder, padded, frames)
+        frames = self._frames(torch.stack([self.speech[i].x for i in chosen]), added)
+        states = hidden(self.model.decoder, padded, frames, None if added is None else added.decoder)
         start = len(prompt) - 1 - self._lead(timed)
         return [found[start : len(row)] for found, row in zip(states, rows, strict=True)]
 
@@ -107,8 +116,8 @@ class Objective:
             start[1] = self.tokenizer.to_language_token(language)
         return start if timed else [*start, self.tokenizer.no_timestamps]
 
-    def _frames(self, x: Tensor, vector: Tensor | None) -> Tensor:
-        x = x.float() if vector is None else x.float() + vector
+    def _frames(self, x: Tensor, added: Constants | None) -> Tensor:
+        x = x.float() if added is None else x.float() + added.encoder
         with torch.autocast(x.device.type, torch.bfloat16):  # three times as fast on CPUs that have it
             for block in self.model.encoder.blocks[self.layer :]:
                 x = block(x)

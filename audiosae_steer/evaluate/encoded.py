@@ -151,7 +151,7 @@ def write(
         x = torch.stack(list(rows[start : start + batch])).to(weight.device, weight.dtype)
         encoded = resume(model, layer, x)
         opened = None if steering is None else steering.opened
-        with _pruned(model):
+        with _pruned(model, steering):
             results = model.decode(encoded, options)
         for row, result in enumerate(results):
             drop = result.no_speech_prob > NO_SPEECH and result.avg_logprob < LOGPROB
@@ -183,10 +183,11 @@ def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _pruned(model: Any) -> Iterator[None]:
+def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
     """Leave clips whose text has ended out of the decoder's work: one that loops no longer holds up a whole batch."""
     decoder = model.decoder
-    if any(block._forward_hooks for block in decoder.blocks):  # a steered decoder wants every row
+    constant = steering is not None and steering.opened is None
+    if any(block._forward_hooks for block in decoder.blocks) and not constant:  # a gate's decision is for every row
         yield
         return
     from whisper.tokenizer import get_tokenizer

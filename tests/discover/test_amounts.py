@@ -71,7 +71,7 @@ def test_the_vector_is_what_the_edits_add(tiny_en, sae, learned):
 def test_the_same_seed_gives_the_same_amounts_and_the_cache_is_used(tiny_en, sae, learned):
     found, cache = learned
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert len(files) == sum(map(len, MATERIAL))
+    assert len([path for path in files if path.suffix == ".pt"]) == sum(map(len, MATERIAL))
     again = learn_amounts(tiny_en, sae, 4, MATERIAL, FEW, cache=cache, progress=False)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     assert again.features == found.features
@@ -84,6 +84,16 @@ def test_a_dense_vector_needs_no_sae(tiny_en, learned):
     assert found.features == ()
     assert found.vector.shape == (384,)
     assert found.vector.norm() > 0
+
+
+def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
+    both = FEW._replace(steps=6, refine=3, decoder=True)
+    found = learn_amounts(tiny_en, sae, 4, MATERIAL, both, cache=learned[1], progress=False)
+    assert found.decoder.shape == (4, 384)
+    assert (found.decoder.norm(dim=-1) > 0).all()
+    assert learned[0].decoder is None
+    loss = [sum(row[key] for key in ("silent", "kept")) for row in found.history]
+    assert np.isfinite(loss).all()
 
 
 def test_it_stops_where_held_out_clips_did_best(tiny_en, learned):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import make_openai
 
+from audiosae_steer import Push, Site, SiteEdits, steer
 from audiosae_steer.discover.decoder import hidden, logits
 
 
@@ -36,6 +37,18 @@ def test_gradients_are_the_same(small):
         found.append(x.grad)
     assert found[0].abs().max() > 0
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_added_is_what_steering_adds(small):
+    g = torch.Generator().manual_seed(2)
+    added = torch.randn(len(small.decoder.blocks), 64, generator=g)
+    tokens, x = torch.tensor([[50257, 50363, 11]]), torch.randn(1, 25, 64, generator=g)
+    parts = [SiteEdits(Site(n, "decoder"), None, [Push(vector)]) for n, vector in enumerate(added, 1)]
+    with steer(small, parts), torch.no_grad():
+        wanted = small.decoder(tokens, x)
+    ours = logits(small.decoder, hidden(small.decoder, tokens, x, added))
+    torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(ours, small.decoder(tokens, x), atol=1e-2)
 
 
 def test_the_released_weights_in_bfloat16_are_close(tiny_en):
