@@ -244,6 +244,7 @@ def calibrate(
     given: dict[str, Any] = {
         "kinds": kind, "strengths": strength, "shares": share, "gates": gates, "gate_margins": gate_margin,
     }  # fmt: skip
+    lists: dict[str, Any] = {key: tuple(values) for key, values in given.items() if values}
     settings = CalibrateSettings(
         modes=modes_of(modes),
         first=first,
@@ -252,7 +253,7 @@ def calibrate(
         breaks=Break(wer=break_wer),
         language=None if language == "auto" else language,
         seed=seed,
-        **{key: tuple(values) for key, values in given.items() if values},
+        **lists,
     )
     noise, speech = gather(absent, most=most, seed=seed), gather(present, most=most, seed=seed)
     texts = speech.texts if text is None else texts_of(speech, text)
