@@ -216,6 +216,7 @@ def train(
 app.add_typer(cli_bench.app, name="bench")
 app.command()(cli_discover.discover)
 app.command()(cli_discover.learn)
+app.command()(cli_discover.calibrate)
 
 
 def main() -> None:
