@@ -217,6 +217,7 @@ app.add_typer(cli_bench.app, name="bench")
 app.command()(cli_discover.discover)
 app.command()(cli_discover.learn)
 app.command()(cli_discover.calibrate)
+app.command()(cli_discover.make)
 
 
 def main() -> None:

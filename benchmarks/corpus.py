@@ -2,6 +2,8 @@
 
     python benchmarks/corpus.py find > find.txt      # a part's files, for `audiosae-steer train --audio`
     python benchmarks/corpus.py find 400 > find.txt  # with so many of the 1,200 utterances of its largest corpus
+    python benchmarks/corpus.py find nonspeech > find-nonspeech.txt  # one kind alone, without the music,
+    python benchmarks/corpus.py find speech 400 > find-speech.txt    # for `audiosae-steer make`
 
 Non-speech parts differ in source, and in recording within ESC-10; speech parts in speaker and mostly in corpus. The
 audio lies beside the repository, in `../shared/assets`; where it is absent, nothing here works, and says so.
@@ -106,13 +108,25 @@ def _audio(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in (".ogg", ".flac", ".wav"))
 
 
-if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("find", "calibrate", "test"):
-        raise SystemExit(f"usage: {sys.argv[0]} find|calibrate|test [utterances of speechocean762-train]")
-    large = [item for item in speech(sys.argv[1]) if item.source == "speechocean762-train"]
-    every = max(len(large) // int(sys.argv[2]), 1) if len(sys.argv) == 3 else 1
-    left_out = set(large) - set(large[::every])
-    chosen = nonspeech(sys.argv[1]) + [item for item in speech(sys.argv[1]) if item not in left_out]
-    if sys.argv[1] == "find":  # music is for training SAEs only
+def listed(part: str, kind: str | None = None, most: int | None = None) -> list[Path]:
+    """A part's files, or those of one kind; with about `most` of the utterances of its largest corpus."""
+    chosen = [] if kind == "speech" else nonspeech(part)
+    if kind != "nonspeech":
+        spoken = speech(part)
+        large = [item for item in spoken if item.source == "speechocean762-train"]
+        left_out = set(large) - set(large[:: 1 if most is None else max(len(large) // most, 1)])
+        chosen += [item for item in spoken if item not in left_out]
+    if part == "find" and kind is None:  # music is for training SAEs only
         chosen += [Item(path, "nonspeech", "music") for path in _audio(assets() / "music")]
-    print("\n".join(str(item.path) for item in chosen))
+    return [item.path for item in chosen]
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    kinds = [word for word in words[1:2] if word in ("nonspeech", "speech")]
+    numbers = words[1 + len(kinds) :]
+    if words[:1] not in (["find"], ["calibrate"], ["test"]) or len(numbers) > 1 or not all(map(str.isdigit, numbers)):
+        raise SystemExit(
+            f"usage: {sys.argv[0]} find|calibrate|test [nonspeech|speech] [utterances of speechocean762-train]"
+        )
+    print("\n".join(map(str, listed(words[0], *(kinds or [None]), *map(int, numbers)))))

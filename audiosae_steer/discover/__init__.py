@@ -1,10 +1,10 @@
 """From activations to features, edits and recipes.
 
 One module for each step, imported when it is needed: `data` (clips from folders and from the Hub), `parts` (their split
-without leakage), `gather` (both at once), `vary` (louder, noisier, briefer), `collect` (a model's residuals, as shards on
-disk), `train` (an SAE of them), `contrast` (features that tell two kinds of clips apart, as a recipe), `learning` (a
-recipe of `Add` edits whose `amounts` are learned by gradient), `fit_gate` (the probes that open and shut the edits),
-`calibration` (kind of edit, strength and thresholds, within a budget on speech).
+without leakage), `gather` (both at once), `vary` (louder, noisier, briefer), `collect` (a model's residuals, as shards
+on disk), `train` (an SAE of them), `contrast` (features that tell two kinds of clips apart, as a recipe), `learning` (a
+recipe of `Add` edits whose `amounts` are learned by gradient), `fit_gate` and `gates` (the probes that open and shut
+the edits), `calibration` (kind of edit, strength and thresholds, within a budget on speech), `make` (all in one call).
 
     from audiosae_steer.discover import discover
 """
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from .calibration import calibrate
     from .contrast import discover
     from .learning import learn
+    from .make import make_no_false_speech
 
-__all__ = ["calibrate", "discover", "learn"]
+__all__ = ["calibrate", "discover", "learn", "make_no_false_speech"]
 
-_HOMES = {"calibrate": "calibration", "discover": "contrast", "learn": "learning"}
+_HOMES = {"calibrate": "calibration", "discover": "contrast", "learn": "learning", "make_no_false_speech": "make"}
 """Where each name is, so that importing this package imports nothing heavy. A name here must not be a module's too:
 importing that module would put it in the function's place."""
 
