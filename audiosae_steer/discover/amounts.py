@@ -56,6 +56,8 @@ class LearnSettings(NamedTuple):
     """Weight of the divergence on speech against the loss on non-speech."""
     start: float = 0.3
     """Weight of the divergence at the first token of a text, where a whole clip is lost, beside that of all tokens."""
+    uncut: float = 0.1
+    """Weight of end-of-text coming near a token that is said, summed over a clip, where the rest of it is lost."""
     enough: float = 0.05
     """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
     untimed: float = 0.33
@@ -116,7 +118,8 @@ class Learned(NamedTuple):
     """(decoder layers, d_model) what is added in the decoder; None without."""
     history: tuple[dict[str, float], ...]
     """Every 25 steps, their means: −log p(end of text) on non-speech, the share of clips where that is below a half,
-    divergence per token on speech and at the start of its text; and the number of features."""
+    divergence per token on speech and at the start of its text, how near it comes to being cut; and the number of
+    features."""
     checks: tuple[Check, ...]
     """The looks at held-out clips; the last is that of the result."""
 
@@ -278,7 +281,7 @@ class _Run:
         loss = F.relu(quiet - settings.enough).mean() + settings.keep * (
             kept.per_token + settings.start * kept.at_start
         )
-        return loss, quiet.mean(), (quiet > math.log(2)).float().mean(), kept.per_token, kept.at_start
+        return loss, quiet.mean(), (quiet > math.log(2)).float().mean(), *kept
 
     def _pick(self, kind: str, of: int, count: int) -> list[int]:
         picked: list[int] = []
@@ -289,7 +292,7 @@ class _Run:
         return picked
 
     def _note(self, means: Any, weights: Tensor) -> None:
-        names = ("silent", "with_text", "kept", "at_start")
+        names = ("silent", "with_text", "kept", "at_start", "cut")
         values = {name: round(float(value), 5) for name, value in zip(names, means, strict=True)}
         self.history.append({"step": self.step, **values, "features": int((weights != 0).sum())})
 

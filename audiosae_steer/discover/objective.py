@@ -11,6 +11,9 @@ from torch import Tensor
 
 from .decoder import hidden, logits
 
+MARGIN = 3.0
+"""Nats by which a token that is said should stay likelier than end-of-text, unless it never was."""
+
 
 class Spoken(NamedTuple):
     """A clip with speech, and what the unsteered model writes for it."""
@@ -43,6 +46,9 @@ class Divergence(NamedTuple):
     """() mean over all tokens."""
     at_start: Tensor
     """() mean over the clips of that at the first token of the text, where a clip is lost."""
+    cut: Tensor
+    """() mean over the clips of how far, in all, end-of-text comes nearer than `MARGIN` to the token that is said:
+    where it wins, the rest of the text is lost, which a mean over tokens hardly shows."""
 
 
 class Objective:
@@ -84,13 +90,23 @@ class Objective:
         new = [i for i in chosen if (i, timed) not in self.unsteered]
         if new:
             with torch.no_grad():
-                before = self._said(new, None, timed)
-            self.unsteered |= {(i, timed): states for i, states in zip(new, before, strict=True)}
+                states = self._said(new, None, timed)
+            self.unsteered |= {(i, timed): own for i, own in zip(new, states, strict=True)}
         reference = torch.cat([self.unsteered[i, timed] for i in chosen])
-        each = F.kl_div(self._log_p(torch.cat(after)), self._log_p(reference), log_target=True, reduction="none")
-        ends = torch.tensor([0] + [len(states) for states in after[:-1]]).cumsum(0)
-        each = each.sum(-1)
-        return Divergence(each.mean(), each[ends + self._lead(timed) + int(timed)].mean())
+        found, before = self._log_p(torch.cat(after)), self._log_p(reference)
+        each = F.kl_div(found, before, log_target=True, reduction="none").sum(-1)
+        starts = torch.tensor([0] + [len(states) for states in after[:-1]]).cumsum(0) + self._lead(timed)
+        said = torch.cat([self._said_tokens(i, timed) for i in chosen])
+        lead, led = (
+            rows.gather(1, said[:, None])[:, 0] - rows[:, self.tokenizer.eot] for rows in (found, before)
+        )  # fmt: skip
+        cut = F.relu(led.clamp(max=MARGIN) - lead)[said != self.tokenizer.eot].sum() / len(chosen)
+        return Divergence(each.mean(), each[starts + int(timed)].mean(), cut)
+
+    def _said_tokens(self, clip: int, timed: bool) -> Tensor:
+        """What the unsteered model says where `_said` has its hidden states."""
+        row = [*self._prompt(timed, "en"), *self.speech[clip].tokens(timed), self.tokenizer.eot]
+        return torch.tensor(row[-len(self.speech[clip].tokens(timed)) - 1 - self._lead(timed) :])
 
     def _lead(self, timed: bool) -> int:
         """Positions before that of the first token: there a multilingual model chooses the language, which counts."""
