@@ -95,9 +95,8 @@ def false_speech(
         open_sounds(digits or (), text),
         read_long_files(long) if long is not None else (),
     )
-    run(
-        model, recipe, data, settings, cache, out, ungated=ungated, contrast=contrast, dense=dense, sae=sae, layer=layer
-    )
+    others = {"ungated": ungated, "contrast": contrast, "dense": dense}
+    run(model, recipe, data, settings, cache, out, others=others, sae=sae, layer=layer)
 
 
 def run(

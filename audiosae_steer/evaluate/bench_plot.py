@@ -151,7 +151,7 @@ def _label(renderer: Any, axis: Any, chosen: Sequence[Point]) -> None:
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
         for (dx, dy), blocked in itertools.chain(
-            ((place, (*taken, *crossed)) for place in _places()), ((place, taken) for place in _places())
+            ((place, (*taken, *crossed)) for place in _places(4)), ((place, taken) for place in _places())
         ):
             left = x + dx * scale if dx >= 0 else x + dx * scale - width
             box = (left, y + dy * scale - height / 2, left + width, y + dy * scale + height / 2)
@@ -190,9 +190,9 @@ def _named(chosen: Sequence[Point]) -> dict[Point, str]:
     return named
 
 
-def _places() -> Iterable[tuple[float, float]]:
-    """Offsets in points, near ones first."""
-    for ring in range(1, 16):
+def _places(rings: int = 15) -> Iterable[tuple[float, float]]:
+    """Offsets in points, near ones first: a name on a line is read more easily than one that is far away."""
+    for ring in range(1, rings + 1):
         far = 9.0 * ring
         for dx, dy in ((1, 0), (-1, 0), (0.7, 0.8), (0.7, -0.8), (-0.7, 0.8), (-0.7, -0.8), (0.3, 1.2), (0.3, -1.2)):
             yield dx * far, dy * far
