@@ -22,7 +22,7 @@ CLIPS = checkpoints_dir() / "clips"
 SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 RIVER = "We walked along the river until the sun went down."
 MEETING = "The meeting was moved to Thursday."
-COMMANDS = ("demo", "transcribe", "info", "train")
+COMMANDS = ("demo", "transcribe", "info", "train", "discover", "learn", "calibrate", "make")
 
 # Whisper's normaliser leaves its list of spellings open
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")
@@ -240,7 +240,16 @@ def test_our_warnings_are_a_line_and_others_are_not_shown(recipe, river, tmp_pat
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [("demo", "--filters"), ("transcribe", "--out-dir"), ("info", "--layer"), ("train", "--n-features")],
+    [
+        ("demo", "--filters"),
+        ("transcribe", "--out-dir"),
+        ("info", "--layer"),
+        ("train", "--n-features"),
+        ("discover", "--rank"),
+        ("learn", "--decoder"),
+        ("calibrate", "--blanked"),
+        ("make", "--contrast"),
+    ],
 )
 def test_each_command_has_its_help(command, option):
     said = help_of(command)
@@ -250,7 +259,7 @@ def test_each_command_has_its_help(command, option):
 
 def test_the_help_names_every_command():
     said = help_of()
-    assert all(command in said for command in COMMANDS)
+    assert all(command in said for command in (*COMMANDS, "bench"))
     assert "--debug" in said
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(COMMANDS)
 

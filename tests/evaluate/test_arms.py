@@ -29,6 +29,7 @@ from audiosae_steer.evaluate.arms import (
 )
 from audiosae_steer.evaluate.controls import Summary, fitted_arms, load_summary, random_arms, save_summary, summarise
 from audiosae_steer.evaluate.runner import UNSTEERED
+from audiosae_steer.recipes import checkpoints_dir
 
 probabilities = st.floats(0, 1)
 rows = st.lists(st.builds(written, st.sampled_from(["", "you", "."]), probabilities, st.floats(-3, 0), st.booleans()))
@@ -36,7 +37,7 @@ rows = st.lists(st.builds(written, st.sampled_from(["", "you", "."]), probabilit
 
 @pytest.fixture(scope="module")
 def shipped() -> Recipe:
-    return load_recipe("no-false-speech")
+    return load_recipe(checkpoints_dir() / "whisper-tiny.en" / "no-false-speech.json")
 
 
 def with_frame_gate(recipe: Recipe) -> Recipe:

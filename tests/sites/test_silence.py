@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from audiosae_steer import load_processor, load_recipe, steer
+from audiosae_steer.recipes import checkpoints_dir
 
 SILENCE = torch.zeros(16_000 * 2)
 
 
 # the shipped edits without their gate, and a little stronger than shipped, write nothing on silence in any mode
-RECIPE = load_recipe("no-false-speech").model_copy(update={"gate": None})
+RECIPE = load_recipe(checkpoints_dir() / "whisper-tiny.en" / "no-false-speech.json").model_copy(update={"gate": None})
 STRENGTH = 1.25
 
 
