@@ -298,9 +298,9 @@ def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
         what += f" fits this {type(inner).__name__} ({sizes})"
     return (
         f"{what}. Recipes that ship with the package:\n{listed}\n"
-        "A recipe holds for one model only. To make one: train an SAE for yours (`audiosae-steer train --model M "
-        "--layer L --audio DIR`) or take one from the Hub (`load_sae`), learn the edits "
-        "(`audiosae_steer.discover.learn`), and pass the recipe's path or Hub id in place of its name."
+        "A recipe holds for one model only. To make one for yours, from clips with and without speech:\n"
+        "  audiosae-steer make no-false-speech --model M --absent DIR --present DIR --out OUT\n"
+        "Then pass its path, or a Hub id, in place of the name."
     )
 
 

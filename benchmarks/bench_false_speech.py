@@ -20,7 +20,7 @@ import corpus
 from audiosae_steer import load_audio
 from audiosae_steer.cli_bench import run
 from audiosae_steer.evaluate.bench_settings import PARTS, BenchData, BenchSettings
-from audiosae_steer.evaluate.long_files import LongFile, read_long_files
+from audiosae_steer.evaluate.long_files import LongFile
 from audiosae_steer.evaluate.sounds import Sound, long_files, spread
 
 WORDLESS = "librispeech-248spk"
@@ -37,9 +37,9 @@ def sounds(items: Sequence[corpus.Item], most: int | None = None) -> list[Sound]
 
 
 def recordings(absent: Sequence[Sound], present: Sequence[Sound], count: int, minutes: float) -> list[LongFile]:
-    """Long recordings made of the clips, and those at hand, whose speakers and beds are in no part of the split."""
+    """Long recordings made of the part's own clips: those at hand are of speakers that the edits were found on."""
     short = [sound for sound in present if sound.text and sound.seconds <= 28]
-    return [*long_files(short, absent, count, minutes), *read_long_files(corpus.assets() / "long" / "assembled")]
+    return list(long_files(short, absent, count, minutes))
 
 
 def main() -> None:
