@@ -48,8 +48,10 @@ class MakeSettings(NamedTuple):
     """Where gates' thresholds lie between speech and what is none; see `fit_gate.set_threshold`."""
     budget: Budget = Budget()
     """What steering may cost on speech."""
-    calibrate: CalibrateSettings = CalibrateSettings(modes=MODES, kinds=("as written",), shares=(1.0, 0.5))
-    """What calibration tries."""
+    calibrate: CalibrateSettings = CalibrateSettings(
+        modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5)
+    )
+    """What calibration tries; `audiosae-steer calibrate` tries more."""
     test: BenchSettings = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
     """What is measured in the end."""
     seed: int = 0
