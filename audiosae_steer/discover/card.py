@@ -15,7 +15,7 @@ from .dataset import parse
 ARMS = {
     "unsteered": "unsteered",
     "contrast-1": "by contrast, ungated",
-    "learned-1": "`{ungated}`",
+    "learned-1": "{ungated}",
     "clip-gated": "behind the clip gate alone",
     "frame-gated": "behind the frame gate alone",
     "both-gated": "behind both gates",
@@ -146,7 +146,7 @@ def _measured(gated: Recipe, ungated: Recipe | None, found: Mapping[str, Any], r
         ]
         for arm, label in ARMS.items():
             if arm in rows:
-                name = label.format(ungated=ungated.name if ungated else "the edits without gates")
+                name = label.format(ungated=f"`{ungated.name}`" if ungated else "the edits without gates")
                 lines.append(_row(name + (f" (`{gated.name}`)" if arm == shown(gated) else ""), rows[arm]))
         parts.append("\n".join(lines))
     if refused is not None:
