@@ -85,7 +85,7 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
         write_card(result, chosen, bare, found, run.dealt.how, refused=refused, base=run.base, command=run.command)
 
     asked = run.settings.test
-    if asked.arms and find_spec("faster_whisper") is not None:
+    if asked.arms and all(find_spec(name) is not None for name in ("faster_whisper", "onnxruntime")):
         asked = replace(asked, arms=(*asked.arms, VAD))
     others = [] if rival is None else [rival.parent]
     hangs_on = [gated, ungated, *others, run.dealt.test.key, vars(asked), run.command, run.dealt.how, run.base]
