@@ -124,7 +124,9 @@ def run(
     loaded = load_whisper(model)
     read = {key: load_recipe(name, loaded) for key, name in (others or {}).items() if name is not None}
     own = None if sae is None else load_sae(sae, layer=None if Path(sae).is_file() else layer).float()
-    recipes = Recipes(load_recipe(recipe, loaded), sae=own, layer=layer)._replace(**read)
+    recipes = Recipes(
+        load_recipe(recipe, loaded), read.get("ungated"), read.get("contrast"), read.get("dense"), own, layer
+    )
 
     def transformers() -> Any:
         return load_whisper(model, library="transformers"), load_processor(model)
