@@ -135,7 +135,7 @@ def _provenance(found: Found, command: str | None, data: dict[str, list[str]]) -
     held = sorted({group for group, out in zip(found.groups, found.held, strict=True) if out})
     fitted = {group for group, out in zip(found.groups, found.held, strict=True) if not out}
     counts = {
-        side: dict(zip(("with", "without"), found.count(held), strict=True))
+        side: dict(zip(("with", "without"), found.tally(held), strict=True))
         for side, held in (("fit", False), ("held_out", True))
     }
     return {

@@ -102,7 +102,7 @@ class Found(NamedTuple):
     random: float
     """The same of as many random features among those that fire, mean of 20 draws: what chance features tell."""
 
-    def count(self, held: bool) -> tuple[int, int]:
+    def tally(self, held: bool) -> tuple[int, int]:
         """Clips with and without the concept that were held out, or not; each once, however often it was padded."""
         rows = [(clip, flag) for clip, flag, out in zip(self.clips, self.labels, self.held, strict=True) if out == held]
         return len({clip for clip, flag in rows if flag}), len({clip for clip, flag in rows if not flag})

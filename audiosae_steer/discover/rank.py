@@ -98,7 +98,7 @@ def weigh(
     best, most = 1.0, -1
     for strength in [C] if C is not None else np.geomspace(1e-3, 30, 16).tolist():
         found = regression(scaled, labels, 1.0, strength, seed).coef_[0]
-        count = np.count_nonzero(found > 0 if positive else found)
+        count = int(np.count_nonzero(found > 0 if positive else found))
         if count > most:  # where few features tell the kinds apart for certain, a weak penalty leaves only those
             values[alive], best, most = found, strength, count
         if count >= wanted:

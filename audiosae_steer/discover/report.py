@@ -144,7 +144,7 @@ def _cards(found: Found) -> str:
 
 
 def _clips(found: Found, held: bool) -> str:
-    present, absent = found.count(held)
+    present, absent = found.tally(held)
     return f"{present} + {absent} clips"
 
 
