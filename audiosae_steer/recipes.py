@@ -227,6 +227,7 @@ class Recipe(_Strict):
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # others may read a recipe; a temporary file is its owner's alone
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -234,6 +235,9 @@ class Recipe(_Strict):
 
     def __str__(self) -> str:
         return f"recipe {self.name} for {self.model.name}"
+
+    def __repr__(self) -> str:  # thousands of numbers otherwise
+        return f"<{self}>"
 
 
 def checkpoints_dir() -> Path:

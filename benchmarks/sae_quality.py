@@ -1,6 +1,6 @@
-"""How well the shipped SAEs explain tiny.en on audio they were not trained on: FVU, L0, features that never fire.
+"""How well the shipped SAEs explain a Whisper on audio they were not trained on: FVU, L0, features that never fire.
 
-    python benchmarks/sae_quality.py
+    python benchmarks/sae_quality.py [--model base]
 
 On the `test` part of the split, as recorded, speech and non-speech apart; every frame of the audio, no padding.
 A few frames of a Whisper's late layers are many times larger than the others and dominate a variance, so FVU is given
@@ -40,14 +40,16 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=64, help="of each kind, drawn under a seed")
-    parser.add_argument("--layers", type=int, nargs="+", default=[3, 4])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sae-quality-tiny.en.json")
+    parser.add_argument("--model", default="tiny.en")
     options = parser.parse_args()
-    model = load_whisper("tiny.en")
+    folder = checkpoints_dir() / f"whisper-{options.model}"
+    layers = sorted(int(path.stem.removeprefix("encoder-")) for path in folder.glob("encoder-*.safetensors"))
+    out = Path(__file__).parent / "results" / f"sae-quality-{options.model}.json"
+    model = load_whisper(options.model)
     rng = np.random.default_rng(0)
     found = {}
-    for layer in options.layers:
-        sae = load_sae(checkpoints_dir() / "whisper-tiny.en" / f"encoder-{layer}.safetensors").float()
+    for layer in layers:
+        sae = load_sae(folder / f"encoder-{layer}.safetensors").float()
         for kind, every in (("speech", corpus.speech("test")), ("non-speech", corpus.nonspeech("test"))):
             items = [every[i] for i in sorted(rng.permutation(len(every))[: options.clips])]
             x = frames_of(model, items, layer)
@@ -57,9 +59,9 @@ def main() -> None:
             figures |= {"all": measure(sae, x)._asdict(), "without_far": measure(sae, near)._asdict()}
             found[f"layer {layer}, {kind}"] = figures
             print(f"layer {layer}, {kind}: {json.dumps(figures)}")
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {options.out}")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {out}")
 
 
 if __name__ == "__main__":
