@@ -151,7 +151,7 @@ def test_an_unknown_recipe_lists_what_there_is_and_how_to_make_one(river):
     said = failed(run("transcribe", river, "--recipe", "no-false-speach"))
     assert said.startswith("no recipe 'no-false-speach' fits this Whisper (d_model 384")
     assert "Recipes that ship with the package:" in said
-    assert "audiosae-steer train" in said
+    assert "audiosae-steer make no-false-speech" in said
     assert failed(run("demo", "--audio", river.parent, "--recipe", "no-false-speach")) == said
 
 

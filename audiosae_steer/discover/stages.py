@@ -7,10 +7,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import SteeringError
 
 DONE = "done.json"
@@ -42,7 +42,9 @@ class Stages:
             hangs_on: plain data, named tuples and other stages' folders; a change in any of it makes the stage anew.
             make: writes the result into a folder; what an interrupted call left there is there still.
         """
-        key = hashlib.sha256(json.dumps([__version__, name, _plain(hangs_on)], sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(
+            json.dumps([version("audiosae-steer"), name, _plain(hangs_on)], sort_keys=True).encode()
+        ).hexdigest()
         folder = self.folder / f"{name.replace(' ', '-')}-{key[:12]}"
         if (folder / DONE).is_file():
             self.say(f"{name}: done before, taken as it is")
