@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,7 @@ class Bench:
         except SteeringError as error:
             self.left_out["random"] = str(error)
         yield from self._fitted(sae, layer)
-        try:
-            import faster_whisper.vad  # noqa: F401
-        except ImportError:
+        if find_spec("faster_whisper") is None:
             self.left_out["vad"] = "faster-whisper, which brings the VAD, is not installed (extra bench)"
         else:
             yield from arm_module.vad_arms(ours, [mode.name for mode in self.modes])
