@@ -68,8 +68,8 @@ class Hook(nn.Module):
             return x
         live = self._opened(x)
         choice = None
-        if self.plan.n_choices > 1 or self.choice is not None:
-            choice = self._rows(x, self.choice, "choice")
+        if self.chooses:
+            choice = self._rows(x.shape[0], x.device, self.choice, "choice")
             chosen = choice >= 0
             live = chosen if live is None else live & (chosen if live.dim() == 1 else chosen[:, None])
             choice = choice.clamp(min=0)
@@ -77,9 +77,14 @@ class Hook(nn.Module):
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset)
         return steered
 
+    @property
+    def chooses(self) -> bool:
+        """Whether clips are steered by the choice made for each."""
+        return self.plan is not None and (self.plan.n_choices > 1 or self.choice is not None)
+
     def _opened(self, x: Tensor) -> Tensor | None:
         """What the gates let through: (rows,), or (rows, frames) with a frame gate; None without a gate."""
-        clips = None if self.shared.gate_site is None else self._rows(x, self.shared.opened, "gate")
+        clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, self.shared.opened, "gate")
         if self.shared.frame_gate_site is None:
             return clips
         frames = self.shared.opened_frames
@@ -91,24 +96,46 @@ class Hook(nn.Module):
         frames = frames.to(x.device)
         return frames if clips is None else clips[:, None] | frames
 
-    def _rows(self, x: Tensor, per_clip: Tensor | None, what: Literal["gate", "choice"]) -> Tensor:
-        """Repeat a per-clip tensor for the rows of x: beams and `best_of` repeat a clip's decoder rows, in order."""
+    def edits(self, rows: int) -> Tensor | bool:
+        """Which of so many rows of decoded text are of clips that it edits, if only some frames of them: (rows,)."""
+        where, device = "the text", self.strength.device
+        live: list[Tensor] = []
+        if self.shared.gate_site is not None:
+            live.append(self._rows(rows, device, self.shared.opened, "gate", where))
+        if self.shared.frame_gate_site is not None:
+            frames = self.shared.opened_frames
+            live.append(self._rows(rows, device, None if frames is None else frames.any(1), "gate", where))
+        edited: Tensor | bool = torch.stack(live).any(0) if live else True
+        if self.chooses:
+            edited = edited & (self._rows(rows, device, self.choice, "choice", where) >= 0)
+        return edited
+
+    def _rows(
+        self,
+        rows: int,
+        device: torch.device,
+        per_clip: Tensor | None,
+        what: Literal["gate", "choice"],
+        where: str | None = None,
+    ) -> Tensor:
+        """Repeat a per-clip tensor for so many rows: beams and `best_of` repeat a clip's decoder rows, in order."""
         if per_clip is None:
             if what == "gate":
                 raise GateError(
-                    f"the clip gate at {self.shared.gate_site} has not run for the batch that reached {self.site}: run "
-                    "the encoder first, in the same model"
+                    f"the gate at {self.shared.gate_site or self.shared.frame_gate_site} has not run for the batch "
+                    f"that reached {where or self.site}: run the encoder first, in the same model"
                 )
             raise SteeringError(
                 f"several edits to choose from ({', '.join(self.shared.names)}), and no choice made: call for_clips()"
             )
-        rows, clips = x.shape[0], per_clip.shape[0]
-        if rows != clips and (self.site.side == "encoder" or clips == 0 or rows % clips):
+        clips = per_clip.shape[0]
+        repeats = where is not None or self.site.side == "decoder"
+        if rows != clips and (not repeats or clips == 0 or rows % clips):
             raise SteeringError(
-                f"the {what} was made for {clips} clips, but {rows} rows reached {self.site}; "
+                f"the {what} was made for {clips} clips, but {rows} rows reached {where or self.site}; "
                 + ("pass for_clips() one entry per clip of the batch" if what == "choice" else "run the encoder first")
             )
-        per_clip = per_clip.to(x.device)
+        per_clip = per_clip.to(device)
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
 
 

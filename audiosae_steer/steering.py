@@ -50,7 +50,7 @@ class Steering:
             for site in sorted(self._hooks, key=lambda site: site.order):
                 self._handles.append(_register(blocks[site], self._hooks[site]))
             if allow_empty:
-                self._closers.append(family.allow_empty(self.model))
+                self._closers.append(family.allow_empty(self.model, self._edited))
         except BaseException:
             self._detach()
             raise
@@ -98,6 +98,13 @@ class Steering:
     @offset.setter
     def offset(self, value: float) -> None:
         self._fill("offset", _number(value, "offset", "it is in seconds"))
+
+    def _edited(self, rows: int) -> Tensor | bool:
+        """Which of so many rows of text are of clips that it edits; the others keep the rule against empty texts."""
+        if self._removed or not self._enabled or self._strength == 0:
+            return False
+        hook = next((hook for hook in self._hooks.values() if hook.plan is not None), None)
+        return hook is not None and hook.edits(rows)
 
     def _fill(self, name: str, value: float) -> None:
         for hook in self._hooks.values():
@@ -238,8 +245,8 @@ def steer(
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
         strength: 0 leaves the model as it is, 1 applies the edits as written. None: the recipe's, or 1.
-        allow_empty: let the model write an empty text, which Whisper's decoding otherwise forbids in some modes.
-            None: as the recipe says, or False.
+        allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
+            forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
 
     Raises:
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.

@@ -17,6 +17,7 @@ from ..models.audio import SAMPLE_RATE
 from ..recipes import Recipe, site_of
 from ..sae import SAE
 from ..sites import family_of, fingerprint
+from ..sites.empty import always
 from ..steering import Steering, steer
 from .candidates import Candidate, Variant
 from .collect import WINDOW, Pad
@@ -179,7 +180,7 @@ class Arms:
             with self.build(arm.variant, arm.strength, framed=arm.framed, allow_empty=arm.allow_empty):
                 yield
             return
-        close = family_of(self.model).allow_empty(self.model) if arm.allow_empty else None
+        close = family_of(self.model).allow_empty(self.model, always) if arm.allow_empty else None
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from ..errors import SteeringError
 from ..recipes import Recipe
 from ..sae import SAE
 from ..sites import family_of
+from ..sites.empty import always
 from ..steering import Steering, steer
 from .encoded import Written
 
@@ -131,7 +132,7 @@ class Steered:
     def on(self, model: Any, mode: Mode) -> Iterator[Steering | None]:
         """The model with this arm on it, for the length of a block."""
         if self.recipe is None and not self.sites:
-            close = family_of(model).allow_empty(model) if mode.allow_empty else None
+            close = family_of(model).allow_empty(model, always) if mode.allow_empty else None
             try:
                 yield None
             finally:

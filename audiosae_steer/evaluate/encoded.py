@@ -186,9 +186,9 @@ def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
 def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
     """Leave clips whose text has ended out of the decoder's work: one that loops no longer holds up a whole batch."""
     decoder = model.decoder
-    constant = steering is not None and steering.opened is None
-    if any(block._forward_hooks for block in decoder.blocks) and not constant:  # a gate's decision is for every row
-        yield
+    opened = None if steering is None else steering.opened
+    if opened is None and steering is None and any(block._forward_hooks for block in decoder.blocks):
+        yield  # somebody else's hooks, which may know each row by its place
         return
     from whisper.tokenizer import get_tokenizer
 
@@ -201,11 +201,15 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
         nonlocal live
         if tokens.shape[1] > 1 or not kv_cache:
             live = torch.arange(len(tokens), device=tokens.device)
+            if steering is not None:
+                steering._shared.opened = opened
             first: Tensor = own(tokens, xa, kv_cache=kv_cache)
             return first
         going = tokens[live, 0] != eot
         if not going.all():
             live = live[going]
+            if steering is not None and opened is not None:
+                steering._shared.opened = opened[live]
             for module, kept in kv_cache.items():
                 kv_cache[module] = kept[going]
         out = tokens.new_zeros((len(tokens), 1, width), dtype=torch.float32)
@@ -213,8 +217,12 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
             out[live] = own(tokens[live], xa[live], kv_cache=kv_cache)
         return out
 
-    with _replaced(decoder, forward):
-        yield
+    try:
+        with _replaced(decoder, forward):
+            yield
+    finally:
+        if steering is not None:
+            steering._shared.opened = opened
 
 
 def _check(model: Any, layer: int) -> None:

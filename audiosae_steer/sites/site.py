@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from ..errors import SiteError
+from .empty import Door
 
 Side = Literal["encoder", "decoder"]
 
@@ -75,8 +76,8 @@ class Family(Protocol):
     def fingerprint_tensors(self, model: nn.Module) -> list[Tensor]:
         """A few tensors, in a fixed order, that tell these weights from others of the same shape."""
 
-    def allow_empty(self, model: nn.Module) -> Callable[[], None]:
-        """Let this instance write an empty text; returns what undoes it."""
+    def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
+        """Let this instance write an empty text for the clips for which `door` says so; returns what undoes it."""
 
 
 def is_instance(model: Any, *names: str) -> bool:

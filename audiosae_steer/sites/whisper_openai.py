@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .override import override
+from .empty import Door, allow, shut
 from .site import Dims, Site, is_instance
 
 
@@ -42,19 +42,19 @@ class WhisperOpenAI:
         stem = [model.encoder.conv1.weight, model.encoder.conv2.weight, model.encoder.ln_post.weight]
         return [*stem, *(block.mlp[0].weight for block in blocks), model.decoder.ln.weight]
 
-    def allow_empty(self, model: nn.Module) -> Callable[[], None]:
-        """Replace `decode` on this instance by one that permits end-of-text as the first token.
+    def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
+        """Replace `decode` on this instance by one that permits end-of-text as the first token where `door` does.
 
         `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
         """
-        return override(model, "decode", _decode)
+        return allow(model, door, "decode", _decode)
 
 
 def _decode(model: Any, mel: Tensor, options: Any = None, **kwargs: Any) -> Any:
-    """`whisper.decode`, with blanks allowed and a ranker that can rank an empty text."""
+    """`whisper.decode`, with empty texts where they are allowed and a ranker that can rank them."""
     import numpy as np
     import torch
-    from whisper.decoding import DecodingOptions, DecodingTask, MaximumLikelihoodRanker
+    from whisper.decoding import DecodingOptions, DecodingTask, MaximumLikelihoodRanker, SuppressBlank
 
     class Ranker(MaximumLikelihoodRanker):  # type: ignore[misc]
         def rank(self, tokens: list[list[Tensor]], sum_logprobs: list[list[float]]) -> list[int]:
@@ -68,11 +68,22 @@ def _decode(model: Any, mel: Tensor, options: Any = None, **kwargs: Any) -> Any:
                 for group, scores in groups
             ]
 
-    options = replace(options or DecodingOptions(), **kwargs, suppress_blank=False)
+    class Suppress(SuppressBlank):  # type: ignore[misc]
+        def apply(self, logits: Tensor, tokens: Tensor) -> None:
+            end = logits[:, self.tokenizer.eot].clone()
+            super().apply(logits, tokens)
+            if tokens.shape[1] == self.sample_begin:
+                forbidden = shut(model, len(tokens), logits.device)
+                logits[:, self.tokenizer.eot] = end.masked_fill(forbidden, -torch.inf)
+
+    options = replace(options or DecodingOptions(), **kwargs)
     with torch.no_grad():
         task = DecodingTask(model, options)
         if isinstance(task.sequence_ranker, MaximumLikelihoodRanker):
             task.sequence_ranker = Ranker(options.length_penalty)
+        for i, each in enumerate(task.logit_filters):
+            if isinstance(each, SuppressBlank):
+                task.logit_filters[i] = Suppress(each.tokenizer, each.sample_begin)
         single = mel.ndim == 2
         results = task.run(mel.unsqueeze(0) if single else mel)
     return results[0] if single else results

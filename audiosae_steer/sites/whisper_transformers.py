@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import SteeringError
-from .override import overridden, override
+from .empty import Door, allow, shut
+from .override import overridden
 from .site import Dims, Site, is_instance
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
@@ -46,14 +48,14 @@ class WhisperTransformers:
         stem = [body.encoder.conv1.weight, body.encoder.conv2.weight, body.encoder.layer_norm.weight]
         return [*stem, *(block.fc1.weight for block in blocks), body.decoder.layer_norm.weight]
 
-    def allow_empty(self, model: nn.Module) -> Callable[[], None]:
-        """Replace `generate` on this instance by one that permits end-of-text as the first token.
+    def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
+        """Replace `generate` on this instance by one that permits end-of-text as the first token where `door` does.
 
         `begin_suppress_tokens` forbids it otherwise, in the model's generation config and in a pipeline's copy of it.
         """
         if not hasattr(model, "generate"):  # a bare WhisperModel writes no text
             return lambda: None
-        return override(model, "generate", _generate)
+        return allow(model, door, "generate", _generate)
 
 
 def _body(model: Any) -> Any:
@@ -61,7 +63,9 @@ def _body(model: Any) -> Any:
 
 
 def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """The class's own `generate`, with no token forbidden at the beginning."""
+    """The class's own `generate`, with end-of-text forbidden at the beginning only where a text must not be empty."""
+    from transformers import LogitsProcessorList
+
     config = kwargs.pop("generation_config", None)
     if len(args) > 1:  # generate(input_features, generation_config, ...)
         config, args = args[1], (args[0], *args[2:])
@@ -70,5 +74,33 @@ def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
                 "pass generate()'s arguments after generation_config by name while the model is steered"
             )
     config = copy.deepcopy(model.generation_config if config is None else config)
-    config.begin_suppress_tokens = []  # not None, which transformers 5 fills in again from the model's own config
+    suppressed = kwargs.pop("begin_suppress_tokens", config.begin_suppress_tokens)
+    if suppressed is None:  # which transformers 5 fills in from the model's own config
+        suppressed = model.generation_config.begin_suppress_tokens or []
+    end = config.eos_token_id if isinstance(config.eos_token_id, int) else model.config.eos_token_id
+    config.begin_suppress_tokens = [token for token in suppressed if token != end]
+    if end in suppressed:
+        kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or ()), _Shut(model, end)])
     return overridden(model, "generate")(*args, generation_config=config, **kwargs)
+
+
+class _Shut:
+    """A logits processor: no end of text as the first token where a text must not be empty."""
+
+    def __init__(self, model: nn.Module, end: int) -> None:
+        self.model, self.end = model, end
+        self.begin: int | None = None
+
+    def set_begin_index(self, begin: int) -> None:
+        """Called by Whisper's `generate` for every window: the prompt's length."""
+        self.begin = begin
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.begin is None:
+            self.begin = input_ids.shape[1]
+        if input_ids.shape[1] != self.begin:
+            return scores
+        forbidden = shut(self.model, len(scores), scores.device)
+        scores = scores.clone()
+        scores[:, self.end] = scores[:, self.end].masked_fill(forbidden, -math.inf)
+        return scores

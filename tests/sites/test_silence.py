@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from audiosae_steer import load_processor, load_recipe, steer
+from audiosae_steer import Add, ClipGate, SteeringError, load_processor, load_recipe, load_sae, steer
+from audiosae_steer.clip_gate import gate_features
+from audiosae_steer.discover.collect import residuals
 from audiosae_steer.recipes import checkpoints_dir
 
 SILENCE = torch.zeros(16_000 * 2)
+SAE4 = load_sae(checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors")
 
 
 # the shipped edits without their gate, and a little stronger than shipped, write nothing on silence in any mode
@@ -95,3 +102,105 @@ def test_a_pipeline_and_its_own_copy_of_the_config(tiny_en_hf: Any) -> None:
     with steer(pipe, RECIPE, strength=STRENGTH):
         assert pipe({"raw": SILENCE.numpy(), "sampling_rate": 16_000})["text"] == ""
         assert pipe(dict(long), return_timestamps=True)["text"] == ""
+
+
+@contextmanager
+def ending(norm: torch.nn.Module, end: Tensor) -> Iterator[None]:
+    """A model that would rather end the text than write anything."""
+    handle = norm.register_forward_hook(lambda module, args, output: output + 1e3 * end / end.norm())
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def split_gate(layer: int, rows: dict[int, Tensor]) -> ClipGate:
+    """A gate on one feature that opens for the louder of two clips."""
+    pooled = gate_features(SAE4, rows[layer].float(), range(SAE4.n_features), "max")
+    feature = int((pooled[0] - pooled[1]).argmax())
+    assert pooled[0, feature] > pooled[1, feature]
+    return ClipGate((feature,), (1.0,), bias=-float(pooled[:, feature].mean()))
+
+
+def sounds() -> list[Any]:
+    noise = torch.randn(16_000 * 5, generator=torch.Generator().manual_seed(0)).numpy() * 0.1
+    return [noise, SILENCE.numpy()]
+
+
+WAYS: list[dict[str, Any]] = [{}, {"strength": 0.0}, {"off": True}, {"choices": [None, "on"]}]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])
+@pytest.mark.parametrize("beams", [None, 3])
+def test_only_clips_that_are_edited_may_have_an_empty_text(tiny_en: Any, way: dict[str, Any], beams: Any) -> None:
+    import whisper
+
+    clips = sounds()
+    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
+    choices = way.get("choices")
+    mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
+    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True, beam_size=beams)
+    end = tiny_en.decoder.token_embedding.weight[50256]
+    edits: Any = {"on": [Add(7, 0.1)]} if choices else [Add(7, 0.1)]
+    with (
+        ending(tiny_en.decoder.ln, end),
+        steer(tiny_en, sae=SAE4, layer=4, edits=edits, gate=None if choices else gate, allow_empty=True) as steering,
+    ):
+        steering.strength = way.get("strength", 1.0)
+        steering.enabled = not way.get("off", False)
+        if beams is None:
+            steering.for_clips(choices)
+            empty = [not result.tokens for result in tiny_en.decode(mel, options)]
+        else:  # openai-whisper searches beams for one clip at a time
+            empty = []
+            for i, clip in enumerate(mel):
+                steering.for_clips(choices and choices[i : i + 1])
+                empty.append(not tiny_en.decode(clip, options).tokens)
+    assert empty == ([False, True] if choices else [not way, False])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_same_in_transformers(tiny_en: Any, tiny_en_hf: Any, way: dict[str, Any], beams: int) -> None:
+    clips = sounds()
+    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
+    choices = way.get("choices")
+    processor = load_processor("tiny.en")
+    features = processor(clips, sampling_rate=16_000, return_tensors="pt").input_features
+    end = tiny_en_hf.proj_out.weight[50256]
+    edits: Any = {"on": [Add(7, 0.1)]} if choices else [Add(7, 0.1)]
+    with (
+        ending(tiny_en_hf.model.decoder.layer_norm, end),
+        steer(tiny_en_hf, sae=SAE4, layer=4, edits=edits, gate=None if choices else gate, allow_empty=True) as steering,
+    ):
+        steering.strength = way.get("strength", 1.0)
+        steering.enabled = not way.get("off", False)
+        steering.for_clips(choices)
+        ids = tiny_en_hf.generate(features, num_beams=beams, max_new_tokens=8)
+    # transformers leaves the prompt and the end out of what it returns
+    empty = [not [token for token in row.tolist() if token < 50256] for row in ids]
+    assert empty == ([False, True] if choices else [not way, False])
+
+
+def test_a_copy_made_while_steered_goes_back_to_whispers_rule(tiny_en: Any) -> None:
+    import whisper
+
+    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(SILENCE))
+    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True)
+    with steer(tiny_en, RECIPE, strength=STRENGTH):
+        assert tiny_en.decode(mel, options).tokens == []
+        twin = copy.deepcopy(tiny_en)
+    assert twin.decode(mel, options).tokens == tiny_en.decode(mel, options).tokens != []
+
+
+def test_features_of_other_clips_are_refused(tiny_en: Any) -> None:
+    import whisper
+
+    clips = sounds()
+    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
+    mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
+    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True)
+    with steer(tiny_en, sae=SAE4, layer=4, edits=[Add(7, 0.1)], gate=gate, allow_empty=True):
+        encoded = tiny_en.embed_audio(mel)
+        with pytest.raises(SteeringError, match="made for 2 clips, but 1 rows reached the text"):
+            tiny_en.decode(encoded[0], options)
