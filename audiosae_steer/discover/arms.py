@@ -16,8 +16,7 @@ from ..evaluate.wer import Difference, WordErrors, rate_difference, word_errors
 from ..models.audio import SAMPLE_RATE
 from ..recipes import Recipe, site_of
 from ..sae import SAE
-from ..sites import family_of, fingerprint
-from ..sites.empty import always
+from ..sites import fingerprint
 from ..steering import Steering, steer
 from .candidates import Candidate, Variant
 from .collect import WINDOW, Pad
@@ -176,25 +175,19 @@ class Arms:
 
     @contextmanager
     def _running(self, arm: Arm) -> Iterator[None]:
-        if arm.variant is not None:
-            with self.build(arm.variant, arm.strength, framed=arm.framed, allow_empty=arm.allow_empty):
-                yield
-            return
-        close = family_of(self.model).allow_empty(self.model, always) if arm.allow_empty else None
-        try:
+        if arm.variant is None:
             yield
-        finally:
-            if close is not None:
-                close()
+            return
+        with self.build(arm.variant, arm.strength, framed=arm.framed, allow_empty=arm.allow_empty):
+            yield
 
     def _key(self, arm: Arm, mode: Mode) -> str:
         edits = None if arm.variant is None else arm.variant.key
         gate = self.recipes[arm.recipe].frame_gate if arm.framed else None
         framed = None if gate is None else gate.model_dump(exclude={"calibration"})
         where = None if arm.variant is None else self.base(arm.recipe)
-        return key_of(
-            self._weights, edits, arm.strength, framed, arm.allow_empty, mode, PADS[mode], self.language, where
-        )
+        empty = "end" if arm.allow_empty else False  # only the end, not a blank, as texts of before allowed too
+        return key_of(self._weights, edits, arm.strength, framed, empty, mode, PADS[mode], self.language, where)
 
     def texts_of(self, candidate: Candidate, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Said]:
         """What a candidate writes; behind a clip gate each clip's text is that of one arm or the other."""
@@ -207,8 +200,8 @@ class Arms:
             return self.said(whole, mode, kind, chosen)
         if candidate.gate == "frame":
             return self.said(framed, mode, kind, chosen)
-        shut = framed if candidate.gate == "clip+frame" else Arm(number, None, 0.0, False, empty)
-        opened = self.gates.opened(number, candidate.margin or 0.0, mode, kind)
+        shut = framed if candidate.gate == "clip+frame" else Arm(number, None)
+        opened = self.gates.opened(number, candidate.margin, mode, kind)
         texts: dict[int, Said] = {}
         for arm, wanted in ((whole, True), (shut, False)):
             own = [i for i in chosen if opened[i] == wanted]
@@ -244,7 +237,7 @@ class Arms:
     def _opened(
         self, candidate: Candidate, mode: Mode, absent: Sequence[int], present: Sequence[int]
     ) -> tuple[Share, Share] | None:
-        if candidate.margin is None:
+        if "clip" not in candidate.gate:
             return None
         number, margin = candidate.variant.recipe, candidate.margin
         without, with_ = (self.gates.opened(number, margin, mode, kind) for kind in KINDS)

@@ -43,7 +43,7 @@ def compose(sweep: Sweep, outcome: Outcome, name: str | None, out: Path | None) 
     candidate = outcome.choice.tried.candidate
     arms, number = sweep.arms, candidate.variant.recipe
     base = arms.recipes[number]
-    gate = arms.gates.place(number, candidate.margin) if candidate.margin is not None else None
+    gate = arms.gates.place(number, candidate.margin) if "clip" in candidate.gate else None
     frame_gate = base.frame_gate if "frame" in candidate.gate else None
     used = {spec.sae for spec in (*candidate.variant.sites, gate, frame_gate) if spec is not None and spec.sae}
     specs = {key: spec for key, spec in base.saes.items() if key in used}
@@ -191,7 +191,7 @@ def _measured(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
             "as far as was asked": choice.enough,
         },
     }
-    if candidate.margin is not None:
+    if "clip" in candidate.gate:
         unseen = sweep.arms.gates.opened_unseen(candidate.variant.recipe, candidate.margin)
         if unseen is not None:  # with the threshold from other clips, unlike all else here
             found["gate_on_unseen_clips"] = {

@@ -19,7 +19,7 @@ from ..sae import SAE
 KINDS = ("as written", "typical", "ablate", "clamp", "push")
 SHARES = (1.0, 0.5, 0.25, 0.125)
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
-MARGINS = (0.2, 0.5, 0.8)
+MARGINS: tuple[float | None, ...] = (None, 0.2, 0.5, 0.8)
 CLAMPED_TO = 0.5
 """Typical activations that `clamp` leaves of a feature."""
 LISTS = ("amount", "factor", "low", "high", "value")
@@ -48,7 +48,8 @@ class Candidate(NamedTuple):
     strength: float
     gate: Gating
     margin: float | None = None
-    """How far the clip gate's threshold is from the highest speech score to the median score without speech."""
+    """How far the clip gate's threshold is from the highest speech score to the median score without speech; None
+    leaves it where the recipe has it."""
 
     @property
     def group(self) -> tuple[int, str, int, str, float | None]:
@@ -58,11 +59,12 @@ class Candidate(NamedTuple):
     def describe(self, recipes: Sequence[Recipe]) -> str:
         """In words."""
         layers = ", ".join(f"{site.side} {site.layer}" for site in self.variant.sites)
+        placed = "" if self.margin is None else f", margin {self.margin}"
         gate = {
             "none": "ungated",
-            "clip": f"clip gate, margin {self.margin}",
+            "clip": f"clip gate{placed}",
             "frame": "frame gate",
-            "clip+frame": f"both gates, margin {self.margin}",
+            "clip+frame": f"both gates{placed}",
         }[self.gate]
         name = f"{recipes[self.variant.recipe].name}: " if len(recipes) > 1 else ""
         features = f", {self.variant.features} features" if self.variant.features else ""
@@ -115,7 +117,7 @@ def candidates(
     found: Sequence[Variant],
     recipes: Sequence[Recipe],
     strengths: Sequence[float] = STRENGTHS,
-    margins: Sequence[float] = MARGINS,
+    margins: Sequence[float | None] = MARGINS,
     gates: Sequence[Gating] = ("none", "clip", "frame", "clip+frame"),
 ) -> list[Candidate]:
     """Every variant at every strength, behind every gate that its recipe has.
@@ -125,7 +127,7 @@ def candidates(
     """
     if not strengths or not all(math.isfinite(s) and s > 0 for s in strengths):
         raise SteeringError(f"strengths are {list(strengths)}; expected numbers above 0")
-    if not all(0 <= margin <= 1 for margin in margins):
+    if not margins or not all(margin is None or 0 <= margin <= 1 for margin in margins):
         raise SteeringError(f"margins of the clip gate are {list(margins)}; expected shares, from 0 to 1")
     made = []
     for variant in found:

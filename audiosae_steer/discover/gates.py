@@ -52,6 +52,7 @@ def make_clip_gate(
     place: Kinds,
     *,
     margin: float = 0.2,
+    budget: float = 0.01,
     max_features: int = 64,
     seed: int = 0,
     cache: Path | None = None,
@@ -69,6 +70,8 @@ def make_clip_gate(
         fit: clips to fit on.
         place: clips of other recordings and speakers to place the threshold on.
         margin: where it lies between the highest score of speech (0) and the median score without (1).
+        budget: share of the clips with speech that may lie above the threshold: of brief, soft and noisy stretches,
+            some hold no speech at all, and one of them should not decide where it goes.
         max_features: most features it may read.
         seed: of the solver.
         cache: folder for the encoded clips, as `evaluate.encoded.encode` takes it.
@@ -83,7 +86,7 @@ def make_clip_gate(
     gate, _ = fit_gate(absent, present, "max", max_features=max_features, seed=seed)
     absent, present = (_pooled(model, sae, layer, clips, gate.features, cache, progress) for clips in place)
     local = replace(gate, features=tuple(range(len(gate.features))))
-    return replace(set_threshold(local, absent, present, margin=margin), features=gate.features)
+    return replace(set_threshold(local, absent, present, margin=margin, budget=budget), features=gate.features)
 
 
 def make_frame_gate(

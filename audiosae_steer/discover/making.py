@@ -49,9 +49,10 @@ class MakeSettings(NamedTuple):
     budget: Budget = Budget()
     """What steering may cost on speech."""
     calibrate: CalibrateSettings = CalibrateSettings(
-        modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5)
+        modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5), gate_margins=(None,)
     )
-    """What calibration tries; `audiosae-steer calibrate` tries more."""
+    """What calibration tries, the clip gate's threshold left where clips varied for it have put it;
+    `audiosae-steer calibrate` tries more."""
     test: BenchSettings = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
     """What is measured in the end."""
     seed: int = 0

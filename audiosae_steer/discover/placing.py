@@ -42,14 +42,18 @@ class Placing:
         self._features: dict[tuple[int, Mode, Kind], Matrix] = {}
         self._placed: dict[tuple[int, float, int | None], GateSpec] = {}
 
-    def place(self, recipe: int, margin: float, without: int | None = None) -> GateSpec:
+    def place(self, recipe: int, margin: float | None, without: int | None = None) -> GateSpec:
         """A recipe's clip gate with its threshold placed anew, on all clips or on those of all folds but one.
+
+        With no margin it stays where the recipe has it.
 
         Raises:
             SteeringError: it has none, or one that reads the decoder.
             GateError: the margin is no share.
             MissingExtraError: scikit-learn is not installed.
         """
+        if margin is None:
+            return self._spec(recipe)
         key = (recipe, margin, without)
         if key not in self._placed:
             spec = self._spec(recipe)
@@ -63,12 +67,12 @@ class Placing:
             )
         return self._placed[key]
 
-    def opened(self, recipe: int, margin: float, mode: Mode, kind: Kind) -> list[bool]:
+    def opened(self, recipe: int, margin: float | None, mode: Mode, kind: Kind) -> list[bool]:
         """For which clips of a kind the gate opens."""
         spec = self.place(recipe, margin)
         return [bool(value > spec.threshold) for value in self._scores(recipe, mode, kind)]
 
-    def opened_unseen(self, recipe: int, margin: float) -> tuple[Share, Share] | None:
+    def opened_unseen(self, recipe: int, margin: float | None) -> tuple[Share, Share] | None:
         """The shares of clips without and with speech for which it opens, each clip with a threshold from others.
 
         Five folds, all modes. None of fewer than five clips of a kind.

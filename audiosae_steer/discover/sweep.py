@@ -34,7 +34,7 @@ class CalibrateSettings(NamedTuple):
     """Strengths; 1 is the edits as written."""
     gates: tuple[Gating, ...] = ("none", "clip", "frame", "clip+frame")
     """Ways to gate, of those that a recipe has gates for."""
-    gate_margins: tuple[float, ...] = MARGINS
+    gate_margins: tuple[float | None, ...] = MARGINS
     """Where the clip gate's threshold lies, from the highest speech score to the median score without speech."""
     first: int = 16
     """Clips of each kind in the first round."""

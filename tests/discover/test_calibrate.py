@@ -117,6 +117,39 @@ def test_a_clip_gated_candidate_writes_what_the_gated_recipe_would(tiny_en, soun
     assert arms.gates.opened_unseen(0, 0.2) is None  # of three clips no fold can be left out
 
 
+def test_without_a_margin_the_gate_stays_where_the_recipe_has_it(tiny_en, sounds, done, tmp_path):
+    _, folder = done
+    recipe = load_recipe("no-false-speech", tiny_en)
+    shut = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"threshold": 1e6})})
+    arms = Arms(tiny_en, [shut], [shut.load_saes()], Material(*sounds), cache=folder / "cache")
+    assert not any(arms.gates.opened(0, None, "timed", "absent"))
+    assert any(arms.gates.opened(0, 0.2, "timed", "absent"))
+    found = calibrate(
+        tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0),
+        settings=TRIED._replace(gate_margins=(None,), gates=("clip",)), out=tmp_path / "own.json",
+        cache=folder / "cache",
+    )  # fmt: skip
+    assert (found.chosen.gate, found.chosen.margin) == ("clip", None)
+    assert "gate, margin" not in found.recipe.description
+    assert load_recipe(tmp_path / "own.json").gate == recipe.gate
+
+
+def test_behind_a_shut_gate_texts_are_the_unsteered_models_also_where_they_may_be_empty(tiny_en, sounds, done):
+    _, folder = done
+    recipe = load_recipe("no-false-speech", tiny_en)
+    shut = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"threshold": 1e6})})
+    assert shut.allow_empty
+    arms = Arms(tiny_en, [shut], [shut.load_saes()], Material(*sounds), ("untimed",), cache=folder / "cache")
+    (candidate,) = candidates(variants(0, shut, arms.saes[0], ["as written"], [1.0]), [shut], [1.0], [None], ["clip"])
+    everything = range(len(sounds[0]))
+    found = arms.texts_of(candidate, "untimed", "absent", everything)
+    assert found == arms.unsteered("untimed", "absent", everything)
+    rows = arms.rows(4, "untimed", "absent")
+    with steer(tiny_en, shut) as steering:
+        expected = write(tiny_en, rows, 4, steering=steering, timestamps=False)
+    assert found == [Said(one.text, one.filtered) for one in expected]
+
+
 def test_without_a_candidate_within_the_budget_the_nearest_is_named(tiny_en, sounds, done):
     _, folder = done
     hard = TRIED._replace(strengths=(4.0,), gates=("none",))

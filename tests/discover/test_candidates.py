@@ -108,6 +108,9 @@ def test_every_strength_behind_every_gate_the_recipe_has():
     ]  # fmt: skip
     assert "clip gate, margin 0.2" in both[1].describe([gated])
     assert both[1].group != both[2].group
+    (own,) = candidates(found, [gated], [1.0], [None], ["clip"])
+    assert own.margin is None
+    assert own.describe([gated]).endswith("clip gate")
 
 
 @pytest.mark.parametrize(
@@ -126,5 +129,7 @@ def test_odd_strengths_gates_and_margins_are_refused():
             candidates(found, [recipe(ADDED)], given)
     with pytest.raises(SteeringError, match="margins"):
         candidates(found, [recipe(ADDED)], [1.0], [1.5])
+    with pytest.raises(SteeringError, match="margins"):
+        candidates(found, [recipe(ADDED)], [1.0], [])
     with pytest.raises(SteeringError, match="nothing to try"):
         candidates(found, [recipe(ADDED)], [1.0], gates=["clip"])

@@ -66,6 +66,11 @@ def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sa
     assert gate.calibration["clips"] == [4, 3]
     assert gate.calibration["open_present"] == 0.0
     assert gate == make_clip_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
+    silence = Kinds(place.absent, [*place.present, np.zeros(16_000, np.float32)])  # a clip in which nobody speaks
+    held = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, **options)
+    spared = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, budget=0.3, **options)
+    assert held.calibration["open_present"] == 0.0 < spared.calibration["open_present"] <= 0.3
+    assert spared.threshold < held.threshold
     probe = Probe(gate, sae)
 
     def opened(clips):
