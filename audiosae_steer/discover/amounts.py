@@ -6,8 +6,6 @@ once, without timestamps); on speech, the unsteered model's own distribution ove
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,19 +20,18 @@ from torch import Tensor
 from ..build import SiteEdits
 from ..edits import Push
 from ..errors import AudioError, SiteError, SteeringError
-from ..evaluate.encoded import encode, write
+from ..evaluate.encoded import write
 from ..evaluate.false_speech import wrote
 from ..evaluate.wer import word_errors
 from ..sae import SAE
-from ..sites import Site, fingerprint
+from ..sites import Site
 from ..steering import steer
-from .collect import Pad, track
+from .collect import track
+from .heard import both_pads, spoken
 from .objective import Constants, Objective, Spoken
+from .pursuit import nearest
 
 Samples = NDArray[np.float32]
-PADS: tuple[Pad, Pad] = ("zeros", "silence")
-LOOP = 200
-"""Tokens from which on a text is taken for a loop, which is nothing to preserve."""
 
 
 class LearnSettings(NamedTuple):
@@ -45,21 +42,21 @@ class LearnSettings(NamedTuple):
     steps: int = 300
     """Steps with all features free, under the L1."""
     refine: int = 150
-    """Steps with four times as many features as wanted, the largest, and again with the wanted ones alone."""
+    """Steps with so many features as wanted, from those that come nearest to what was learned, at a quarter of `lr`."""
     lr: float = 0.03
     """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
     l1: float = 0.3
     """Strength of the soft threshold, as a share of Adam's step."""
     decoder: bool = False
     """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly."""
-    keep: float = 10.0
+    keep: float = 20.0
     """Weight of the divergence on speech against the loss on non-speech."""
     start: float = 0.3
     """Weight of the divergence at the first token of a text, where a whole clip is lost, beside that of all tokens."""
     uncut: float = 0.1
     """Weight of end-of-text coming near a token that is said, summed over a clip, where the rest of it is lost."""
-    enough: float = 0.05
-    """A clip's loss stops counting below it: p(end-of-text) of 95 %."""
+    enough: float = 0.2
+    """A clip's loss stops counting below it: p(end-of-text) of 82 %."""
     untimed: float = 0.33
     """Share of the steps without timestamps."""
     batch: tuple[int, int] = (12, 8)
@@ -164,10 +161,10 @@ def learn_amounts(
         unit = rows.W_dec.norm(dim=-1)
         basis = rows.W_dec / unit[:, None]
     noise, speech, held_noise, held_speech = (
-        _both_pads(model, clips, layer, cache, name.replace("_", " "), progress)
+        both_pads(model, clips, layer, cache, name.replace("_", " "), progress)
         for name, clips in material._asdict().items()
     )
-    said = [_spoken(model, rows, layer, cache, progress) for rows in (speech, held_speech)]
+    said = [spoken(model, rows, layer, cache, progress) for rows in (speech, held_speech)]
     free = dict(model.named_parameters())
     wanted = {name: parameter.requires_grad for name, parameter in free.items()}
     try:
@@ -176,11 +173,8 @@ def learn_amounts(
         chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
         weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None else 0.0)
         if sae is not None:
-            for count in (4 * settings.features, settings.features):
-                kept = weights.abs().topk(min(count, len(weights))).indices
-                kept = kept[weights[kept] != 0]
-                chosen, weights = chosen[kept], weights[kept]
-                weights = run.optimise(weights, basis[chosen], settings.refine, 0.0)
+            chosen, weights = nearest(weights @ basis, basis, settings.features)
+            weights = run.optimise(weights, basis[chosen], settings.refine, 0.0, gentle=0.25)
     finally:
         for name, parameter in free.items():
             parameter.requires_grad_(wanted[name])
@@ -232,13 +226,14 @@ class _Run:
         dims = objective.model.dims
         self.decoder = torch.zeros(dims.n_text_layer, dims.n_text_state) if settings.decoder else None
 
-    def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float) -> Tensor:
+    def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float, gentle: float = 1.0) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
         weights = start.clone().requires_grad_()
         decoder = None if self.decoder is None else self.decoder.clone().requires_grad_()
-        lr = self.settings.lr * math.sqrt(basis.shape[1] / max(len(basis), 1))  # the vector moves as far, however many
+        rate = gentle * self.settings.lr
+        lr = rate * math.sqrt(basis.shape[1] / max(len(basis), 1))  # the vector moves as far, however many
         groups = [{"params": [weights], "lr": lr}]
-        groups += [] if decoder is None else [{"params": [decoder], "lr": self.settings.lr}]
+        groups += [] if decoder is None else [{"params": [decoder], "lr": rate}]
         optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
         falling = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: (1 + math.cos(math.pi * step / max(steps, 1))) / 2 * 29 / 30 + 1 / 30
@@ -313,48 +308,3 @@ class _Run:
         )
         self.checks.append(check)
         return check
-
-
-def _both_pads(
-    model: Any, clips: Sequence[Samples], layer: int, cache: Path | None, what: str, progress: bool
-) -> list[Tensor]:
-    """Residuals of every clip, every other one filled up in the one way, the rest in the other."""
-    rows: list[Tensor] = []
-    for first, pad in enumerate(PADS):
-        if some := clips[first :: len(PADS)]:
-            name = f"{what}, filled with {pad}"
-            rows += encode(model, some, layer, pad, cache=cache, what=name, progress=progress)
-    return rows
-
-
-def _spoken(model: Any, rows: Sequence[Tensor], layer: int, cache: Path | None, progress: bool) -> list[Spoken]:
-    from whisper.tokenizer import get_tokenizer
-
-    end = get_tokenizer(model.is_multilingual).eot  # text is below it, timestamps are above
-    texts = [_transcripts(model, rows, layer, timed, cache, progress) for timed in (True, False)]
-    found = [
-        Spoken(x, timed, untimed)
-        for x, timed, untimed in zip(rows, *texts, strict=True)
-        if any(token < end for token in timed) and max(len(timed), len(untimed)) < LOOP
-    ]
-    if not found:
-        raise AudioError("the model wrote no text for the speech clips; are they speech?")
-    return found
-
-
-def _transcripts(
-    model: Any, rows: Sequence[Tensor], layer: int, timed: bool, cache: Path | None, progress: bool
-) -> list[tuple[int, ...]]:
-    """The tokens that the unsteered model writes for each clip."""
-    digest = hashlib.sha256(f"{fingerprint(model)} {layer} {timed}".encode())
-    for row in rows:
-        digest.update(row.numpy().tobytes())
-    path = None if cache is None else cache / f"said-{digest.hexdigest()[:24]}.json"
-    if path is not None and path.is_file():
-        return [tuple(tokens) for tokens in json.loads(path.read_text(encoding="utf-8"))]
-    name = f"transcribing speech, with{'' if timed else 'out'} timestamps"
-    found = [w.tokens for w in write(model, rows, layer, timestamps=timed, progress=name if progress else None)]
-    if path is not None:
-        path.with_suffix(".part").write_text(json.dumps(found), encoding="utf-8")
-        path.with_suffix(".part").replace(path)
-    return found

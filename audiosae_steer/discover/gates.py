@@ -19,9 +19,9 @@ from ..evaluate.hard_speech import mixture
 from ..frame_gate import FrameGate, frame_features
 from ..models.audio import SAMPLE_RATE
 from ..sae import SAE
-from .amounts import PADS
 from .collect import WINDOW, Pad, track
 from .fit_gate import Matrix, fit_frame_gate, fit_gate, set_threshold
+from .heard import PADS
 
 Samples = NDArray[np.float32]
 FRAME = 320
