@@ -6,6 +6,8 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 
 from __future__ import annotations
 
+import typing as _typing
+
 from .build import SiteEdits, SiteGate
 from .clip_gate import ClipGate
 from .edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
@@ -35,6 +37,9 @@ from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
 from .sites import Site
 from .steering import Steering, steer
+
+if _typing.TYPE_CHECKING:
+    from .discover import calibrate, learn, make_no_false_speech
 
 __version__ = "0.1.0"
 
@@ -73,12 +78,26 @@ __all__ = [
     "SteeringError",
     "ThresholdWarning",
     "UnknownModelError",
+    "calibrate",
+    "learn",
     "load_audio",
     "load_processor",
     "load_recipe",
     "load_sae",
     "load_whisper",
+    "make_no_false_speech",
     "recipes",
     "save_sae",
     "steer",
 ]
+
+_LATER = ("calibrate", "learn", "make_no_false_speech")
+"""What is imported when it is asked for; `discover`, the fourth step, is in the package of that name."""
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import discover
+
+    return getattr(discover, name)

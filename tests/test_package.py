@@ -51,7 +51,9 @@ def test_all_is_sorted_and_complete():
         for name, value in vars(audiosae_steer).items()
         if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
     }
-    assert set(audiosae_steer.__all__) == public
+    assert set(audiosae_steer.__all__) == public | set(audiosae_steer._LATER)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = audiosae_steer.nonsense
     assert len(set(audiosae_steer.__all__)) == len(audiosae_steer.__all__)
 
 
