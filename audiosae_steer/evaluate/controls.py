@@ -138,13 +138,22 @@ def reconstruction(sae: SAE, layer: int) -> Steered:
 def random_arms(recipe: Recipe, *, draws: int = DRAWS, seed: int = 0) -> list[Steered]:
     """As many random features as the recipe adds, with its amounts in another order and random signs, at its norm.
 
+    Vectors that it pushes by at further sites become random directions of the same norm.
+
     Raises:
-        SteeringError: the recipe is not one site of `Add` edits at an encoder layer.
+        SteeringError: the recipe does not begin with `Add` edits at an encoder layer, or edits features elsewhere too.
     """
-    spec = recipe.sites[0]
+    spec, *others = recipe.sites
     edits = spec.build()
-    if len(recipe.sites) > 1 or spec.side != "encoder" or not all(isinstance(edit, Add) for edit in edits):
-        raise SteeringError("random features are drawn for a recipe that adds to features at one encoder layer")
+    pushes = [[edit for edit in other.build() if isinstance(edit, Push)] for other in others]
+    if (
+        spec.side != "encoder"
+        or not all(isinstance(edit, Add) for edit in edits)
+        or any(len(own) < len(other.edits) for own, other in zip(pushes, others, strict=True))
+    ):
+        raise SteeringError(
+            "random features are drawn for a recipe that adds to features at one encoder layer, and to none elsewhere"
+        )
     sae = recipe.load_saes()[str(spec.sae)]
     amounts: dict[int, float] = {}
     for edit in edits:
@@ -162,18 +171,28 @@ def random_arms(recipe: Recipe, *, draws: int = DRAWS, seed: int = 0) -> list[St
         drawn = dict(zip(features.tolist(), rng.permutation(sizes) * rng.choice((-1.0, 1.0), len(sizes)), strict=True))
         factor = float(wanted / _vector(sae, drawn).norm())
         edit = Add(list(drawn), [float(amount) * factor for amount in drawn.values()])
+        further = tuple(
+            SiteEdits(Site(other.layer, other.side), None, [_turned(push, rng) for push in own])
+            for other, own in zip(others, pushes, strict=True)
+        )
         arms.append(
             Steered(
                 f"random-{number}",
                 "random",
                 f"{number}",
-                sites=(_site(spec.layer, sae, [edit]),),
+                sites=(_site(spec.layer, sae, [edit]), *further),
                 strength=recipe.strength,
                 marked=False,
                 sampled=True,
             )
         )
     return arms
+
+
+def _turned(push: Push, rng: np.random.Generator) -> Push:
+    """A push of the same norm in a random direction."""
+    direction = torch.from_numpy(rng.standard_normal(len(push.vector)))
+    return Push(direction * (push.vector.norm() / direction.norm()), push.amount)
 
 
 def mean_difference(vector: Tensor, layer: int, alphas: Sequence[float] = (0.5, 1.0, 2.0)) -> list[Steered]:

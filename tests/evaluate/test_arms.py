@@ -144,11 +144,31 @@ def test_random_features_have_the_number_and_the_norm_of_the_recipe(shipped):
         assert arm.sampled
 
 
+def test_what_is_pushed_by_in_the_decoder_is_turned_at_random(tiny_en):
+    recipe = load_recipe("no-false-speech-ungated", tiny_en)
+    arms = random_arms(recipe, draws=2)
+    vectors = []
+    for arm in arms:
+        assert [(part.site.layer, part.site.side) for part in arm.sites] == [
+            (spec.layer, spec.side) for spec in recipe.sites
+        ]
+        for part, spec in zip(arm.sites[1:], recipe.sites[1:], strict=True):
+            ((own,), (given,)) = part.edits, spec.build()
+            torch.testing.assert_close(own.vector.norm(), given.vector.norm())
+            assert abs(float(own.vector @ given.vector)) < 0.5 * float(given.vector.norm()) ** 2
+            vectors.append(own.vector)
+    assert not torch.equal(vectors[0], vectors[len(recipe.sites) - 1])
+
+
 def test_random_features_want_a_recipe_that_adds(shipped):
     data = shipped.model_dump(by_alias=True)
     data["sites"] = [{"layer": 4, "edits": [{"kind": "push", "vector": [1.0] * 384}]}]
     with pytest.raises(SteeringError, match="adds to features"):
         random_arms(Recipe.model_validate(data))
+    both = shipped.model_dump(by_alias=True)
+    both["sites"].append({"layer": 2, "edits": [{"kind": "ablate", "features": [1]}], "sae": both["sites"][0]["sae"]})
+    with pytest.raises(SteeringError, match="none elsewhere"):
+        random_arms(Recipe.model_validate(both))
 
 
 @pytest.fixture(scope="module")
