@@ -38,7 +38,7 @@ class Point(NamedTuple):
     curve: str
     label: str
     x: float
-    """Change of WER in points."""
+    """Change of WER in points, each utterance's errors capped at its words."""
     y: float
     """Share of clips without speech that get text."""
     marked: bool
@@ -49,15 +49,15 @@ def points(found: dict[str, Any], mode: str) -> list[Point]:
     chosen = []
     for name, row in found["clips"][mode].items():
         if name == "random":
-            if "wer_change" in row:
-                chosen.append(Point("random", LABELS["random"], 100 * row["wer_change"][0], row["text"][0], True))
+            if "capped_change" in row:
+                chosen.append(Point("random", LABELS["random"], 100 * row["capped_change"][0], row["text"][0], True))
             continue
         wer = row["speech"]["wer"]
         if wer is None:
             continue
         arm, hits = found["arms"][name], row["noise"]["text"]["after"]
         chosen.append(
-            Point(arm["curve"], arm["label"], 100 * wer["change"][0], hits[0] / max(hits[1], 1), arm["marked"])
+            Point(arm["curve"], arm["label"], 100 * wer["capped_change"][0], hits[0] / max(hits[1], 1), arm["marked"])
         )
     return chosen
 
@@ -83,7 +83,8 @@ def draw_front(found: dict[str, Any], path: Path) -> Path:
     data = found["data"]
     figure.suptitle(
         f"{found['model']}: text on {data['absent']['clips']} clips without speech, against the change in word error "
-        f"rate on {data['present']['with_text']} utterances\nbetter: down and left; large symbols: operating points",
+        f"rate on {data['present']['with_text']} utterances, loops capped\n"
+        "better: down and left; large symbols: operating points",
         fontsize=12, color=INK, x=0.01, ha="left",
     )  # fmt: skip
     canvas.draw()  # the layout has to stand before labels find their places

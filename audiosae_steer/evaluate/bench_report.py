@@ -83,16 +83,17 @@ def _head(found: dict[str, Any]) -> str:
         "written, Whisper's own filters off, and on; *less text*: by which part it is rarer than with the unsteered "
         "model; *words*: more than punctuation; *detected*: `no_speech_prob` < 0.5, the papers' measure. "
         "*WER*: Whisper's English normaliser, filters off; its change in points against the "
-        "unsteered model of the same table. *Blanked*: clips with speech that are left without text, and how many of "
-        "them the unsteered model gave some. 95 % intervals in brackets: Wilson's for shares, bootstrap over clips for "
-        "rates, paired for changes. Bold: the operating point of each arm.",
+        "unsteered model of the same table, and with at most as many errors for an utterance as it has words, so that "
+        "one on which decoding loops counts as lost and no more. *Blanked*: clips with speech that are left without "
+        "text, and how many of them the unsteered model gave some. 95 % intervals in brackets: Wilson's for shares, "
+        "bootstrap over clips for rates, paired for changes. Bold: the operating point of each arm.",
     ]
     return "\n".join(lines)
 
 
 def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
     head = ["arm", "text", "less text", "filters on", "words", "detected", "words/min"]
-    head += ["WER", "change", "deletions", "blanked"]
+    head += ["WER", "change", "change, loops capped", "deletions", "blanked"]
     lines = []
     for name, row in rows.items():
         if name == "random":
@@ -109,6 +110,7 @@ def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
             f"{noise['words_per_minute'][0]:.1f}",
             "–" if wer is None else f"{wer['value']:.2%}",
             "–" if wer is None else _change(wer["change"], name),
+            "–" if wer is None else _change(wer["capped_change"], name),
             "–" if wer is None else f"{wer['new_deletions']:+d}" if name != "unsteered" else str(wer["deletions"]),
             f"{speech['blanked'][0]} ({speech['new']} new)" if name != "unsteered" else f"{speech['blanked'][0]}",
         ]
@@ -118,12 +120,13 @@ def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
 
 def _random(row: dict[str, Any], clips: int) -> list[str]:
     mean, low, high = row["text"]
-    change = "–"
-    if "wer_change" in row:
-        change = "{:+.2f} [{:+.2f} to {:+.2f}]".format(*(100 * value for value in row["wer_change"]))
+    changes = [
+        "{:+.2f} [{:+.2f} to {:+.2f}]".format(*(100 * value for value in row[key])) if key in row else "–"
+        for key in ("wer_change", "capped_change")
+    ]
     blanked = "{} to {}".format(*row["blanked"])
     label = f"{LABELS['random']}: mean and range of {row['draws']} draws, on {clips} + {clips} clips"
-    return [label, f"{mean:.1%} [{low:.1%} to {high:.1%}]", *["–"] * 6, change, "–", blanked]
+    return [label, f"{mean:.1%} [{low:.1%} to {high:.1%}]", *["–"] * 6, *changes, "–", blanked]
 
 
 def _speech(found: dict[str, Any], kinds: dict[str, Any]) -> str:
@@ -131,16 +134,16 @@ def _speech(found: dict[str, Any], kinds: dict[str, Any]) -> str:
     head = ["arm"]
     for kind, rows in kinds.items():
         clips = next(iter(rows.values()))["clips"]
-        head += [f"{kind}: WER", f"blanked of {clips}"]
+        head += [f"{kind}: WER, loops capped", f"blanked of {clips}"]
     lines = []
     for name in names:
         cells = []
         for rows in kinds.values():
             row = rows[name]
             wer = row["wer"]
-            change = "" if wer is None or name == "unsteered" else f" ({100 * wer['change'][0]:+.2f})"
+            change = "" if wer is None or name == "unsteered" else f" ({100 * wer['capped_change'][0]:+.2f})"
             new = "" if name == "unsteered" else f" ({row['new']} new)"
-            cells += ["–" if wer is None else f"{wer['value']:.2%}{change}", f"{row['blanked'][0]}{new}"]
+            cells += ["–" if wer is None else f"{wer['capped']:.2%}{change}", f"{row['blanked'][0]}{new}"]
         lines.append([_name(found, name), *cells])
     return _table(head, lines)
 

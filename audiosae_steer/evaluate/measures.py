@@ -70,14 +70,23 @@ def of_speech(sounds: Sequence[Sound], before: Sequence[Written], after: Sequenc
 
 
 def rate(before: WordErrors, after: WordErrors) -> dict[str, Any]:
-    """A word error rate with its interval, and its change against another on the same utterances."""
+    """A word error rate with its interval, and its change against another on the same utterances.
+
+    `capped_change` is that of `WordErrors.capped`, which loops do not rule.
+    """
     low, high = rate_interval(after)
-    change = rate_difference(before, after) if before != after else Difference(0.0, 0.0, 0.0)
+    none = Difference(0.0, 0.0, 0.0)
+    change, capped = (
+        rate_difference(first, last) if first != last else none
+        for first, last in ((before, after), (before.capped, after.capped))
+    )
     return {
         "value": after.rate,
         "low": low,
         "high": high,
         "change": list(change),
+        "capped": after.capped.rate,
+        "capped_change": list(capped),
         "deletions": after.deletions,
         "new_deletions": after.deletions - before.deletions,
         "utterances": len(after.words),
@@ -90,9 +99,10 @@ def spread_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"draws": len(rows)}
     texts = [_ratio(row["noise"]["text"]["after"]) for row in rows]
     found["text"] = [float(np.mean(texts)), min(texts), max(texts)]
-    changes = [row["speech"]["wer"]["change"][0] for row in rows if row["speech"]["wer"]]
-    if changes:
-        found["wer_change"] = [float(np.mean(changes)), min(changes), max(changes)]
+    for name, key in (("wer_change", "change"), ("capped_change", "capped_change")):
+        changes = [row["speech"]["wer"][key][0] for row in rows if row["speech"]["wer"]]
+        if changes:
+            found[name] = [float(np.mean(changes)), min(changes), max(changes)]
     found["blanked"] = [min(r["speech"]["blanked"][0] for r in rows), max(r["speech"]["blanked"][0] for r in rows)]
     return found
 

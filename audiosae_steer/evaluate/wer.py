@@ -26,6 +26,12 @@ class WordErrors(NamedTuple):
         """Errors over words; 0.05 is 5 %."""
         return sum(self.errors) / max(sum(self.words), 1)
 
+    @property
+    def capped(self) -> WordErrors:
+        """The same with at most as many errors for an utterance as it has words, so that one on which decoding loops
+        counts as lost, not for hundreds of errors."""
+        return self._replace(errors=tuple(map(min, self.errors, self.words)))
+
 
 class Difference(NamedTuple):
     """A paired difference of rates, with its 95 % interval."""

@@ -59,6 +59,10 @@ def test_words_that_are_lost_are_counted():
     assert found["wer"]["change"][0] == pytest.approx((1 + 10) / 40)
     assert (found["wer"]["deletions"], found["wer"]["new_deletions"], found["wer"]["utterances"]) == (10, 10, 4)
     assert found["by_source"] == {"made": [pytest.approx(12 / 40), 4]}
+    looping = [written(" ".join(["again"] * 200)), *after[1:]]
+    loops = of_speech(sounds, before, looping)["wer"]
+    assert loops["value"] > loops["capped"] == pytest.approx((10 + 1 + 10) / 40)
+    assert loops["capped_change"][0] == pytest.approx((10 + 1 + 10 - 1) / 40)
     same = of_speech(sounds, before, before)
     assert same["wer"]["change"] == [0.0, 0.0, 0.0]
     assert of_speech(sounds[4:], before[4:], after[4:])["wer"] is None
@@ -109,11 +113,11 @@ def test_the_tables(found):
     assert row[2].startswith("98.4% [")
     assert row[7] == "1.20%"
     assert row[8].startswith("+0.20 [")
-    assert cells(clips, "**Silero VAD 0.5**")[10] == "2 (2 new)"
-    assert cells(clips, "Silero VAD 0.9")[9] == "+80"
+    assert cells(clips, "**Silero VAD 0.5**")[11] == "2 (2 new)"
+    assert cells(clips, "Silero VAD 0.9")[10] == "+80"
     draws = cells(clips, "random features: mean and range of 20 draws, on 64 + 64 clips")
     assert draws[1] == "90.0% [80.0% to 95.0%]"
-    assert {line.count("|") for line in clips.splitlines() if line.startswith("|")} == {12}
+    assert {line.count("|") for line in clips.splitlines() if line.startswith("|")} == {13}
     latency = text.split("## Latency")[1].split("## ")[0]
     assert cells(latency, "ours, clip gate")[1:] == ["0.40%", "0.30% to 0.60%"]
     assert "unsteered |" not in latency
