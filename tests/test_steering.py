@@ -656,11 +656,3 @@ def test_repr_tells_what_it_is(model: Any, sae: Any) -> None:
         encode(model)
         assert "encoder layer 2 (delta); strength 0.5, on" in repr(steering)
     assert "removed" in repr(steering)
-
-
-def test_the_front_door_is_what_it_says() -> None:
-    assert len(set(a.__all__)) == len(a.__all__)
-    assert all(hasattr(a, name) for name in a.__all__)
-    public = {name for name, value in vars(a).items() if not name.startswith("_") and not hasattr(value, "__path__")}
-    modules = {name for name in public if type(getattr(a, name)).__name__ == "module"}
-    assert public - modules - {"annotations"} == set(a.__all__)

@@ -57,7 +57,7 @@ def test_the_choice_keeps_the_budget_and_its_recipe_does_what_it_says(tiny_en, s
     assert figures.text.hits < found.unsteered["timed"].text.hits
     recipe = load_recipe(folder / "mine.json")
     assert recipe.strength == found.chosen.strength
-    assert (folder / recipe.saes["last"].file).is_file()
+    assert all((folder / spec.file).is_file() for spec in recipe.saes.values())
     with steer(tiny_en, folder / "mine.json") as steering:
         for clips, kind in ((sounds[0], "text"), (sounds[1], "blanked")):
             rows = encode(tiny_en, clips, 4, cache=folder / "cache", progress=False)

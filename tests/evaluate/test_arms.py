@@ -41,7 +41,7 @@ def shipped() -> Recipe:
 
 
 def with_frame_gate(recipe: Recipe) -> Recipe:
-    gate = {"layer": 4, "sae": "last", "features": [1], "weights": [1.0]}
+    gate = {"layer": 4, "sae": next(iter(recipe.saes)), "features": [1], "weights": [1.0]}
     data = recipe.model_dump(by_alias=True) | {"frame_gate": gate}
     found = Recipe.model_validate(data)
     found._folder = recipe._folder
@@ -124,7 +124,7 @@ def test_keys_tell_arms_apart_and_not_their_descriptions(shipped):
 
 
 def test_random_features_have_the_number_and_the_norm_of_the_recipe(shipped):
-    sae = shipped.load_saes()["last"]
+    (sae,) = shipped.load_saes().values()
 
     def total(features: Any, amounts: Any) -> torch.Tensor:
         return torch.tensor(amounts, dtype=torch.float64) @ sae.rows(list(features), torch.float64).W_dec
