@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from make import KINDS, NORMS, count_hooks, edit_lists, make_hf, make_openai, make_sae, naive_edit, naive_push
 from test_plan import far_from_thresholds
 
-import audiosae_steer as a
 from audiosae_steer import (
     Ablate,
     Add,
