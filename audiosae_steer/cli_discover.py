@@ -155,6 +155,9 @@ def make(
     decoder: Annotated[bool, typer.Option(help="learn a constant after each decoder layer, too")] = False,
     contrast: Annotated[bool, typer.Option(help="find a recipe by contrast, too, to compare with")] = False,
     frame_gate: Annotated[bool, typer.Option(help="fit a frame gate beside the clip gate")] = True,
+    strength: Annotated[
+        list[float] | None, typer.Option(help="strength to try; repeatable; default: 0.5 to 1.5")
+    ] = None,
     wer: Annotated[float, typer.Option(help="budget: points of word error rate")] = 0.1,
     blanked: Annotated[float, typer.Option(help="budget: share of speech clips that may lose their text")] = 0.005,
     language: Annotated[str, typer.Option(help="code, or auto to let a multilingual model detect it")] = "en",
@@ -182,7 +185,7 @@ def make(
         contrast=contrast,
         frame_gate=frame_gate,
         budget=plain.budget._replace(wer=wer, blanked=blanked),
-        calibrate=plain.calibrate._replace(seed=seed),
+        calibrate=plain.calibrate._replace(seed=seed, strengths=tuple(strength or plain.calibrate.strengths)),
         test=replace(plain.test, language=None if language == "auto" else language, seed=seed),
         seed=seed,
     )
