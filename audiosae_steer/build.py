@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -19,16 +19,23 @@ from .sae import SAE
 from .sites import Family, Site, block_at
 
 Choices = Mapping[str, Sequence[Edit]]
+Steps = Literal["all", "first"]
+"""Which of a decoder's steps are edited: all, or those at which the first token of a text is written."""
 
 
 @dataclass(frozen=True)
 class SiteEdits:
-    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from."""
+    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from.
+
+    At a decoder's site, `steps="first"` edits only the step that writes a text's first token: there a model decides
+    whether anybody speaks, and all that follows is written as it would be.
+    """
 
     site: Site
     sae: SAE | None
     edits: Sequence[Edit] | Choices
     error: ErrorMode = "keep"
+    steps: Steps = "all"
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,11 @@ def build_hooks(
         device = torch.device("cpu") if weight.is_meta else weight.device
         dtype = torch.promote_types(weight.dtype, torch.float32)
         d_model = family.dims(model).d_model
-        plan = None
+        plan, first = None, False
         if site in sites:
             part, choices = parts[sites.index(site)], named[sites.index(site)]
             _check_width(part.sae, d_model, site)
+            first = _first(part)
             lists = [_edit_list(choices.get(name, ())) for name in names]
             rate = family.frame_rate(model, site)
             plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
@@ -84,7 +92,7 @@ def build_hooks(
                 probe = Probe(each.gate, each.sae, dtype)
             else:
                 frame_probe = FrameProbe(each.gate, each.sae, _frame_rate(model, family, site), dtype)
-        hooks[site] = Hook(site, plan, probe, frame_probe, shared).to(device)
+        hooks[site] = Hook(site, plan, probe, frame_probe, shared, first=first).to(device)
     if not sites:
         raise EditError("there is nothing to steer: the list of SiteEdits is empty")
     return hooks, shared
@@ -121,6 +129,14 @@ def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family)
             f"the frame gate at {each.site} decides by frames of the audio, which {site} does not have: it cannot "
             "govern edits there; move them to an encoder layer, or take a clip gate"
         )
+
+
+def _first(part: SiteEdits) -> bool:
+    if part.steps not in get_args(Steps):
+        raise EditError(f"steps are {part.steps!r}; expected {' or '.join(get_args(Steps))}")
+    if part.steps == "first" and part.site.side != "decoder":
+        raise SiteError(f'steps="first" is for a decoder, which writes tokens one by one; {part.site} is no such site')
+    return part.steps == "first"
 
 
 def _edit_list(edits: Any) -> list[Edit]:

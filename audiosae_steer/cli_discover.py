@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -98,7 +98,10 @@ def learn(
     features: Annotated[int, typer.Option(help="most features that the recipe may use")] = 64,
     steps: Annotated[int, typer.Option(help="steps with all features free")] = 300,
     refine: Annotated[int, typer.Option(help="steps with these features alone")] = 150,
-    decoder: Annotated[bool, typer.Option(help="learn a constant after each decoder layer, too")] = False,
+    decoder: Annotated[
+        Literal["none", "all", "first"],
+        typer.Option(help="learn a vector after each decoder layer, too, for all tokens or for a text's first one"),
+    ] = "none",
     keep: Annotated[float, typer.Option(help="weight of keeping speech as it is, against silence")] = 20.0,
     most: Annotated[int | None, typer.Option(help="most clips to take of each source")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
@@ -152,7 +155,10 @@ def make(
     sae_steps: Annotated[int, typer.Option(help="steps of training it")] = 3000,
     synthetic: Annotated[int, typer.Option(help="synthetic noises to add")] = 80,
     refine: Annotated[int | None, typer.Option(help="steps with these alone; default: half of --steps")] = None,
-    decoder: Annotated[bool, typer.Option(help="learn a constant after each decoder layer, too")] = False,
+    decoder: Annotated[
+        Literal["none", "all", "first"],
+        typer.Option(help="learn a vector after each decoder layer, too, for all tokens or for a text's first one"),
+    ] = "none",
     contrast: Annotated[bool, typer.Option(help="find a recipe by contrast, too, to compare with")] = False,
     frame_gate: Annotated[bool, typer.Option(help="fit a frame gate beside the clip gate")] = True,
     strength: Annotated[

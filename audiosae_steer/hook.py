@@ -25,6 +25,7 @@ class Shared:
     frame_gate_site: Site | None = None
     opened: Tensor | None = None  # (clips,) bool: the clip gate's last decision
     opened_frames: Tensor | None = None  # (clips, frames) bool: the frame gate's
+    starting: Tensor | None = None  # (rows, steps) bool: where a text's first token is written
 
 
 class Hook(nn.Module):
@@ -35,9 +36,17 @@ class Hook(nn.Module):
     choice: Tensor | None
 
     def __init__(
-        self, site: Site, plan: Plan | None, probe: Probe | None, frame_probe: FrameProbe | None, shared: Shared
+        self,
+        site: Site,
+        plan: Plan | None,
+        probe: Probe | None,
+        frame_probe: FrameProbe | None,
+        shared: Shared,
+        *,
+        first: bool = False,
     ) -> None:
         super().__init__()
+        self.first = first
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
@@ -73,6 +82,9 @@ class Hook(nn.Module):
             chosen = choice >= 0
             live = chosen if live is None else live & (chosen if live.dim() == 1 else chosen[:, None])
             choice = choice.clamp(min=0)
+        if self.first:
+            starting = self._starting(x)
+            live = starting if live is None else starting & (live if live.dim() == 2 else live[:, None])
         offset = self.offset if self.plan.start is not None else None
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset)
         return steered
@@ -95,6 +107,16 @@ class Hook(nn.Module):
             )
         frames = frames.to(x.device)
         return frames if clips is None else clips[:, None] | frames
+
+    def _starting(self, x: Tensor) -> Tensor:
+        """(rows, steps): the steps of x that write the first token of a text."""
+        starting = self.shared.starting
+        if starting is None or starting.shape != x.shape[:2]:
+            raise SteeringError(
+                f"the tokens that reached {self.site} are not known, which edits of a text's first step need: run the "
+                "whole decoder, on token ids"
+            )
+        return starting.to(x.device)
 
     def edits(self, rows: int) -> Tensor | bool:
         """Which of so many rows of decoded text are of clips that it edits, if only some frames of them: (rows,)."""
@@ -137,6 +159,16 @@ class Hook(nn.Module):
             )
         per_clip = per_clip.to(device)
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
+
+
+def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
+    """A hook of the token embedding that notes after which tokens a text's first one is written."""
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        (ids,) = args
+        shared.starting = (ids >= after.start) & (ids < after.stop)
+
+    return note
 
 
 def forward_hook(hook: Hook) -> Callable[[nn.Module, Any, Any], Any]:

@@ -76,6 +76,7 @@ class SiteSpec(_Strict):
     side: Literal["encoder", "decoder"] = "encoder"
     sae: str | None = None
     error: Literal["keep", "drop"] = "keep"
+    steps: Literal["all", "first"] = "all"
     edits: list[EditSpec] = Field(min_length=1)
 
     def build(self) -> list[Edit]:

@@ -18,7 +18,7 @@ from .clip_gate import ClipGate
 from .edits import Edit
 from .errors import FingerprintWarning, GateError, NeverCalledWarning, RecipeError, SteeringError
 from .frame_gate import FrameGate
-from .hook import Hook, Shared, forward_hook
+from .hook import Hook, Shared, forward_hook, token_hook
 from .plan import ErrorMode
 from .recipes import Recipe, load_recipe, site_of
 from .sae import SAE
@@ -47,6 +47,9 @@ class Steering:
 
     def _attach(self, blocks: Mapping[Site, nn.Module], family: Family, allow_empty: bool) -> None:
         try:
+            if any(hook.first for hook in self._hooks.values()):
+                embedding, after = family.text_start(self.model)
+                self._handles.append(embedding.register_forward_hook(token_hook(self._shared, after)))
             for site in sorted(self._hooks, key=lambda site: site.order):
                 self._handles.append(_register(blocks[site], self._hooks[site]))
             if allow_empty:
@@ -203,7 +206,8 @@ class Steering:
                     f"within {hook.frame_probe.reach:g} s{also}"
                 )
             if hook.plan is not None:
-                lines.append(f"  {site}: {hook.plan.describe()}")
+                when = "; only at the step that writes a text's first token" if hook.first else ""
+                lines.append(f"  {site}: {hook.plan.describe()}{when}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -286,7 +290,9 @@ def _from_recipe(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], lis
         )
     saes = recipe.load_saes()
     parts = [
-        SiteEdits(site_of(spec), saes[spec.sae] if spec.sae else None, {recipe.name: spec.build()}, spec.error)
+        SiteEdits(
+            site_of(spec), saes[spec.sae] if spec.sae else None, {recipe.name: spec.build()}, spec.error, spec.steps
+        )
         for spec in recipe.sites
     ]
     gates = [

@@ -16,9 +16,12 @@ from audiosae_steer import (
     Ablate,
     Add,
     ClipGate,
+    EditError,
     Gate,
+    Push,
     Site,
     SiteEdits,
+    SiteError,
     SiteGate,
     SteeringError,
     load_audio,
@@ -27,6 +30,7 @@ from audiosae_steer import (
     steer,
 )
 from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.sites.site import first_text_tokens
 
 LAYER = 4
 TOKENS = 14
@@ -413,3 +417,112 @@ def test_generate_with_a_compiled_forward() -> None:
         assert run() == plain
     assert run() == plain
     assert wanted != plain
+
+
+FIRST = [
+    SiteEdits(
+        Site(n, "decoder"),
+        None,
+        [Push(torch.randn(384, generator=torch.Generator().manual_seed(n)), 0.4)],
+        steps="first",
+    )
+    for n in (2, 4)
+]
+
+
+def texts_of(model: Any, mel: torch.Tensor, **options: Any) -> list[list[int]]:
+    import whisper
+
+    found = model.decode(mel, whisper.DecodingOptions(language="en", fp16=False, sample_len=TOKENS, **options))
+    return [result.tokens for result in found]
+
+
+def mel_of(clips: list[np.ndarray]) -> torch.Tensor:
+    import whisper
+
+    return torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("prompt", [None, "Some words before,"])
+def test_edits_of_the_first_step_change_it_and_nothing_else(tiny_en, clips, timed, prompt):
+    """Each logit is held against a decoder whose residual is changed by hand, at that one step."""
+    from whisper.decoding import Inference, PyTorchInference
+
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    own = PyTorchInference.logits
+
+    def logits(self: Inference, tokens: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        found = own(self, tokens, frames)
+        seen.append((tokens.clone(), found[:, -1].clone()))
+        return found
+
+    PyTorchInference.logits = logits
+    try:
+        with steer(tiny_en, FIRST):
+            frames = tiny_en.embed_audio(mel_of(clips))
+            texts_of(tiny_en, frames, without_timestamps=not timed, prompt=prompt)
+    finally:
+        PyTorchInference.logits = own
+    by_hand = {part.site.layer: part.edits[0].vector.float() for part in FIRST}
+    starts = 0
+    for tokens, found in seen:
+        start = (tokens >= 50362) & (tokens <= 50363 + 50)
+        starts += int(start[:, -1].sum())
+
+        def add(number: int, start: torch.Tensor = start) -> Any:
+            return lambda module, args, out: out + 0.4 * start[..., None] * by_hand[number]
+
+        handles = [tiny_en.decoder.blocks[n - 1].register_forward_hook(add(n)) for n in by_hand]
+        with torch.no_grad():
+            wanted = tiny_en.decoder(tokens, frames)[:, -1]
+        for handle in handles:
+            handle.remove()
+        torch.testing.assert_close(found, wanted.float(), rtol=1e-3, atol=1e-3)
+    assert starts >= len(clips)
+
+
+def test_edits_of_the_first_step_are_the_same_in_transformers(tiny_en, tiny_en_hf, processor, clips):
+    features = processor(clips, sampling_rate=16_000, return_tensors="pt").input_features
+    with steer(tiny_en_hf, FIRST):
+        cached, beams = (tiny_en_hf.generate(features, max_new_tokens=TOKENS, num_beams=n) for n in (1, 2))
+        whole = tiny_en_hf.generate(features, max_new_tokens=TOKENS, use_cache=False)
+    with steer(tiny_en, FIRST):
+        theirs = texts_of(tiny_en, features, without_timestamps=True)
+    assert cached.tolist() == whole.tolist()
+    assert len(beams) == len(clips)
+    for ours, row in zip(cached.tolist(), theirs, strict=True):
+        assert [token for token in ours if token < 50256][: len(row)] == row
+
+
+def test_behind_a_shut_gate_the_first_step_is_left_alone(tiny_en, clips, sae):
+    gates = [SiteGate(Site(LAYER), sae, ClipGate((0,), (1.0,), threshold=t)) for t in (1e6, -1e6)]
+    mel = mel_of(clips)
+    plain = texts_of(tiny_en, mel)
+    with steer(tiny_en, FIRST):
+        bare = texts_of(tiny_en, mel)
+    with steer(tiny_en, FIRST, gate=gates[0]):
+        assert texts_of(tiny_en, mel) == plain
+    with steer(tiny_en, FIRST, gate=gates[1]):
+        assert texts_of(tiny_en, mel) == bare != plain
+
+
+def test_edits_of_the_first_step_say_what_they_need(tiny_en):
+    with pytest.raises(SiteError, match="for a decoder"):
+        steer(tiny_en, [SiteEdits(Site(2), None, [Push(torch.ones(384))], steps="first")])
+    with pytest.raises(EditError, match="expected all or first"):
+        steer(tiny_en, [SiteEdits(Site(2, "decoder"), None, [Push(torch.ones(384))], steps="last")])
+    with steer(tiny_en, FIRST) as steering:
+        assert "first token" in steering.explain()
+        with pytest.raises(SteeringError, match="tokens that reached"):
+            tiny_en.decoder.blocks[1](torch.zeros(1, 3, 384), torch.zeros(1, 5, 384))
+        tiny_en.decoder(torch.tensor([[50257]]), torch.zeros(1, 5, 384))
+    assert not count_hooks(tiny_en)
+
+
+def test_a_vocabulary_without_timestamps_has_no_first_step():
+    with pytest.raises(SiteError, match="no timestamps"):
+        first_text_tokens(1000)
+    assert [token in first_text_tokens(51866) for token in (50363, 50364, 50365, 50415, 50416)] == [
+        False, True, True, True, False
+    ]  # fmt: skip

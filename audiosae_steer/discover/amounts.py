@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..build import SiteEdits
+from ..build import SiteEdits, Steps
 from ..edits import Push
 from ..errors import AudioError, SiteError, SteeringError
 from ..evaluate.encoded import write
@@ -38,7 +38,7 @@ class LearnSettings(NamedTuple):
     """How to learn; the defaults take some ten minutes for tiny.en on two cores, once the clips are encoded."""
 
     features: int = 64
-    """Most features that the result may use."""
+    """Most features that the result may use; 0 leaves the encoder alone."""
     steps: int = 300
     """Steps with all features free, under the L1."""
     refine: int = 150
@@ -47,8 +47,10 @@ class LearnSettings(NamedTuple):
     """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
     l1: float = 0.3
     """Strength of the soft threshold, as a share of Adam's step."""
-    decoder: bool = False
-    """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly."""
+    decoder: Literal["none", "all", "first"] = "none"
+    """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly: on
+    all tokens, or only at the step that writes the first token of a text, which is where silence is decided and after
+    which the text is the model's own."""
     keep: float = 20.0
     """Weight of the divergence on speech against the loss on non-speech."""
     start: float = 0.3
@@ -170,9 +172,11 @@ def learn_amounts(
     try:
         model.requires_grad_(False)
         run = _Run(Objective(model, layer, noise, said[0]), held_noise, said[1], settings, progress)
+        if not settings.features and sae is not None:
+            basis, unit = basis[:0], unit[:0]
         chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
-        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None else 0.0)
-        if sae is not None:
+        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None and len(basis) else 0.0)
+        if sae is not None and len(basis):
             chosen, weights = nearest(weights @ basis, basis, settings.features)
             weights = run.optimise(weights, basis[chosen], settings.refine, 0.0, gentle=0.25)
     finally:
@@ -224,7 +228,9 @@ class _Run:
         self.checks: list[Check] = []
         self.step = 0
         dims = objective.model.dims
-        self.decoder = torch.zeros(dims.n_text_layer, dims.n_text_state) if settings.decoder else None
+        decoder = settings.decoder != "none"
+        self.decoder = torch.zeros(dims.n_text_layer, dims.n_text_state) if decoder else None
+        self.first = settings.decoder == "first"
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float, gentle: float = 1.0) -> Tensor:
         """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
@@ -241,7 +247,7 @@ class _Run:
         recent: list[tuple[float, ...]] = []
         best: tuple[Check, Tensor, Tensor | None] | None = None
         for step in track(range(steps), "learning", self.show):
-            loss, *terms = self._loss(Constants(weights @ basis, decoder))
+            loss, *terms = self._loss(Constants(weights @ basis, decoder, self.first))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -256,7 +262,7 @@ class _Run:
             # early weights under an L1 are dense: what stops early is not what is wanted
             if step + 1 == steps or (l1 == 0 and (step + 1) % self.settings.check == 0):
                 now = weights.detach().clone(), None if decoder is None else decoder.detach().clone()
-                look = self._look(now[0], Constants(now[0] @ basis, now[1]))
+                look = self._look(now[0], Constants(now[0] @ basis, now[1], self.first))
                 if best is None or look.badness < best[0].badness:
                     best = (look, *now)
         if best is None:
@@ -295,7 +301,8 @@ class _Run:
         model, layer = self.objective.model, self.objective.layer
         parts = [SiteEdits(Site(layer), None, [Push(added.encoder)])]
         for number, vector in enumerate([] if added.decoder is None else added.decoder, 1):
-            parts.append(SiteEdits(Site(number, "decoder"), None, [Push(vector)]))
+            steps: Steps = "first" if added.first else "all"
+            parts.append(SiteEdits(Site(number, "decoder"), None, [Push(vector)], steps=steps))
         with steer(model, parts, allow_empty=True) as steering:
             heard = write(model, self.held_noise, layer, steering=steering, limit=8)
             said = write(model, [row.x for row in self.held_speech], layer, steering=steering)

@@ -63,9 +63,10 @@ class Figures(NamedTuple):
     words_per_minute: float
     """Words written for each minute without speech, filters off."""
     wer: float
-    """Word error rate on speech, filters off; 0.05 is 5 %."""
+    """Word error rate on speech, filters off; 0.05 is 5 %. An utterance has at most as many errors as words: greedy
+    decoding loops now and then, and what a single loop writes would decide over everything else."""
     change: Difference
-    """Of the word error rate against the unsteered model, with its paired bootstrap interval."""
+    """Of that word error rate against the unsteered model, with its paired bootstrap interval."""
     blanked: Share
     """Clips with speech that lost all their text."""
     opened: tuple[Share, Share] | None
@@ -166,7 +167,7 @@ class Arms:
         """Steer the model by a variant, without its clip gate; a context manager, as `steer` returns it."""
         recipe, saes = self.recipes[variant.recipe], self.saes[variant.recipe]
         parts = [
-            SiteEdits(site_of(site), saes[site.sae] if site.sae else None, site.build(), site.error)
+            SiteEdits(site_of(site), saes[site.sae] if site.sae else None, site.build(), site.error, site.steps)
             for site in variant.sites
         ]
         spec = recipe.frame_gate
@@ -221,8 +222,8 @@ class Arms:
             opened = self._opened(candidate, mode, absent, present)
         known = [self.material.texts[i] for i in present]
         references = [own.text if text is None else text for text, own in zip(known, plain, strict=True)]
-        after = self._word_errors(references, speech)
-        change = rate_difference(self._word_errors(references, plain), after)
+        before, after = (self._word_errors(references, said).capped for said in (plain, speech))
+        change = rate_difference(before, after)
         minutes = sum(min(len(self.material.absent[i]), WINDOW) for i in absent) / SAMPLE_RATE / 60
         return Figures(
             share([wrote(said.text) for said in noise]),

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def hidden(decoder: Any, tokens: Tensor, frames: Tensor, added: Tensor | None = None) -> Tensor:
+def hidden(
+    decoder: Any, tokens: Tensor, frames: Tensor, added: Tensor | None = None, only: int | None = None
+) -> Tensor:
     """The decoder's last hidden states (clips, tokens, d_model), before the map to the vocabulary.
 
     Args:
@@ -21,14 +23,17 @@ def hidden(decoder: Any, tokens: Tensor, frames: Tensor, added: Tensor | None = 
         tokens: (clips, tokens).
         frames: (clips, frames, d_model) the encoder's output; bfloat16 is faster where the CPU has it.
         added: (layers, d_model) what to add to every token's residual after each block; None adds nothing.
+        only: the position of the one token whose residual it is added to; None adds it to all.
     """
     count = tokens.shape[1]
+    where = torch.ones(count, 1) if only is None else (torch.arange(count) == only)[:, None]
+    where = where.to(frames.device, torch.float32)
     x = decoder.token_embedding(tokens) + decoder.positional_embedding[:count]
     for number, block in enumerate(decoder.blocks):
         x = x + _self_attention(block.attn, block.attn_ln(x))
         x = x + _cross_attention(block.cross_attn, block.cross_attn_ln(x), frames)
         x = x + block.mlp(block.mlp_ln(x))
-        x = x if added is None else x + added[number]
+        x = x if added is None else x + where * added[number]
     last: Tensor = decoder.ln(x)
     return last
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..build import Steps
 from ..errors import SteeringError
 from ..models import load_whisper
 from ..recipes import ModelSpec, Recipe, SiteSpec
@@ -105,22 +106,24 @@ def learn_gathered(
     out.parent.mkdir(parents=True, exist_ok=True)
     cache = out.parent / f"{out.stem}-cache" if cache is None else Path(cache)
     learned = learn_amounts(model, opened, layer, material, settings, cache=cache, progress=progress)
+    saes, sites = {}, []
     if opened is None or source is None:
-        saes, key, edit = {}, None, _push(learned.vector)
-    else:
-        saes, key = {"sae": place_sae(opened, source, layer, out.parent)}, "sae"
-        amounts = [round(amount, 5) for amount in learned.amounts]
-        edit = {"kind": "add", "features": list(learned.features), "amount": amounts}
-    sites = [SiteSpec(layer=layer, sae=key, edits=[edit])]
+        sites = [SiteSpec(layer=layer, edits=[_push(learned.vector)])]
+    else:  # which gates read, if edits do not
+        saes = {"sae": place_sae(opened, source, layer, out.parent)}
+        if learned.features:
+            amounts = [round(amount, 5) for amount in learned.amounts]
+            edit = {"kind": "add", "features": list(learned.features), "amount": amounts}
+            sites = [SiteSpec(layer=layer, sae="sae", edits=[edit])]
+    encoder = len(sites)
+    steps: Steps = "first" if settings.decoder == "first" else "all"
     for number, vector in enumerate([] if learned.decoder is None else learned.decoder, 1):
-        sites.append(SiteSpec(layer=number, side="decoder", edits=[_push(vector)]))
+        sites.append(SiteSpec(layer=number, side="decoder", edits=[_push(vector)], steps=steps))
     recipe = Recipe(
         schema=1,
         name=name or out.stem,
-        description="Writes no text where nobody speaks: learned constants "
-        + (f"on {len(learned.features)} SAE features" if saes else "as one dense vector")
-        + f" of encoder layer {layer}"
-        + (f" and a vector after each of {len(sites) - 1} decoder layers" if len(sites) > 1 else "")
+        description="Writes no text where nobody speaks: learned constants, "
+        + " and ".join(_described_sites(learned, layer, encoder, len(sites) - encoder, steps))
         + "; not calibrated.",
         model=ModelSpec.of(model, model_name),
         saes=saes,
@@ -167,6 +170,17 @@ def described(gathered: Gathered) -> dict[str, Any]:
     """Where clips are from, for a recipe: names, not folders, which differ from machine to machine."""
     names = [source if source.startswith("hub:") else Path(source).name for source in gathered.sources]
     return {"sources": names, "clips": len(gathered.clips)}
+
+
+def _described_sites(learned: Learned, layer: int, encoder: int, decoder: int, steps: Steps) -> list[str]:
+    found = []
+    if encoder:
+        kind = f"on {len(learned.features)} SAE features" if learned.features else "as one dense vector"
+        found.append(f"{kind} of encoder layer {layer}")
+    if decoder:
+        when = " at the step that writes a text's first token" if steps == "first" else ""
+        found.append(f"a vector after each of {decoder} decoder layers{when}")
+    return found
 
 
 def _push(vector: Any) -> dict[str, Any]:

@@ -36,7 +36,9 @@ class Constants(NamedTuple):
     encoder: Tensor
     """(d_model,) at the output of the edited encoder layer, on every frame."""
     decoder: Tensor | None = None
-    """(decoder layers, d_model) at the output of each decoder layer, on every token."""
+    """(decoder layers, d_model) at the output of each decoder layer."""
+    first: bool = False
+    """In the decoder, only at the step that writes the first token of the text, not on every token."""
 
 
 class Divergence(NamedTuple):
@@ -78,7 +80,9 @@ class Objective:
         """
         first = [*self._prompt(timed, language), *([self.tokenizer.timestamp_begin] if timed else [])]
         frames = self._frames(torch.stack([self.noise[i] for i in chosen]), added)
-        states = hidden(self.model.decoder, torch.tensor([first] * len(chosen)), frames, added.decoder)[:, -1]
+        states = hidden(
+            self.model.decoder, torch.tensor([first] * len(chosen)), frames, added.decoder, self._only(added)
+        )[:, -1]
         found = logits(self.model.decoder, states) + self.never
         if timed:  # Whisper's rules allow no second timestamp here
             found = found[:, : self.tokenizer.timestamp_begin]
@@ -119,9 +123,14 @@ class Objective:
         longest = max(map(len, rows))
         padded = torch.tensor([row + [self.tokenizer.eot] * (longest - len(row)) for row in rows])
         frames = self._frames(torch.stack([self.speech[i].x for i in chosen]), added)
-        states = hidden(self.model.decoder, padded, frames, None if added is None else added.decoder)
+        decoder = None if added is None else added.decoder
+        states = hidden(self.model.decoder, padded, frames, decoder, None if added is None else self._only(added))
         start = len(prompt) - 1 - self._lead(timed)
         return [found[start : len(row)] for found, row in zip(states, rows, strict=True)]
+
+    def _only(self, added: Constants) -> int | None:
+        """The position of what the first token of a text is written after: a timestamp, or the sign for none."""
+        return len(self.tokenizer.sot_sequence) if added.first else None
 
     def _log_p(self, states: Tensor) -> Tensor:
         return F.log_softmax(logits(self.model.decoder, states) + self.never, -1)

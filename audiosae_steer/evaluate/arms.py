@@ -120,7 +120,8 @@ class Steered:
                 for _, sae in sorted(self.recipe.load_saes().items()):
                     digest.update(sae_digest(sae).encode())
         for part in self.sites:
-            digest.update(f"{part.site} {part.error} {part.sae and sae_digest(part.sae)}".encode())
+            steps = "" if part.steps == "all" else f" {part.steps}"
+            digest.update(f"{part.site} {part.error} {part.sae and sae_digest(part.sae)}{steps}".encode())
             for edit in _edits(part):
                 if isinstance(edit, Push):
                     digest.update(f"push {edit.amount} {edit.window}".encode() + edit.vector.numpy().tobytes())

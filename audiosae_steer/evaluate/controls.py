@@ -172,7 +172,7 @@ def random_arms(recipe: Recipe, *, draws: int = DRAWS, seed: int = 0) -> list[St
         factor = float(wanted / _vector(sae, drawn).norm())
         edit = Add(list(drawn), [float(amount) * factor for amount in drawn.values()])
         further = tuple(
-            SiteEdits(Site(other.layer, other.side), None, [_turned(push, rng) for push in own])
+            SiteEdits(Site(other.layer, other.side), None, [_turned(push, rng) for push in own], steps=other.steps)
             for other, own in zip(others, pushes, strict=True)
         )
         arms.append(

@@ -76,6 +76,9 @@ class Family(Protocol):
     def fingerprint_tensors(self, model: nn.Module) -> list[Tensor]:
         """A few tensors, in a fixed order, that tell these weights from others of the same shape."""
 
+    def text_start(self, model: nn.Module) -> tuple[nn.Module, range]:
+        """The decoder's token embedding, and the tokens right after which a text's first token is written."""
+
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
         """Let this instance write an empty text for the clips for which `door` says so; returns what undoes it."""
 
@@ -83,3 +86,21 @@ class Family(Protocol):
 def is_instance(model: Any, *names: str) -> bool:
     """Whether a class of that qualified name is among the model's bases; imports nothing."""
     return any(f"{cls.__module__}.{cls.__qualname__}" in names for cls in type(model).__mro__)
+
+
+TIMESTAMPS = 1501
+"""Of every Whisper, from 0 to 30 s in steps of 20 ms; they are the last tokens, and "no timestamps" is before them."""
+LATEST = 50
+"""In such steps: decoding begins with a timestamp of at most 1 s."""
+
+
+def first_text_tokens(vocabulary: int) -> range:
+    """The tokens of a Whisper right after which the first token of a text is written.
+
+    Raises:
+        SiteError: the vocabulary has no timestamps.
+    """
+    if vocabulary <= TIMESTAMPS:
+        raise SiteError(f"a vocabulary of {vocabulary} tokens has no timestamps, by which the start of a text is known")
+    none = vocabulary - TIMESTAMPS - 1
+    return range(none, none + LATEST + 2)

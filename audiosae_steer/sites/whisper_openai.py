@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .empty import Door, allow, shut
-from .site import Dims, Site, is_instance
+from .site import Dims, Site, first_text_tokens, is_instance
 
 
 class WhisperOpenAI:
@@ -41,6 +41,10 @@ class WhisperOpenAI:
         blocks = [model.encoder.blocks[0], model.encoder.blocks[-1], model.decoder.blocks[0], model.decoder.blocks[-1]]
         stem = [model.encoder.conv1.weight, model.encoder.conv2.weight, model.encoder.ln_post.weight]
         return [*stem, *(block.mlp[0].weight for block in blocks), model.decoder.ln.weight]
+
+    def text_start(self, model: Any) -> tuple[nn.Module, range]:
+        """After "no timestamps", or after a first timestamp: one up to 1 s, the latest that decoding begins with."""
+        return model.decoder.token_embedding, first_text_tokens(self.dims(model).vocabulary)
 
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
         """Replace `decode` on this instance by one that permits end-of-text as the first token where `door` does.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import SteeringError
 from .empty import Door, allow, shut
 from .override import overridden
-from .site import Dims, Site, is_instance
+from .site import Dims, Site, first_text_tokens, is_instance
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
 
@@ -47,6 +47,10 @@ class WhisperTransformers:
         blocks = [body.encoder.layers[0], body.encoder.layers[-1], body.decoder.layers[0], body.decoder.layers[-1]]
         stem = [body.encoder.conv1.weight, body.encoder.conv2.weight, body.encoder.layer_norm.weight]
         return [*stem, *(block.fc1.weight for block in blocks), body.decoder.layer_norm.weight]
+
+    def text_start(self, model: Any) -> tuple[nn.Module, range]:
+        """After "no timestamps", or after a first timestamp: one up to 1 s, the latest that decoding begins with."""
+        return _body(model).decoder.embed_tokens, first_text_tokens(self.dims(model).vocabulary)
 
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
         """Replace `generate` on this instance by one that permits end-of-text as the first token where `door` does.

@@ -87,13 +87,22 @@ def test_a_dense_vector_needs_no_sae(tiny_en, learned):
 
 
 def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
-    both = FEW._replace(steps=6, refine=3, decoder=True)
+    both = FEW._replace(steps=6, refine=3, decoder="all")
     found = learn_amounts(tiny_en, sae, 4, MATERIAL, both, cache=learned[1], progress=False)
     assert found.decoder.shape == (4, 384)
     assert (found.decoder.norm(dim=-1) > 0).all()
     assert learned[0].decoder is None
     loss = [sum(row[key] for key in ("silent", "kept")) for row in found.history]
     assert np.isfinite(loss).all()
+
+
+def test_constants_for_the_first_token_alone_leave_the_encoder_as_it_is(tiny_en, sae, learned):
+    first = FEW._replace(features=0, steps=6, decoder="first")
+    found = learn_amounts(tiny_en, sae, 4, MATERIAL, first, cache=learned[1], progress=False)
+    assert found.features == found.amounts == ()
+    assert found.vector.norm() == 0
+    assert (found.decoder.norm(dim=-1) > 0).all()
+    assert found.history[-1]["features"] == 0
 
 
 def test_it_stops_where_held_out_clips_did_best(tiny_en, learned):

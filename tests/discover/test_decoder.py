@@ -51,6 +51,23 @@ def test_what_is_added_is_what_steering_adds(small):
     assert not torch.allclose(ours, small.decoder(tokens, x), atol=1e-2)
 
 
+@pytest.mark.parametrize("before", [50362, 50363, 50370])
+def test_what_is_added_at_a_texts_start_is_what_steering_adds_there(small, before):
+    g = torch.Generator().manual_seed(2)
+    added = torch.randn(len(small.decoder.blocks), 64, generator=g)
+    tokens, x = torch.tensor([[50257, before, 11, 12]]), torch.randn(1, 25, 64, generator=g)
+    parts = [SiteEdits(Site(n, "decoder"), None, [Push(v)], steps="first") for n, v in enumerate(added, 1)]
+    with steer(small, parts), torch.no_grad():
+        wanted = small.decoder(tokens, x)
+        unsteered = small.decoder(torch.tensor([[50257, 11, 12]]), x)  # no start in it
+    ours = logits(small.decoder, hidden(small.decoder, tokens, x, added, 1))
+    torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+    plain = small.decoder(tokens, x)
+    torch.testing.assert_close(plain[:, :1], wanted[:, :1], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(plain[:, 1], wanted[:, 1], atol=1e-2)
+    assert torch.equal(unsteered, small.decoder(torch.tensor([[50257, 11, 12]]), x))
+
+
 def test_the_released_weights_in_bfloat16_are_close(tiny_en):
     x = torch.randn(1, 1500, 384, generator=torch.Generator().manual_seed(0))
     tokens = torch.tensor([[50257, 50363]])
