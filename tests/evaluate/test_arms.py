@@ -144,13 +144,20 @@ def test_random_features_have_the_number_and_the_norm_of_the_recipe(shipped):
         assert arm.sampled
 
 
-def test_what_is_pushed_by_in_the_decoder_is_turned_at_random(tiny_en):
-    recipe = load_recipe("no-false-speech-ungated", tiny_en)
+def test_what_is_pushed_by_in_the_decoder_is_turned_at_random(shipped):
+    data = shipped.model_dump(by_alias=True)
+    for layer, steps in ((1, "all"), (3, "first")):
+        vector = np.random.default_rng(layer).standard_normal(384).tolist()
+        data["sites"].append(
+            {"layer": layer, "side": "decoder", "steps": steps, "edits": [{"kind": "push", "vector": vector}]}
+        )
+    recipe = Recipe.model_validate(data)
+    recipe._folder = shipped._folder
     arms = random_arms(recipe, draws=2)
     vectors = []
     for arm in arms:
-        assert [(part.site.layer, part.site.side) for part in arm.sites] == [
-            (spec.layer, spec.side) for spec in recipe.sites
+        assert [(part.site.layer, part.site.side, part.steps) for part in arm.sites] == [
+            (spec.layer, spec.side, spec.steps) for spec in recipe.sites
         ]
         for part, spec in zip(arm.sites[1:], recipe.sites[1:], strict=True):
             ((own,), (given,)) = part.edits, spec.build()
