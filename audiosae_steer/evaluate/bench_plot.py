@@ -124,8 +124,9 @@ def _panel(axis: Any, found: dict[str, Any], mode: str, chosen: Sequence[Point])
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(colors=MUTED, labelsize=9)
-    base = found["clips"][mode]["unsteered"]["speech"]["wer"]["value"]
-    axis.set_xlabel(f"WER against unsteered ({base:.1%}), points; linear within ±{NEAR:g}", color=MUTED)
+    base = found["clips"][mode]["unsteered"]["speech"]["wer"]["capped"]
+    what = f"WER, loops capped, against unsteered ({base:.1%}), points; linear within ±{NEAR:g}"
+    axis.set_xlabel(what, color=MUTED)
     axis.set_ylabel("clips without speech that get text", color=MUTED)
     axis.set_title(TITLES[mode], loc="left", fontsize=11, color=INK)
 
