@@ -89,7 +89,9 @@ def reduction(before: Sequence[bool], after: Sequence[bool]) -> Reduction:
     r = _correlation(first, last, new)
     least = _ratio_end(last.value, first.value, last.low, first.high, r, upper=False)
     most = _ratio_end(last.value, first.value, last.high, first.low, r, upper=True)
-    return Reduction(first, last, 1 - last.value / first.value, 1 - most, 1 - least, new)
+    value = 1 - last.value / first.value
+    # where nothing changed, rounding may put an end on the wrong side of the value
+    return Reduction(first, last, value, min(1 - most, value), max(1 - least, value), new)
 
 
 def _ratio_end(p: float, q: float, p_end: float, q_end: float, r: float, *, upper: bool) -> float:
