@@ -35,12 +35,16 @@ def rewritten(recipe: Recipe, saes: dict[str, Any]) -> Iterator[tuple[str, Varia
     """What is left of a recipe when one ingredient is taken out or changed, and a name for each."""
     (as_written,) = variants(0, recipe, saes, ["as written"], [1.0])
     yield "as written", as_written
-    first, *decoder = recipe.sites
-    if decoder:
-        yield "encoder alone", made([first])
+    encoder, decoder = ([site for site in recipe.sites if site.side == side] for side in ("encoder", "decoder"))
+    if encoder and decoder:
+        yield "encoder alone", made(encoder)
         yield "decoder alone", made(decoder)
-    if first.sae is None:
+    if len(decoder) > 1:
+        for site in decoder:
+            yield f"without decoder layer {site.layer}", made([*encoder, *(own for own in decoder if own is not site)])
+    if len(encoder) != 1 or encoder[0].sae is None:
         return
+    (first,) = encoder
     yield "error dropped", made([first.model_copy(update={"error": "drop"}), *decoder])
     for kind in ("typical", "ablate"):
         for variant in variants(0, recipe, saes, [kind], [1.0]):
