@@ -27,8 +27,8 @@ Steps = Literal["all", "first"]
 class SiteEdits:
     """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from.
 
-    At a decoder's site, `steps="first"` edits only the step that writes a text's first token: there a model decides
-    whether anybody speaks, and all that follows is written as it would be.
+    At a decoder's site, `steps="first"` edits only the step that writes a text's first token, where a model decides
+    whether anybody speaks. No later step is edited; they still attend to the edited one.
     """
 
     site: Site

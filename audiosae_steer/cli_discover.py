@@ -13,6 +13,10 @@ from .cli_shared import ModelOption, progress, say
 from .errors import SteeringError
 
 SourcesOption = list[Path] | None
+DecoderOption = Annotated[
+    Literal["none", "all", "first"],
+    typer.Option(help="learn a vector after each decoder layer, too, for all tokens or for a text's first one"),
+]
 
 
 def discover(
@@ -98,10 +102,7 @@ def learn(
     features: Annotated[int, typer.Option(help="most features that the recipe may use")] = 64,
     steps: Annotated[int, typer.Option(help="steps with all features free")] = 300,
     refine: Annotated[int, typer.Option(help="steps with these features alone")] = 150,
-    decoder: Annotated[
-        Literal["none", "all", "first"],
-        typer.Option(help="learn a vector after each decoder layer, too, for all tokens or for a text's first one"),
-    ] = "none",
+    decoder: DecoderOption = "none",
     keep: Annotated[float, typer.Option(help="weight of keeping speech as it is, against silence")] = 20.0,
     most: Annotated[int | None, typer.Option(help="most clips to take of each source")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
@@ -155,16 +156,13 @@ def make(
     sae_steps: Annotated[int, typer.Option(help="steps of training it")] = 3000,
     synthetic: Annotated[int, typer.Option(help="synthetic noises to add")] = 80,
     refine: Annotated[int | None, typer.Option(help="steps with these alone; default: half of --steps")] = None,
-    decoder: Annotated[
-        Literal["none", "all", "first"],
-        typer.Option(help="learn a vector after each decoder layer, too, for all tokens or for a text's first one"),
-    ] = "none",
+    decoder: DecoderOption = "none",
     contrast: Annotated[bool, typer.Option(help="find a recipe by contrast, too, to compare with")] = False,
     frame_gate: Annotated[bool, typer.Option(help="fit a frame gate beside the clip gate")] = True,
     strength: Annotated[
         list[float] | None, typer.Option(help="strength to try; repeatable; default: 0.5 to 1.5")
     ] = None,
-    wer: Annotated[float, typer.Option(help="budget: points of word error rate")] = 0.1,
+    wer: Annotated[float, typer.Option(help="budget: points of word error rate, loops capped")] = 0.1,
     blanked: Annotated[float, typer.Option(help="budget: share of speech clips that may lose their text")] = 0.005,
     language: Annotated[str, typer.Option(help="code, or auto to let a multilingual model detect it")] = "en",
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
@@ -221,7 +219,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="the recipe to write, .json; a folder with the picture comes beside it")],
     model: ModelOption = "tiny.en",
     text: Annotated[Path | None, typer.Option(help="what is said: columns file and text, divided by tabs")] = None,
-    wer: Annotated[float, typer.Option(help="budget: points of word error rate above unsteered")] = 0.1,
+    wer: Annotated[float, typer.Option(help="budget: points of word error rate above unsteered, loops capped")] = 0.1,
     blanked: Annotated[float, typer.Option(help="budget: share of speech clips that may lose all their text")] = 0.005,
     margin: Annotated[float, typer.Option(help="how many times the strength its cliff has to be away")] = 1.25,
     near: Annotated[float, typer.Option(help="points of text within which the margin decides")] = 1.0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from .objective import Constants, Objective, Spoken
 from .pursuit import nearest
 
 Samples = NDArray[np.float32]
+Decoder = Literal["none", "all", "first"]
 
 
 class LearnSettings(NamedTuple):
@@ -47,10 +48,9 @@ class LearnSettings(NamedTuple):
     """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
     l1: float = 0.3
     """Strength of the soft threshold, as a share of Adam's step."""
-    decoder: Literal["none", "all", "first"] = "none"
+    decoder: Decoder = "none"
     """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly: on
-    all tokens, or only at the step that writes the first token of a text, which is where silence is decided and after
-    which the text is the model's own."""
+    all tokens, or only at the step that writes the first token of a text, where silence is decided."""
     keep: float = 20.0
     """Weight of the divergence on speech against the loss on non-speech."""
     start: float = 0.3
@@ -148,13 +148,13 @@ def learn_amounts(
         progress: show a progress bar.
 
     Raises:
-        SteeringError: not an openai-whisper model.
+        SteeringError: not an openai-whisper model, or settings that leave nothing to learn.
         SiteError: the SAE's width or the layer does not fit.
         AudioError: too few clips of either kind, or the model hears nothing where there is speech.
         MissingExtraError: jiwer is not installed.
     """
     settings = settings or LearnSettings()
-    _check(model, sae, layer, material)
+    _check(model, sae, layer, material, settings)
     if sae is None:
         width = model.dims.n_audio_state
         basis, unit = torch.eye(width), torch.ones(width)
@@ -191,7 +191,14 @@ def learn_amounts(
     return Learned(features, tuple(amounts.tolist()), vector, run.decoder, tuple(run.history), tuple(run.checks))
 
 
-def _check(model: Any, sae: SAE | None, layer: int, material: Material) -> None:
+def _check(model: Any, sae: SAE | None, layer: int, material: Material, settings: LearnSettings) -> None:
+    if settings.decoder not in get_args(Decoder):
+        raise SteeringError(f"decoder is {settings.decoder!r}; expected one of {', '.join(get_args(Decoder))}")
+    if settings.features < 0 or (sae is not None and not settings.features and settings.decoder == "none"):
+        raise SteeringError(
+            f"{settings.features} features and nothing in the decoder leave nothing to learn; take some features, or "
+            "vectors after the decoder's layers (decoder='all' or 'first')"
+        )
     if not hasattr(model, "dims"):
         raise SteeringError(
             "learning needs an openai-whisper model: load_whisper(..., library='openai'); the recipe then serves both"

@@ -128,7 +128,8 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
         axes.minorticks_off()
     axes.set_ylim(bottom=-3)
     axes.set_xlabel(
-        "word error rate on speech, points above unsteered" + (", worst mode" * (len(sweep.arms.modes) > 1))
+        "word error rate on speech, loops capped, points above unsteered"
+        + (", worst mode" * (len(sweep.arms.modes) > 1))
     )
     axes.set_ylabel("clips without speech with text, %")
     clips = outcome.choice.tried.clips

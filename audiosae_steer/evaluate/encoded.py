@@ -187,7 +187,7 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
     """Leave clips whose text has ended out of the decoder's work: one that loops no longer holds up a whole batch."""
     decoder = model.decoder
     opened = None if steering is None else steering.opened
-    if opened is None and steering is None and any(block._forward_hooks for block in decoder.blocks):
+    if steering is None and any(block._forward_hooks for block in decoder.blocks):
         yield  # somebody else's hooks, which may know each row by its place
         return
     from whisper.tokenizer import get_tokenizer

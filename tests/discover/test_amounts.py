@@ -120,6 +120,11 @@ def test_what_cannot_be_learned_says_why(tiny_en, sae):
         learn_amounts(tiny_en, sae, 5, MATERIAL, FEW, progress=False)
     with pytest.raises(SiteError, match="12 wide"):
         learn_amounts(tiny_en, make_sae(), 4, MATERIAL, FEW, progress=False)
+    for odd in ({"features": 0}, {"features": -1}):
+        with pytest.raises(SteeringError, match="nothing to learn"):
+            learn_amounts(tiny_en, sae, 4, MATERIAL, FEW._replace(**odd), progress=False)
+    with pytest.raises(SteeringError, match="expected one of none, all, first"):
+        learn_amounts(tiny_en, sae, 4, MATERIAL, FEW._replace(decoder=True), progress=False)
     with pytest.raises(SteeringError, match="openai-whisper"):
         learn_amounts(make_hf(), sae, 4, MATERIAL, FEW, progress=False)
     silence = [np.zeros(16_000, "f4")]
