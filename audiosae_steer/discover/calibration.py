@@ -202,8 +202,8 @@ def _check(
     unknown = [mode for mode in settings.modes if mode not in MODES]
     if unknown or not settings.modes:
         raise SteeringError(f"modes are {list(settings.modes)}; expected some of {', '.join(MODES)}")
-    if not (settings.margin >= 1 and settings.near >= 0 and settings.batch >= 1):
-        raise SteeringError("margin is 1 or more, near is 0 or more points, and batch is 1 or more clips")
+    if not (settings.margin >= 1 and settings.near >= 0 and settings.batch >= 1 and settings.cliff_clips >= 1):
+        raise SteeringError("margin is 1 or more, near is 0 or more points, batch and cliff_clips are 1 or more clips")
     if out is not None:
         check_target(Path(out))
 

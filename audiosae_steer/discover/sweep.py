@@ -44,6 +44,9 @@ class CalibrateSettings(NamedTuple):
     """How many times the chosen strength the cliff has to be away."""
     breaks: Break = Break()
     """When speech counts as broken."""
+    cliff_clips: int = 120
+    """Most clips with speech on which the cliff is looked for: what breaks speech shows on a sample of it, and each
+    strength tried has to be decoded anew."""
     language: str | None = "en"
     """Code; None lets a multilingual model detect it."""
     batch: int = 16
@@ -157,7 +160,7 @@ class Sweep:
         return Choice(best, found, margin, margin >= self.settings.margin - 1e-9)
 
     def cliffs(self, candidate: Candidate, what: str, tell: Tell) -> Cliffs:
-        """Where speech breaks as the strength rises from a candidate's own, on all clips with speech."""
+        """Where speech breaks as the strength rises from a candidate's own, on `cliff_clips` clips with speech."""
         most = RUNGS * (1 if candidate.gate == "none" else 2)
         done = 0
 
@@ -176,7 +179,8 @@ class Sweep:
         return Cliffs(own, ungated)
 
     def _cost(self, candidate: Candidate) -> tuple[float, float]:
-        figures = [self.arms.figures(candidate, mode, (), self._present) for mode in self.arms.modes]
+        present = self._present[: self.settings.cliff_clips]
+        figures = [self.arms.figures(candidate, mode, (), present) for mode in self.arms.modes]
         return 100 * max(one.change.value for one in figures), max(one.blanked.value for one in figures)
 
     def _back_off(self, best: Tried, cliff: Cliff, plain: Score) -> Tried:

@@ -99,6 +99,18 @@ def test_an_interrupted_sweep_goes_on_and_ends_the_same(tiny_en, sounds, done, m
     assert again.cliff == found.cliff
 
 
+def test_the_cliff_is_looked_for_on_a_sample(tiny_en, sounds, done, monkeypatch):
+    _, folder = done
+    seen: list[int] = []
+    own = Arms.figures
+    monkeypatch.setattr(
+        Arms, "figures", lambda self, *a: (seen.append(len(a[3])) if not a[2] else None, own(self, *a))[1]
+    )
+    settings = TRIED._replace(cliff_clips=2)
+    calibrate(tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0), settings=settings, cache=folder / "cache")
+    assert set(seen) == {2}
+
+
 def test_a_clip_gated_candidate_writes_what_the_gated_recipe_would(tiny_en, sounds, done):
     _, folder = done
     recipe = load_recipe("no-false-speech", tiny_en)
