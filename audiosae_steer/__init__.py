@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as _typing
 
-from .build import SiteEdits, SiteGate
 from .clip_gate import ClipGate
 from .edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .errors import (
@@ -33,6 +32,7 @@ from .errors import (
 from .formats import load_sae, save_sae
 from .frame_gate import FrameGate
 from .models import load_audio, load_processor, load_whisper
+from .parts import SiteEdits, SiteGate
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
 from .sites import Site

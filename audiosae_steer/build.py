@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -14,37 +13,10 @@ from .edits import Edit
 from .errors import EditError, GateError, SiteError, SteeringError
 from .frame_gate import FrameGate, FrameProbe
 from .hook import Hook, Shared
-from .plan import ErrorMode, Plan
+from .parts import SiteEdits, SiteGate, Steps
+from .plan import Plan
 from .sae import SAE
 from .sites import Family, Site, block_at
-
-Choices = Mapping[str, Sequence[Edit]]
-Steps = Literal["all", "first"]
-"""Which of a decoder's steps are edited: all, or those at which the first token of a text is written."""
-
-
-@dataclass(frozen=True)
-class SiteEdits:
-    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from.
-
-    At a decoder's site, `steps="first"` edits only the step that writes a text's first token, where a model decides
-    whether anybody speaks. No later step is edited; they still attend to the edited one.
-    """
-
-    site: Site
-    sae: SAE | None
-    edits: Sequence[Edit] | Choices
-    error: ErrorMode = "keep"
-    steps: Steps = "all"
-
-
-@dataclass(frozen=True)
-class SiteGate:
-    """A clip gate or a frame gate, with the site whose residual it reads and the SAE whose features it pools."""
-
-    site: Site
-    sae: SAE
-    gate: ClipGate | FrameGate
 
 
 def build_hooks(

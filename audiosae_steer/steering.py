@@ -13,18 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .build import Choices, SiteEdits, SiteGate, build_hooks
-from .clip_gate import ClipGate
+from .build import build_hooks
 from .edits import Edit
-from .errors import FingerprintWarning, GateError, NeverCalledWarning, RecipeError, SteeringError
-from .frame_gate import FrameGate
+from .errors import NeverCalledWarning, SteeringError
 from .hook import Hook, Shared, forward_hook, token_hook
+from .parts import AnyGate, Choices, SiteEdits, parts_by_hand, parts_of
 from .plan import ErrorMode
-from .recipes import Recipe, load_recipe, site_of
+from .recipes import Recipe, load_recipe
 from .sae import SAE
-from .sites import Family, Site, block_at, family_of, fingerprint, unwrap
-
-AnyGate = ClipGate | FrameGate | SiteGate
+from .sites import Family, Site, block_at, family_of, unwrap
 
 
 class Steering:
@@ -262,9 +259,9 @@ def steer(
         if any(given is not None for given in (sae, layer, edits, gate)):
             raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
         used = load_recipe(recipe, inner)
-        parts, gates = _from_recipe(used, inner)
+        parts, gates = parts_of(used, inner)
     else:
-        parts, gates = _by_hand(recipe, sae, layer, side, edits, error, gate)
+        parts, gates = parts_by_hand(recipe, sae, layer, side, edits, error, gate)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     steering = Steering(inner, hooks, shared, used)
@@ -274,64 +271,6 @@ def steer(
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
     steering._attach(blocks, family, allow)
     return steering
-
-
-def _from_recipe(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[SiteGate]]:
-    misfit = recipe.misfit(model)
-    if misfit is not None:
-        raise RecipeError(f"{recipe} does not fit this model: {misfit}; recipes(model) lists those that do")
-    found = fingerprint(model)
-    if recipe.model.fingerprint is not None and found is not None and found != recipe.model.fingerprint:
-        warnings.warn(
-            f"{recipe} was made with other weights of the same shape; steering a fine-tune may work less well: "
-            "measure it with `audiosae-steer demo --model ... --audio ...`",
-            FingerprintWarning,
-            stacklevel=4,
-        )
-    saes = recipe.load_saes()
-    parts = [
-        SiteEdits(
-            site_of(spec), saes[spec.sae] if spec.sae else None, {recipe.name: spec.build()}, spec.error, spec.steps
-        )
-        for spec in recipe.sites
-    ]
-    gates = [
-        SiteGate(site_of(spec), saes[spec.sae], spec.build())
-        for spec in (recipe.gate, recipe.frame_gate)
-        if spec is not None
-    ]
-    return parts, gates
-
-
-def _by_hand(
-    sites: Sequence[SiteEdits] | None,
-    sae: SAE | None,
-    layer: int | None,
-    side: Literal["encoder", "decoder"],
-    edits: Sequence[Edit] | Choices | None,
-    error: ErrorMode,
-    gate: AnyGate | Sequence[AnyGate] | None,
-) -> tuple[list[SiteEdits], list[SiteGate]]:
-    gates: list[Any] = [] if gate is None else list(gate) if isinstance(gate, (list, tuple)) else [gate]
-    bare = any(isinstance(each, (ClipGate, FrameGate)) for each in gates)
-    if sites is not None:
-        if not isinstance(sites, Sequence) or not all(isinstance(part, SiteEdits) for part in sites):
-            raise SteeringError(
-                "the second argument is a recipe, or a list of SiteEdits(Site(4), sae, edits); a bare list of edits "
-                "goes with its site: steer(model, sae=..., layer=4, edits=[...])"
-            )
-        if any(given is not None for given in (sae, layer, edits)):
-            raise SteeringError("pass either a list of SiteEdits, or sae, layer and edits; not both")
-        if bare:
-            raise GateError("with a list of SiteEdits, say where the gate reads: SiteGate(Site(3), sae, gate)")
-        return list(sites), gates
-    if layer is None or edits is None:
-        raise SteeringError('steer() needs a recipe ("no-false-speech"), or by hand: sae=..., layer=4, edits=[...]')
-    site = Site(layer, side)
-    if bare and sae is None:
-        raise GateError("a gate reads SAE features: pass sae=")
-    placed = [SiteGate(site, sae, each) if isinstance(each, (ClipGate, FrameGate)) and sae else each for each in gates]
-    return [SiteEdits(site, sae, edits, error)], placed
 
 
 def _number(value: float, name: str, hint: str) -> float:

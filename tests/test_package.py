@@ -35,7 +35,7 @@ FLOORS = (
     ("plan",),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
-    ("hook", "build", "steering"),
+    ("hook", "parts", "build", "steering"),
     ("discover", "evaluate"),
     ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
 )

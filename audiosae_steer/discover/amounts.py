@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..build import SiteEdits, Steps
 from ..edits import Push
 from ..errors import AudioError, SiteError, SteeringError
 from ..evaluate.encoded import write
 from ..evaluate.false_speech import wrote
 from ..evaluate.wer import word_errors
+from ..parts import SiteEdits, Steps
 from ..sae import SAE
 from ..sites import Site
 from ..steering import steer

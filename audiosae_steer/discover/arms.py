@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..build import SiteEdits, SiteGate
 from ..evaluate.encoded import Samples, encode, write
 from ..evaluate.false_speech import Share, share, wrote
 from ..evaluate.wer import Difference, WordErrors, rate_difference, word_errors
 from ..models.audio import SAMPLE_RATE
+from ..parts import SiteEdits, SiteGate
 from ..recipes import Recipe, site_of
 from ..sae import SAE
 from ..sites import fingerprint

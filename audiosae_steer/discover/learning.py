@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..build import Steps
 from ..errors import SteeringError
 from ..models import load_whisper
+from ..parts import Steps
 from ..recipes import ModelSpec, Recipe, SiteSpec
 from ..sae import SAE
 from .amounts import Learned, LearnSettings, Material, learn_amounts

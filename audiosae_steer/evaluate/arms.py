@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from ..build import SiteEdits
 from ..discover.collect import Pad
 from ..edits import Push
 from ..errors import SteeringError
+from ..parts import SiteEdits
 from ..recipes import Recipe
 from ..sae import SAE
 from ..sites import family_of

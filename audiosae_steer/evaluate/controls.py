@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..build import SiteEdits
 from ..clip_gate import Pool, pool
 from ..discover.pooled import frames_of
 from ..discover.rank import top_features, weigh
 from ..edits import Add, Push, Scale
 from ..errors import SteeringError
+from ..parts import SiteEdits
 from ..recipes import Recipe
 from ..sae import SAE
 from ..sites import Site
