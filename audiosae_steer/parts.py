@@ -65,7 +65,7 @@ def parts_of(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[Si
             f"{recipe} was made with other weights of the same shape; steering a fine-tune may work less well: "
             "measure it with `audiosae-steer demo --model ... --audio ...`",
             FingerprintWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     saes = recipe.load_saes()
     parts = [

@@ -116,8 +116,9 @@ def test_a_frame_gate_comes_with_a_recipe(tmp_path: Path) -> None:
 def test_other_weights_of_the_same_shape_warn_and_steer(tmp_path: Path) -> None:
     path = written(tmp_path, content(make_openai(0), tmp_path))
     other = make_openai(1)
-    with pytest.warns(FingerprintWarning, match="other weights of the same shape"):
+    with pytest.warns(FingerprintWarning, match="other weights of the same shape") as caught:
         steering = steer(other, path)
+    assert caught[0].filename == __file__
     other.encoder(MEL)
     steering._leave(quiet=True)
 
