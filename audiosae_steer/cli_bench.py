@@ -62,6 +62,9 @@ def false_speech(
     ] = None,
     long_files: Annotated[int, typer.Option(help="long recordings to assemble")] = 3,
     minutes: Annotated[float, typer.Option(help="that each of them lasts")] = 5.0,
+    pipeline_files: Annotated[
+        int | None, typer.Option(help="of the long ones, for transformers' pipeline; 0 leaves it out; default: all")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
 ) -> None:
     """Text written where nobody speaks, and what it costs on speech: ours, the papers' ways, gates and VAD.
@@ -85,6 +88,7 @@ def false_speech(
         utterances=utterances,
         long_count=long_files,
         long_minutes=minutes,
+        pipeline_files=pipeline_files,
         seed=seed,
     )
     data = BenchData(

@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--noise-tokens", type=int, help="most tokens to write where nobody speaks")
     parser.add_argument("--long-files", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--pipeline-files", type=int, help="of the long ones, for transformers' pipeline; default: all")
     given = parser.parse_args()
 
     absent, present = (
@@ -92,6 +93,7 @@ def main() -> None:
         utterances=given.utterances,
         long_count=given.long_files,
         long_minutes=given.minutes,
+        pipeline_files=given.pipeline_files,
     )
     others = {name: getattr(given, name) for name in ("ungated", "contrast", "dense")}
     sae = {"sae": given.sae, "layer": given.layer}

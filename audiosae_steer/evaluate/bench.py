@@ -101,7 +101,9 @@ class Bench:
                 self.settings.seed,
             )  # fmt: skip
             wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
-            found["long"] = run_long_part(self.runner, files, wanted, self.arms, transformers)
+            found["long"] = run_long_part(
+                self.runner, files, wanted, self.arms, transformers, self.settings.pipeline_files
+            )
             if transformers is None:
                 self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
         found["left_out"] = self.left_out

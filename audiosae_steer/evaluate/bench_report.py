@@ -149,8 +149,8 @@ def _speech(found: dict[str, Any], kinds: dict[str, Any]) -> str:
 
 
 def _long(found: dict[str, Any], rows: dict[str, Any]) -> str:
-    files = found["long"]["files"]
     first = next(iter(rows.values()))
+    files = found["long"]["files"][: first["files"]]
     head = ["arm", "words/min of gap", "change", "loops", "WER, all", "WER, speech", "change", "deletions", "drift, s"]
     lines = []
     for name, row in rows.items():

@@ -59,6 +59,8 @@ class BenchSettings:
     """For mixtures and for each kind of hard speech."""
     long_count: int = 3
     long_minutes: float = 5.0
+    pipeline_files: int | None = None
+    """Long files for transformers' pipeline, which writes loops out in full, for minutes; None: all, 0: none."""
     timed_clips: int = 4
     """Clips for the latency; 0 leaves it out."""
     seed: int = 0

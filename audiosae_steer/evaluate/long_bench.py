@@ -25,6 +25,7 @@ def run_long_part(
     wanted: Sequence[Arm],
     arms: Mapping[str, Arm],
     transformers: Callable[[], tuple[Any, Any]] | None = None,
+    pipeline_files: int | None = None,
 ) -> dict[str, Any]:
     """Measure arms on long files, by `transcribe` and by transformers' pipeline, which has no VAD.
 
@@ -34,10 +35,12 @@ def run_long_part(
         wanted: the arms; unsteered is the first.
         arms: by name, those that a mask takes texts from.
         transformers: gives the same model by transformers, and its processor; without it there is no pipeline.
+        pipeline_files: how many of the recordings the pipeline gets, the first ones; None is all.
     """
     found: dict[str, Any] = {"files": [_described(file) for file in files]}
     loaded: list[tuple[Any, Any]] = []
-    for way in ("transcribe", "pipeline") if transformers is not None else ("transcribe",):
+    heard = {"transcribe": files, "pipeline": files[:pipeline_files] if transformers is not None else ()}
+    for way in [way for way, own in heard.items() if own]:
         found[way] = {}
         unsteered: list[dict[str, Any]] = []
         for arm in wanted:
@@ -47,10 +50,10 @@ def run_long_part(
                 continue
             how: How = "vad" if masked else "transcribe" if way == "transcribe" else "pipeline"
             scores = []
-            for number, file in enumerate(files):
-                runner.tell(f"long, {way}: {arm.name}", number, len(files))
+            for number, file in enumerate(heard[way]):
+                runner.tell(f"long, {way}: {arm.name}", number, len(heard[way]))
                 scores.append(_one(runner, file, base, how, loaded, transformers))
-            runner.tell(f"long, {way}: {arm.name}", len(files), len(files))
+            runner.tell(f"long, {way}: {arm.name}", len(heard[way]), len(heard[way]))
             unsteered = unsteered or scores
             found[way][arm.name] = _together(scores, unsteered)
     return found
@@ -106,6 +109,7 @@ def _together(scores: Sequence[dict[str, Any]], unsteered: Sequence[dict[str, An
     timed = sum(count for _, count in drifts)
     errors, words = (sum(score["whole"][i] for score in scores) for i in (0, 1))
     return {
+        "files": len(scores),
         "words_per_minute": [sum(s["gap_words"] for s in scores) / max(minutes, 1e-9), min(each), max(each)],
         "gap_words": sum(score["gap_words"] for score in scores),
         "gap_minutes": minutes,

@@ -210,6 +210,7 @@ def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
     assert len(files) == 2
     assert run_long_part(runner, [file], wanted, arms) == found
     assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert run_long_part(runner, [file], wanted, arms, lambda: pytest.fail("loaded"), pipeline_files=0) == found
     json.dumps(found, allow_nan=False)
 
 

@@ -90,7 +90,7 @@ def found():
     made["mixtures"] = {"timed": {"20 dB": few, "0 dB": few}}
     speech = few["unsteered"]["wer"]
     long = {
-        "words_per_minute": [12.0, 10.0, 14.0], "gap_words": 60, "gap_minutes": 5.0, "loops": 2, "wer": 0.3,
+        "files": 2, "words_per_minute": [12.0, 10.0, 14.0], "gap_words": 60, "gap_minutes": 5.0, "loops": 2, "wer": 0.3,
         "speech": speech, "drift": 0.2, "drift_95": 0.9, "by_kind": {}, "seconds": 3.0,
     }  # fmt: skip
     less = long | {"words_per_minute": [0.6, 0.0, 1.0], "drift": None, "drift_95": None}
