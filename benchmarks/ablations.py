@@ -119,8 +119,9 @@ def main() -> None:
         rows.append(f"| {label} | {text} | {row['wer']:.2f} %{change} | {blanked} |")
     print("\n".join(rows))
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "ablations.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (given.out / "ablations.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    name = f"ablations-{load_recipe(given.recipe, model).name}"
+    (given.out / f"{name}.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (given.out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
