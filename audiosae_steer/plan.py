@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from . import ops
 from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
 from .errors import EditError
-from .ops import eager, reference
+from .ops import eager, fused, reference
+from .ops.eager import Where
 from .sae import SAE
 
 ErrorMode = Literal["keep", "drop"]
@@ -165,17 +166,16 @@ class Plan(nn.Module):
         """
         if self.path == "identity":
             return x
-        on = self._on(x, choice, offset)
-        vectors = self._pick(self.vectors, choice) * strength
+        where = Where(live, choice, offset, self.frame_rate or 1.0)
+        if self.path == "delta" and self._fused(x, strength):
+            return fused.delta(x, self._rows(), self._edits(), strength, where)
+        on = eager.applies(x, self.start, self.end, where)
+        vectors = eager.pick(self.vectors, choice) * strength
         pushed = vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
         if self.path == "add" and on is None and live is None:
             # -0.0 is the number that changes nothing when added, not even the sign of a zero
             return eager.add(x, torch.where(strength == 0, -0.0, pushed))
-        changes = strength != 0
-        if live is not None:
-            changes = changes & (live[:, None, None] if live.dim() == 1 else live[:, :, None])
-        if on is not None and self.error == "keep":
-            changes = changes & on.any(1)
+        changes = eager.changes(strength, on if self.error == "keep" else None, live)
         everywhere = False
         if x.device.type == "cpu" and not torch.compiler.is_compiling():  # where asking the device for a number is free
             if not changes.any():
@@ -190,9 +190,9 @@ class Plan(nn.Module):
         return changed + pushed if self.pushes else changed
 
     def _edited(self, x: Tensor, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        rows = eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
-        silent = None if self.silent is None else self._pick(self.silent, choice)
-        maps = eager.Maps(self._pick(self.firing, choice), silent, on)
+        rows = self._rows()
+        silent = None if self.silent is None else eager.pick(self.silent, choice)
+        maps = eager.Maps(eager.pick(self.firing, choice), silent, on)
         if self.path == "delta":
             f = eager.activations(x, rows)
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
@@ -206,22 +206,22 @@ class Plan(nn.Module):
         rebuilt = reference.decode(every, whole, reference.input_scale(x, whole.norm, whole.scale))
         return torch.lerp(x, rebuilt, strength)
 
+    def _fused(self, x: Tensor, strength: Tensor) -> bool:
+        differentiable = torch.is_grad_enabled() and (
+            strength.requires_grad or (x.requires_grad and self.unit_norm is not None)
+        )
+        return not differentiable and ops.kernel_for(x) == "triton"
+
+    def _rows(self) -> eager.Rows:
+        return eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
+
+    def _edits(self) -> eager.Edits:
+        return eager.Edits(self.firing, self.silent, self.vectors if self.pushes else None, self.start, self.end)
+
     def _whole(self) -> reference.Weights:
         kind, k, norm, scale = self.sae_kind
         W_enc, b_enc, W_dec, b_dec = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
         return reference.Weights(W_enc, b_enc, W_dec, b_dec, kind, k, self.all_threshold, norm, scale)
-
-    def _pick(self, table: Tensor, choice: Tensor | None) -> Tensor:
-        return table[:1] if choice is None else table[choice]
-
-    def _on(self, x: Tensor, choice: Tensor | None, offset: Tensor | None) -> Tensor | None:
-        if self.start is None or self.end is None or self.frame_rate is None:
-            return None
-        # a frame belongs to the window that holds its centre
-        times = (torch.arange(x.shape[1], device=x.device, dtype=self.dtype) + 0.5) / self.frame_rate
-        times = (times if offset is None else times + offset)[None, None, :, None]
-        start, end = self._pick(self.start, choice), self._pick(self.end, choice)
-        return (times >= start[..., None, None]) & (times < end[..., None, None])
 
     def describe(self) -> str:
         """The path, why it was taken, and what it costs, in words."""

@@ -1,14 +1,25 @@
 """The three paths, and the choice between them. Tensors only.
 
-`reference` is the truth; `eager` the fast forms in plain PyTorch. Triton kernels will stand beside them, behind the
-same functions.
+`reference` is the truth; `eager` the fast forms in plain PyTorch, for processors and for gradients of everything;
+`fused` the Triton kernels, as operators of torch.
 """
 
 from __future__ import annotations
 
+import functools
+import warnings
+from importlib.util import find_spec
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 Path = Literal["identity", "add", "delta", "full"]
+Kernel = Literal["torch", "triton"]
+SERVED = (torch.float32, torch.bfloat16, torch.float16)
+TRITON = find_spec("triton") is not None
+INTERPRETED = False
+"""Whether processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
 
 
 def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool, keep_error: bool) -> Path:
@@ -28,3 +39,23 @@ def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool
     if constant and not unit_norm:
         return "add"
     return "delta" if own_gates else "full"
+
+
+def kernel_for(x: Tensor) -> Kernel:
+    """What computes `delta` on x: Triton on a GPU that it serves, plain torch elsewhere.
+
+    """
+    if x.dtype not in SERVED or not (x.is_cuda or INTERPRETED):
+        return "torch"
+    if not TRITON and not torch.compiler.is_compiling():
+        _miss_triton()
+    return "triton" if TRITON else "torch"
+
+
+@functools.cache
+def _miss_triton() -> None:
+    warnings.warn(
+        "Triton is not installed, so that steering on this GPU takes several passes over the residual; "
+        "run: pip install triton",
+        stacklevel=2,
+    )

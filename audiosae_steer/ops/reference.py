@@ -63,7 +63,7 @@ def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Ten
         return (flat * largest(flat, (k or 0) * frames)).reshape(pre.shape)
     if threshold is None:
         raise ValueError(f"a {kind} gate needs a threshold")
-    return torch.where(pre > threshold.clamp(min=0), pre, torch.zeros_like(pre))
+    return torch.where(pre <= threshold.clamp(min=0), torch.zeros_like(pre), pre)  # NaN stays NaN
 
 
 def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
