@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import ops
 from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
 from .errors import EditError
-from .ops import eager, fused, reference
+from .ops import eager, fused, reference, selection
 from .ops.eager import Where
 from .sae import SAE
 
@@ -198,7 +198,7 @@ class Plan(nn.Module):
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         whole = self._whole()
         if self.error == "keep":
-            f = eager.selected(x, whole, self.index)
+            f = selection.selected(x, whole, self.index)
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         every = reference.encode(x, whole)
         if len(self.features):

@@ -42,9 +42,7 @@ def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool
 
 
 def kernel_for(x: Tensor) -> Kernel:
-    """What computes `delta` on x: Triton on a GPU that it serves, plain torch elsewhere.
-
-    """
+    """What computes `delta` on x: Triton on a GPU that it serves, plain torch elsewhere."""
     if x.dtype not in SERVED or not (x.is_cuda or INTERPRETED):
         return "torch"
     if not TRITON and not torch.compiler.is_compiling():

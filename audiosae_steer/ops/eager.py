@@ -13,8 +13,6 @@ from torch import Tensor
 
 from . import reference
 
-BLOCK = 256  # frames; 256 x 6144 pre-activations in float32 are 6 MB, about what a core's cache holds
-
 
 class Rows(NamedTuple):
     """The edited rows of an SAE, with its input normalisation folded in where it is one number."""
@@ -105,15 +103,6 @@ def activations(x: Tensor, rows: Rows) -> Tensor:
     pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], len(rows.bias))
     # written so that NaN stays NaN, as in the reference
     return torch.where(pre <= rows.threshold, torch.zeros((), dtype=pre.dtype, device=pre.device), pre)
-
-
-def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
-    """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F."""
-    step, axis = (BLOCK, 1) if w.kind == "topk" else (1, 0)  # topk selects per frame, batchtopk per clip
-    starts = range(0, x.shape[axis], step)
-    blocks = [x.narrow(axis, start, min(step, x.shape[axis] - start)) for start in starts]
-    kept = [reference.encode(block, w)[..., index] for block in blocks]
-    return torch.cat(kept, dim=axis) if kept else x.new_zeros(*x.shape[:-1], len(index))
 
 
 def edit(f: Tensor, maps: Maps) -> Tensor:

@@ -163,7 +163,13 @@ def test_every_number_of_the_result_is_written() -> None:
 
 def test_the_derivative_is_that_of_the_eager_form(monkeypatch: pytest.MonkeyPatch) -> None:
     sae = make_sae("jumprelu", D, F)
-    edits = [Scale([1, 2, 3], 0.5), Clamp([2, 4], 0.1, 0.6, window=(0.2, 0.9)), Ablate(5), Set(6, 0.3), Add([1, 7], 0.2)]
+    edits = [
+        Scale([1, 2, 3], 0.5),
+        Clamp([2, 4], 0.1, 0.6, window=(0.2, 0.9)),
+        Ablate(5),
+        Set(6, 0.3),
+        Add([1, 7], 0.2),
+    ]
     plan = Plan([edits, [Ablate(2)]], sae, D, frame_rate=RATE).to(DEVICE)
     x = torch.randn(3, 33, D, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     upstream = torch.randn_like(x)
