@@ -22,7 +22,7 @@ def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     """
     if w.kind == "topk":
         flat = x.reshape(1, -1, x.shape[-1])  # a frame's selection knows nothing of other frames
-        kept = [_of_frames(dense(block, w), w.k or 0, index) for block in flat.split(BLOCK, dim=1)]
+        kept = [_of_frames(dense(block, w), w.k or 0, index) for block in torch.split(flat, BLOCK, dim=1)]
         return torch.cat(kept, dim=1).reshape(*x.shape[:-1], len(index)) if kept else _nothing(x, index)
     clips = [_of_clip(clip[None], w, index) for clip in x]
     return torch.cat(clips) if clips else _nothing(x, index)
@@ -63,7 +63,7 @@ def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     if not _asks(x) or not wanted:
         return reference.encode(x, w)[..., index]
     own, best = [], x.new_zeros(0)
-    for block in x.split(BLOCK, dim=1):
+    for block in torch.split(x, BLOCK, dim=1):
         pre = dense(block, w)
         own.append(pre[..., index])
         # nothing below the worst of so many that are known can be among the best
