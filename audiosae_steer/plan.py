@@ -169,6 +169,9 @@ class Plan(nn.Module):
         where = Where(live, choice, offset, self.frame_rate or 1.0)
         if self.path == "delta" and self._fused(x, strength):
             return fused.delta(x, self._rows(), self._edits(), strength, where)
+        # a compiler fuses a plain addition into what comes next
+        if self.path == "add" and not torch.compiler.is_compiling() and self._fused(x, strength):
+            return fused.add(x, self._edits(), strength, where)
         on = eager.applies(x, self.start, self.end, where)
         vectors = eager.pick(self.vectors, choice) * strength
         pushed = vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
@@ -216,7 +219,9 @@ class Plan(nn.Module):
         return eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
 
     def _edits(self) -> eager.Edits:
-        return eager.Edits(self.firing, self.silent, self.vectors if self.pushes else None, self.start, self.end)
+        return eager.Edits(
+            self.firing, self.silent, self.vectors if self.pushes or self.path == "add" else None, self.start, self.end
+        )
 
     def _whole(self) -> reference.Weights:
         kind, k, norm, scale = self.sae_kind

@@ -72,25 +72,58 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
 _delta.register_autograd(_backward, setup_context=_keep)
 
 
-def _mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-    names = ("x", *[""] * 10, "live", "choice", *[""] * 3)
-    odd = [number for number, dim in enumerate(dims) if dim is not None and not names[number]]
-    if odd:
-        raise NotImplementedError(
-            "vmap over a steered model maps its inputs, not the steering: map over x, and over clips' gates or choices"
-        )
-    given = list(args)
-    size = info.batch_size
-    for number, name in enumerate(names):
-        tensor, dim = given[number], dims[number]
-        if name and tensor is not None:
-            whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-            given[number] = whole.reshape(-1, *whole.shape[2:])
-    out = _delta(*given)
-    return out.reshape(size, -1, *out.shape[1:]), 0
+@torch.library.custom_op("audiosae_steer::add", mutates_args=())
+def _add(
+    x: Tensor,
+    vectors: Tensor,
+    start: Tensor | None,
+    end: Tensor | None,
+    strength: Tensor,
+    live: Tensor | None,
+    choice: Tensor | None,
+    offset: Tensor | None,
+    rate: float,
+) -> Tensor:
+    from .triton_delta import add as launch
+
+    return launch(x, vectors, start, end, strength, Where(live, choice, offset, rate))
 
 
-_delta.register_vmap(_mapped)
+@_add.register_fake
+def _(x: Tensor, *args: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+_add.register_autograd(lambda ctx, grad: (grad, *[None] * 8))
+
+
+def _mapper(op: Any, per_clip: set[int]) -> Any:
+    def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+        if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):
+            raise NotImplementedError(
+                "vmap over a steered model maps its inputs, not the steering: map over x, and over clips' gates or "
+                "choices"
+            )
+        given, size = list(args), info.batch_size
+        for number in per_clip:
+            tensor, dim = given[number], dims[number]
+            if tensor is not None:
+                whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+                given[number] = whole.reshape(-1, *whole.shape[2:])
+        out = op(*given)
+        return out.reshape(size, -1, *out.shape[1:]), 0
+
+    return mapped
+
+
+_delta.register_vmap(_mapper(_delta, {0, 11, 12}))
+_add.register_vmap(_mapper(_add, {0, 5, 6}))
+
+
+def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
+    """x (clips, frames, d) and the constants of `edits`, in one pass over it."""
+    out: Tensor = _add(x, edits.vectors, edits.start, edits.end, strength, *where[:3], where.rate)
+    return out
 
 
 def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where) -> Tensor:

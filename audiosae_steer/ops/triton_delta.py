@@ -34,6 +34,44 @@ def _affine(g, table, features, here, E):
 
 
 @triton.jit
+def _applies(times, start_ptr, end_ptr, stage):
+    return (times >= tl.load(start_ptr + stage)) & (times < tl.load(end_ptr + stage))
+
+
+@triton.jit
+def _changes(
+    t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr,
+    WINDOWS: tl.constexpr, LIVE: tl.constexpr,
+):  # fmt: skip
+    changes = tl.where(strength != 0, inside, False)
+    if LIVE == 1:
+        changes = changes & (tl.load(live_ptr + clip) != 0)
+    if LIVE == 2:
+        changes = changes & (tl.load(live_ptr + clip * frames + t, mask=inside, other=0) != 0)
+    if WINDOWS:
+        on = _applies(times, start_ptr, end_ptr, which * S)
+        for s in range(1, S):
+            on = on | _applies(times, start_ptr, end_ptr, which * S + s)
+        changes = changes & on
+    return changes
+
+
+@triton.jit
+def _pushed(
+    vectors_ptr, columns, across, times, start_ptr, end_ptr, which, S, d, strength,
+    WINDOWS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    found = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    for s in range(S):
+        vector = strength * tl.load(vectors_ptr + (which * S + s) * d + columns, mask=across, other=0.0)[None, :]
+        if WINDOWS:
+            found += tl.where(_applies(times, start_ptr, end_ptr, which * S + s)[:, None], vector, 0.0)
+        else:
+            found += vector
+    return found
+
+
+@triton.jit
 def _delta_kernel(
     x_ptr, out_ptr, scratch_ptr, enc_ptr, bias_ptr, threshold_ptr, dec_ptr, firing_ptr, silent_ptr, vectors_ptr,
     start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
@@ -51,20 +89,12 @@ def _delta_kernel(
     strength = tl.load(strength_ptr).to(tl.float32)
     which = tl.load(choice_ptr + clip) if CHOICE else 0
 
-    changes = tl.where(strength != 0, inside, False)
-    if LIVE == 1:
-        changes = changes & (tl.load(live_ptr + clip) != 0)
-    if LIVE == 2:
-        changes = changes & (tl.load(live_ptr + clip * frames + t, mask=inside, other=0) != 0)
     times = (t.to(tl.float32) + 0.5) / rate
     if OFFSET:
         times = times + tl.load(offset_ptr).to(tl.float32)
-    if WINDOWS:
-        any_on = tl.zeros([BLOCK_M], tl.int1)
-        for s in range(S):
-            first, last = tl.load(start_ptr + which * S + s), tl.load(end_ptr + which * S + s)
-            any_on = any_on | ((times >= first) & (times < last))
-        changes = changes & any_on
+    changes = _changes(
+        t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr, WINDOWS, LIVE
+    )  # fmt: skip
 
     if tl.max(changes.to(tl.int32), 0) == 0:
         for at in range(0, d, BLOCK_D):
@@ -109,8 +139,7 @@ def _delta_kernel(
                 if SILENT:
                     changed = tl.where(f <= 0, _affine(g, silent_ptr + table, features, known, E), changed)
                 if WINDOWS:
-                    first, last = tl.load(start_ptr + which * S + s), tl.load(end_ptr + which * S + s)
-                    changed = tl.where(((times >= first) & (times < last))[:, None], changed, g)
+                    changed = tl.where(_applies(times, start_ptr, end_ptr, which * S + s)[:, None], changed, g)
                 g = changed
             change = (g - f) * strength / scale[:, None]
             change = tl.where(known[None, :], change, 0.0)
@@ -137,15 +166,69 @@ def _delta_kernel(
                     tl.debug_barrier()
                 if block + BLOCK_E >= E:
                     if PUSHES:
-                        for s in range(S):
-                            vector = tl.load(vectors_ptr + (which * S + s) * d + columns, mask=across, other=0.0)
-                            pushed = strength * vector[None, :] + tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-                            if WINDOWS:
-                                first, last = tl.load(start_ptr + which * S + s), tl.load(end_ptr + which * S + s)
-                                pushed = tl.where(((times >= first) & (times < last))[:, None], pushed, 0.0)
-                            added += pushed
+                        added += _pushed(
+                            vectors_ptr, columns, across, times, start_ptr, end_ptr, which, S, d, strength,
+                            WINDOWS, BLOCK_M, BLOCK_D,
+                        )  # fmt: skip
                     steered = (x.to(tl.float32) + added).to(x.dtype)
                     tl.store(out_row + columns[None, :] * out_d, tl.where(changes[:, None], steered, x), mask=here)
+
+
+@triton.jit
+def _add_kernel(
+    x_ptr, out_ptr, vectors_ptr, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
+    frames, d, S, rate, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
+    WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    tiles = tl.cdiv(frames, BLOCK_M)
+    clip = (tl.program_id(0) // tiles).to(tl.int64)
+    t = (tl.program_id(0) % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
+    columns = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    inside, across = t < frames, columns < d
+    here = inside[:, None] & across[None, :]
+    strength = tl.load(strength_ptr).to(tl.float32)
+    which = tl.load(choice_ptr + clip) if CHOICE else 0
+    times = (t.to(tl.float32) + 0.5) / rate
+    if OFFSET:
+        times = times + tl.load(offset_ptr).to(tl.float32)
+    changes = _changes(
+        t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr, WINDOWS, LIVE
+    )  # fmt: skip
+    rows = t.to(tl.int64)[:, None]
+    x = tl.load(x_ptr + clip * x_clip + rows * x_frame + columns[None, :] * x_d, mask=here)
+    added = _pushed(
+        vectors_ptr, columns, across, times, start_ptr, end_ptr, which, S, d, strength, WINDOWS, BLOCK_M, BLOCK_D
+    )  # fmt: skip
+    steered = tl.where(changes[:, None], (x.to(tl.float32) + added).to(x.dtype), x)
+    tl.store(out_ptr + clip * out_clip + rows * out_frame + columns[None, :] * out_d, steered, mask=here)
+
+
+def add(
+    x: Tensor,
+    vectors: Tensor,
+    start: Tensor | None,
+    end: Tensor | None,
+    strength: Tensor,
+    where: Where,
+    out: Tensor | None = None,
+) -> Tensor:
+    """x (clips, frames, d) and constants as in `Edits`, by one launch; into `out`, which may be x itself."""
+    clips, frames, d = x.shape
+    out = torch.empty_like(x) if out is None else out
+    if not x.numel():
+        return out
+    block_m, block_d = 1 if frames == 1 else 16, min(triton.next_power_of_2(d), 256)
+    grid = (clips * triton.cdiv(frames, block_m), triton.cdiv(d, block_d))
+    with _on(x.device):
+        _add_kernel[grid](
+            x, out, vectors, start, end, where.live, where.choice, strength, where.offset,
+            frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
+            WINDOWS=start is not None, OFFSET=where.offset is not None,
+            LIVE=0 if where.live is None else where.live.dim(), CHOICE=where.choice is not None,
+            BLOCK_M=block_m, BLOCK_D=block_d,
+        )  # fmt: skip
+    return out
 
 
 def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, out: Tensor | None = None) -> Tensor:

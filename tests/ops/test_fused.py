@@ -184,6 +184,14 @@ def test_the_derivative_is_that_of_the_eager_form(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
+def test_the_derivative_of_an_addition_is_one() -> None:
+    plan = Plan([[Push(torch.ones(D), window=(0.0, 0.1))]], None, D, frame_rate=RATE).to(DEVICE)
+    x = torch.randn(2, 5, D, device=DEVICE, requires_grad=True)
+    plan(x, torch.tensor(0.7, device=DEVICE)).square().sum().backward()
+    with torch.no_grad():
+        torch.testing.assert_close(x.grad, 2 * plan(x, torch.tensor(0.7, device=DEVICE)))
+
+
 def test_gradients_of_the_strength_take_the_eager_form() -> None:
     plan = Plan([[Ablate([1, 2, 3])]], make_sae("relu", D, F), D).to(DEVICE)
     strength = torch.tensor(1.0, device=DEVICE, requires_grad=True)
@@ -198,9 +206,12 @@ def test_torch_checks_the_operator() -> None:
     args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None)
     torch.library.opcheck(torch.ops.audiosae_steer.delta.default, args)
 
+    torch.library.opcheck(torch.ops.audiosae_steer.add.default, (x, plan.vectors, *[None] * 2, args[10], *args[11:15]))
 
-def test_vmap_maps_over_inputs() -> None:
-    plan = Plan([[Ablate([1, 2, 3])]], make_sae("relu", D, F), D).to(DEVICE)
+
+@pytest.mark.parametrize("edit", [Ablate([1, 2, 3]), Push(torch.ones(D))], ids=["delta", "add"])
+def test_vmap_maps_over_inputs(edit: Any) -> None:
+    plan = Plan([[edit]], make_sae("relu", D, F), D).to(DEVICE)
     one = torch.tensor(1.0, device=DEVICE)
     x = torch.randn(4, 2, 5, D, device=DEVICE)
     mapped = torch.vmap(lambda clips: plan(clips, one))(x)
