@@ -228,20 +228,37 @@ class Plan(nn.Module):
         W_enc, b_enc, W_dec, b_dec = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
         return reference.Weights(W_enc, b_enc, W_dec, b_dec, kind, k, self.all_threshold, norm, scale)
 
-    def describe(self) -> str:
-        """The path, why it was taken, and what it costs, in words."""
-        d = self.vectors.shape[-1]
-        count = len(self.features)
-        per_frame = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
-        if per_frame is None:
-            per_frame = self.all_W_enc.numel() + (self.all_W_enc.numel() if self.error == "drop" else d * count)
+    def cost(self, x: Tensor | None = None) -> ops.Cost:
+        """What it takes, on a residual like x; None: one of the plan's own dtype, where its weights are."""
+        d, count = self.vectors.shape[-1], len(self.features)
+        like = self.vectors if x is None else x
+        whole = self.all_W_enc.numel() if self.path == "full" else 0
+        adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
+        if adds is None:
+            adds = 2 * whole if self.error == "drop" else whole + d * count
+        rows = {"identity": 0, "add": d}.get(self.path, 2 * d * count if self.path == "delta" else 2 * whole)
+        moved = 0 if self.path == "identity" else 2 * d * like.element_size()
+        kernel = ops.kernel_for(like) if self.path in ("add", "delta") else "torch"
+        return ops.Cost(kernel, adds, moved, rows * self.vectors.element_size())
+
+    def describe(self, block: int | None = None) -> str:
+        """The path, why it was taken, and what it costs, in words.
+
+        Args:
+            block: multiply-adds of the block whose output it edits, a frame, to compare with.
+        """
         reason = {
             "identity": "nothing to do",
             "add": "constant additions; the SAE is not run at all",
-            "delta": f"only the rows of {count} edited features are computed",
+            "delta": f"only the rows of {len(self.features)} edited features are computed",
             "full": "the whole SAE is run, for its selection or because the error is dropped",
         }[self.path]
-        return f"path {self.path}: {reason}; {per_frame:,} multiply-adds a frame"
+        cost = self.cost()
+        share = f" ({cost.multiply_adds / block:.2%} of the block's own)" if block else ""
+        return (
+            f"path {self.path}: {reason}; by {cost.kernel}, {cost.multiply_adds:,} multiply-adds{share} and "
+            f"{cost.frame_bytes:,} bytes a frame, {cost.weight_bytes:,} bytes of weights"
+        )
 
 
 def _check(edits: list[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:

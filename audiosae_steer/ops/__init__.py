@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,19 @@ SERVED = (torch.float32, torch.bfloat16, torch.float16)
 TRITON = find_spec("triton") is not None
 INTERPRETED = False
 """Whether processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
+
+
+class Cost(NamedTuple):
+    """What a plan takes."""
+
+    kernel: Kernel
+    """What computes it."""
+    multiply_adds: int
+    """For each frame; two floating-point operations each."""
+    frame_bytes: int
+    """Of the residual that are read and written for each frame; between x and x' the SAE's activations need none."""
+    weight_bytes: int
+    """Of the SAE's rows, or of the vector, read once a pass."""
 
 
 def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool, keep_error: bool) -> Path:
