@@ -97,6 +97,19 @@ def _(x: Tensor, *args: Any) -> Tensor:
 _add.register_autograd(lambda ctx, grad: (grad, *[None] * 8))
 
 
+@torch.library.custom_op("audiosae_steer::select", mutates_args=())
+def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
+    """Activations (frames, E) of the features `index` under topk(k), of pre-activations (frames, F) in float32."""
+    from .triton_select import select as launch
+
+    return launch(pre, index, k)
+
+
+@select.register_fake
+def _(pre: Tensor, index: Tensor, k: int) -> Tensor:
+    return pre.new_empty(len(pre), len(index))
+
+
 def _mapper(op: Any, per_clip: set[int]) -> Any:
     def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):

@@ -9,10 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import reference
+from . import fused, kernel_for, reference
 
 BLOCK = 256
-"""Frames."""
+"""Frames on a processor."""
+BLOCK_GPU = 2048
+"""Frames on a GPU, whose matrix products want more of them; 84 MB with 10,240 features."""
+WIDEST = 16384
+"""Features that the kernel takes."""
 
 
 def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
@@ -22,7 +26,8 @@ def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     """
     if w.kind == "topk":
         flat = x.reshape(1, -1, x.shape[-1])  # a frame's selection knows nothing of other frames
-        kept = [_of_frames(dense(block, w), w.k or 0, index) for block in torch.split(flat, BLOCK, dim=1)]
+        block = BLOCK_GPU if x.is_cuda else BLOCK
+        kept = [_of_frames(dense(part, w), w.k or 0, index) for part in torch.split(flat, block, dim=1)]
         return torch.cat(kept, dim=1).reshape(*x.shape[:-1], len(index)) if kept else _nothing(x, index)
     clips = [_of_clip(clip[None], w, index) for clip in x]
     return torch.cat(clips) if clips else _nothing(x, index)
@@ -40,21 +45,24 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
         return own
     if k <= 0:
         return torch.zeros_like(own)
+    if kernel_for(pre) == "triton" and pre.dtype == torch.float32 and pre.shape[-1] <= WIDEST and not pre.requires_grad:
+        chosen: Tensor = fused.select(pre[0], index, k)
+        return chosen[None]
     cut = torch.topk(pre, k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
-    kept = own >= cut
+    mask = own >= cut
     if not _asks(pre):
-        return own * _ranked(pre, k, index, cut, kept)
+        return reference.kept(own, _ranked(pre, k, index, cut, mask))
     crowded = ((pre >= cut).sum(-1) > k) & (cut[..., 0] > 0)  # more ties at the edge than there is room for
     if crowded.any():
-        kept[crowded] = reference.largest(pre[crowded], k)[:, index]
-    return own * kept
+        mask[crowded] = reference.largest(pre[crowded], k)[:, index]
+    return reference.kept(own, mask)
 
 
-def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, kept: Tensor) -> Tensor:
-    """`kept`, with ties at the cut going to the lower indices, and no question asked of the device."""
+def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Tensor:
+    """`mask`, with ties at the cut going to the lower indices, and no question asked of the device."""
     tied = pre == cut
     room = k - (pre > cut).sum(-1, keepdim=True)
-    return kept & (~tied[..., index] | (tied.cumsum(-1)[..., index] <= room))
+    return mask & (~tied[..., index] | (tied.cumsum(-1)[..., index] <= room))
 
 
 def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ def add(
         return out
     block_m, block_d = 1 if frames == 1 else 16, min(triton.next_power_of_2(d), 256)
     grid = (clips * triton.cdiv(frames, block_m), triton.cdiv(d, block_d))
-    with _on(x.device):
+    with on(x.device):
         _add_kernel[grid](
             x, out, vectors, start, end, where.live, where.choice, strength, where.offset,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
@@ -244,7 +244,7 @@ def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, o
     scratch = x if one else torch.empty((clips, frames, d), dtype=torch.float32, device=x.device)
     tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
     grid = (clips * triton.cdiv(frames, block_m),)
-    with _on(x.device):
+    with on(x.device):
         _delta_kernel[grid](
             x, out, scratch, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent,
             edits.vectors, edits.start, edits.end, where.live, where.choice, strength, where.offset,
@@ -258,6 +258,6 @@ def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, o
     return out
 
 
-def _on(device: torch.device) -> AbstractContextManager[object]:
+def on(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device, which need not be that of the tensors."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import make_sae
 
+from audiosae_steer import Scale, ops
 from audiosae_steer.ops import reference, selection
+from audiosae_steer.plan import Plan
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def weights(kind: str, k: int, F: int, d: int, values: int, seed: int) -> reference.Weights:
@@ -48,3 +53,40 @@ def test_nan_spreads_as_in_the_reference(kind) -> None:
     x[1, 4, 0] = float("nan")
     got, wanted = (f(x, w) for f in (lambda x, w: selection.selected(x, w, torch.arange(7)), reference.encode))
     torch.testing.assert_close(got, wanted, rtol=0, atol=0, equal_nan=True)
+
+
+@given(
+    k=st.integers(1, 9),
+    F=st.sampled_from([2, 7, 31, 32, 33, 100]),
+    E=st.sampled_from([1, 2, 17, 300]),
+    values=st.sampled_from([0, 1, 3]),
+    seed=st.integers(0, 20),
+)
+@settings(max_examples=30)
+def test_the_kernel_gives_the_reference_bit_for_bit(k, F, E, values, seed) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    from audiosae_steer.ops.triton_select import select
+
+    g = torch.Generator().manual_seed(seed)
+    whole = torch.randint(-values, values + 1, (5, 2 * F), generator=g).float()
+    pre = (torch.randn(5, 2 * F, generator=g) if values == 0 else whole)[:, ::2]
+    pre[seed % 5] = [float("nan"), float("inf"), 0.0][seed % 3]
+    index = torch.randint(0, F, (E,), generator=g)
+    wanted = reference.gate(pre[None], "topk", min(k, F), None)[0][:, index]
+    got = select(pre.to(DEVICE), index.to(DEVICE), min(k, F)).cpu()
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0, equal_nan=True)
+    with pytest.raises(ValueError, match="cannot select"):
+        select(pre, index, F + 1)
+
+
+def test_a_topk_plan_runs_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    sae = make_sae("topk", 12, 31)
+    plan = Plan([[Scale([1, 2, 3], 2.0)]], sae, 12).to(DEVICE)
+    x = torch.randn(2, 9, 12, device=DEVICE)
+    found = []
+    for interpreted in (True, False):
+        monkeypatch.setattr(ops, "INTERPRETED", interpreted)
+        monkeypatch.setattr(ops, "SERVED", ops.SERVED if interpreted else ())
+        found.append(plan(x, torch.tensor(1.0, device=DEVICE)))
+    torch.testing.assert_close(*found)
