@@ -173,8 +173,7 @@ class Plan(nn.Module):
         if self.path == "add" and not torch.compiler.is_compiling() and self._fused(x, strength):
             return fused.add(x, self._edits(), strength, where)
         on = eager.applies(x, self.start, self.end, where)
-        vectors = eager.pick(self.vectors, choice) * strength
-        pushed = vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
+        pushed = self._pushed(strength, on, choice) if self.pushes else self.vectors.new_zeros(())
         if self.path == "add" and on is None and live is None:
             # -0.0 is the number that changes nothing when added, not even the sign of a zero
             return eager.add(x, torch.where(strength == 0, -0.0, pushed))
@@ -186,6 +185,10 @@ class Plan(nn.Module):
             everywhere = bool(changes.all())
         steered = self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
         return steered if everywhere else torch.where(changes, steered, x)
+
+    def _pushed(self, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
+        vectors = eager.pick(self.vectors, choice) * strength
+        return vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
 
     def _steered(self, x: Tensor, strength: Tensor, pushed: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
         """The steered residual wherever it changes, in the plan's dtype."""

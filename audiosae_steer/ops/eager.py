@@ -102,7 +102,7 @@ def activations(x: Tensor, rows: Rows) -> Tensor:
     read = x if rows.unit_norm is None else x * reference.input_scale(x, "unit_norm", rows.unit_norm)
     pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], len(rows.bias))
     # written so that NaN stays NaN, as in the reference
-    return torch.where(pre <= rows.threshold, torch.zeros((), dtype=pre.dtype, device=pre.device), pre)
+    return torch.where(pre <= rows.threshold, 0.0, pre)
 
 
 def edit(f: Tensor, maps: Maps) -> Tensor:
