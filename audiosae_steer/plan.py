@@ -239,10 +239,9 @@ class Plan(nn.Module):
         adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
         if adds is None:
             adds = 2 * whole if self.error == "drop" else whole + d * count
-        rows = {"identity": 0, "add": d}.get(self.path, 2 * d * count if self.path == "delta" else 2 * whole)
         moved = 0 if self.path == "identity" else 2 * d * like.element_size()
         kernel = ops.kernel_for(like) if self.path in ("add", "delta") else "torch"
-        return ops.Cost(kernel, adds, moved, rows * self.vectors.element_size())
+        return ops.Cost(kernel, adds, moved, adds * self.vectors.element_size())  # each weight once a frame
 
     def describe(self, block: int | None = None) -> str:
         """The path, why it was taken, and what it costs, in words.

@@ -25,11 +25,12 @@ DEVICE = "cuda" if GPU else "cpu"
 KINDS = ("relu", "jumprelu", "batchtopk-threshold")
 RATE = 20.0
 D, F = 24, 31
+pytestmark = [pytest.mark.gpu] if GPU else []
 TOLERANCE = {torch.float32: (2e-4, 2e-4), torch.float16: (4e-3, 2e-2), torch.bfloat16: (2e-2, 2e-1)}
 """Relative and absolute: the edited rows are rounded to the dtype of x, sums are float32."""
 
 
-@pytest.fixture(autouse=True, params=[pytest.param(None, marks=pytest.mark.gpu)] if GPU else [None])
+@pytest.fixture(autouse=True)
 def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "INTERPRETED", True)
 

@@ -13,6 +13,7 @@ from audiosae_steer.ops import reference, selection
 from audiosae_steer.plan import Plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
 def weights(kind: str, k: int, F: int, d: int, values: int, seed: int) -> reference.Weights:
