@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from . import ops
 from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
 from .errors import EditError
-from .ops import eager, reference
+from .ops import eager, fused, reference, selection
+from .ops.eager import Where
 from .sae import SAE
 
 ErrorMode = Literal["keep", "drop"]
@@ -165,17 +166,18 @@ class Plan(nn.Module):
         """
         if self.path == "identity":
             return x
-        on = self._on(x, choice, offset)
-        vectors = self._pick(self.vectors, choice) * strength
-        pushed = vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
+        where = Where(live, choice, offset, self.frame_rate or 1.0)
+        if self.path == "delta" and self._fused(x, strength):
+            return fused.delta(x, self._rows(), self._edits(), strength, where)
+        # a compiler fuses a plain addition into what comes next
+        if self.path == "add" and not torch.compiler.is_compiling() and self._fused(x, strength):
+            return fused.add(x, self._edits(), strength, where)
+        on = eager.applies(x, self.start, self.end, where)
+        pushed = self._pushed(strength, on, choice) if self.pushes else self.vectors.new_zeros(())
         if self.path == "add" and on is None and live is None:
             # -0.0 is the number that changes nothing when added, not even the sign of a zero
             return eager.add(x, torch.where(strength == 0, -0.0, pushed))
-        changes = strength != 0
-        if live is not None:
-            changes = changes & (live[:, None, None] if live.dim() == 1 else live[:, :, None])
-        if on is not None and self.error == "keep":
-            changes = changes & on.any(1)
+        changes = eager.changes(strength, on if self.error == "keep" else None, live)
         everywhere = False
         if x.device.type == "cpu" and not torch.compiler.is_compiling():  # where asking the device for a number is free
             if not changes.any():
@@ -184,21 +186,25 @@ class Plan(nn.Module):
         steered = self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
         return steered if everywhere else torch.where(changes, steered, x)
 
+    def _pushed(self, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
+        vectors = eager.pick(self.vectors, choice) * strength
+        return vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
+
     def _steered(self, x: Tensor, strength: Tensor, pushed: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
         """The steered residual wherever it changes, in the plan's dtype."""
         changed = x if self.path == "add" else self._edited(x, strength, on, choice)
         return changed + pushed if self.pushes else changed
 
     def _edited(self, x: Tensor, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        rows = eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
-        silent = None if self.silent is None else self._pick(self.silent, choice)
-        maps = eager.Maps(self._pick(self.firing, choice), silent, on)
+        rows = self._rows()
+        silent = None if self.silent is None else eager.pick(self.silent, choice)
+        maps = eager.Maps(eager.pick(self.firing, choice), silent, on)
         if self.path == "delta":
             f = eager.activations(x, rows)
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         whole = self._whole()
         if self.error == "keep":
-            f = eager.selected(x, whole, self.index)
+            f = selection.selected(x, whole, self.index)
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
         every = reference.encode(x, whole)
         if len(self.features):
@@ -206,37 +212,55 @@ class Plan(nn.Module):
         rebuilt = reference.decode(every, whole, reference.input_scale(x, whole.norm, whole.scale))
         return torch.lerp(x, rebuilt, strength)
 
+    def _fused(self, x: Tensor, strength: Tensor) -> bool:
+        differentiable = torch.is_grad_enabled() and (
+            strength.requires_grad or (x.requires_grad and self.unit_norm is not None)
+        )
+        return not differentiable and ops.kernel_for(x) == "triton"
+
+    def _rows(self) -> eager.Rows:
+        return eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
+
+    def _edits(self) -> eager.Edits:
+        return eager.Edits(
+            self.firing, self.silent, self.vectors if self.pushes or self.path == "add" else None, self.start, self.end
+        )
+
     def _whole(self) -> reference.Weights:
         kind, k, norm, scale = self.sae_kind
         W_enc, b_enc, W_dec, b_dec = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
         return reference.Weights(W_enc, b_enc, W_dec, b_dec, kind, k, self.all_threshold, norm, scale)
 
-    def _pick(self, table: Tensor, choice: Tensor | None) -> Tensor:
-        return table[:1] if choice is None else table[choice]
+    def cost(self, x: Tensor | None = None) -> ops.Cost:
+        """What it takes, on a residual like x; None: one of the plan's own dtype, where its weights are."""
+        d, count = self.vectors.shape[-1], len(self.features)
+        like = self.vectors if x is None else x
+        whole = self.all_W_enc.numel() if self.path == "full" else 0
+        adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
+        if adds is None:
+            adds = 2 * whole if self.error == "drop" else whole + d * count
+        moved = 0 if self.path == "identity" else 2 * d * like.element_size()
+        kernel = ops.kernel_for(like) if self.path in ("add", "delta") else "torch"
+        return ops.Cost(kernel, adds, moved, adds * self.vectors.element_size())  # each weight once a frame
 
-    def _on(self, x: Tensor, choice: Tensor | None, offset: Tensor | None) -> Tensor | None:
-        if self.start is None or self.end is None or self.frame_rate is None:
-            return None
-        # a frame belongs to the window that holds its centre
-        times = (torch.arange(x.shape[1], device=x.device, dtype=self.dtype) + 0.5) / self.frame_rate
-        times = (times if offset is None else times + offset)[None, None, :, None]
-        start, end = self._pick(self.start, choice), self._pick(self.end, choice)
-        return (times >= start[..., None, None]) & (times < end[..., None, None])
+    def describe(self, block: int | None = None) -> str:
+        """The path, why it was taken, and what it costs, in words.
 
-    def describe(self) -> str:
-        """The path, why it was taken, and what it costs, in words."""
-        d = self.vectors.shape[-1]
-        count = len(self.features)
-        per_frame = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
-        if per_frame is None:
-            per_frame = self.all_W_enc.numel() + (self.all_W_enc.numel() if self.error == "drop" else d * count)
+        Args:
+            block: multiply-adds of the block whose output it edits, a frame, to compare with.
+        """
         reason = {
             "identity": "nothing to do",
             "add": "constant additions; the SAE is not run at all",
-            "delta": f"only the rows of {count} edited features are computed",
+            "delta": f"only the rows of {len(self.features)} edited features are computed",
             "full": "the whole SAE is run, for its selection or because the error is dropped",
         }[self.path]
-        return f"path {self.path}: {reason}; {per_frame:,} multiply-adds a frame"
+        cost = self.cost()
+        share = f" ({cost.multiply_adds / block:.2%} of the block's own)" if block else ""
+        return (
+            f"path {self.path}: {reason}; by {cost.kernel}, {cost.multiply_adds:,} multiply-adds{share} and "
+            f"{cost.frame_bytes:,} bytes a frame, {cost.weight_bytes:,} bytes of weights"
+        )
 
 
 def _check(edits: list[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:

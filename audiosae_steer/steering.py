@@ -204,7 +204,10 @@ class Steering:
                 )
             if hook.plan is not None:
                 when = "; only at the step that writes a text's first token" if hook.first else ""
-                lines.append(f"  {site}: {hook.plan.describe()}{when}")
+                # a block's products take each of its weights once a frame; attention comes on top
+                block = block_at(self.model, family_of(self.model), site)
+                weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
+                lines.append(f"  {site}: {hook.plan.describe(weights)}{when}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

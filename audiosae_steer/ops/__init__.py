@@ -1,14 +1,38 @@
 """The three paths, and the choice between them. Tensors only.
 
-`reference` is the truth; `eager` the fast forms in plain PyTorch. Triton kernels will stand beside them, behind the
-same functions.
+`reference` is the truth; `eager` the fast forms in plain PyTorch, for processors and for gradients of everything;
+`fused` the Triton kernels, as operators of torch.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+import warnings
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 Path = Literal["identity", "add", "delta", "full"]
+Kernel = Literal["torch", "triton"]
+SERVED = (torch.float32, torch.bfloat16, torch.float16)
+TRITON = find_spec("triton") is not None
+INTERPRETED = False
+"""Whether processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
+
+
+class Cost(NamedTuple):
+    """What a plan takes."""
+
+    kernel: Kernel
+    """What computes it."""
+    multiply_adds: int
+    """For each frame; two floating-point operations each."""
+    frame_bytes: int
+    """Of the residual that are read and written for each frame; between x and x' the SAE's activations need none."""
+    weight_bytes: int
+    """Of the SAE's rows, or of the vector, read once a pass."""
 
 
 def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool, keep_error: bool) -> Path:
@@ -28,3 +52,21 @@ def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool
     if constant and not unit_norm:
         return "add"
     return "delta" if own_gates else "full"
+
+
+def kernel_for(x: Tensor) -> Kernel:
+    """What computes `delta` on x: Triton on a GPU that it serves, plain torch elsewhere."""
+    if x.dtype not in SERVED or not (x.is_cuda or INTERPRETED):
+        return "torch"
+    if not TRITON and not torch.compiler.is_compiling():
+        _miss_triton()
+    return "triton" if TRITON else "torch"
+
+
+@functools.cache
+def _miss_triton() -> None:
+    warnings.warn(
+        "Triton is not installed, so that steering on this GPU takes several passes over the residual; "
+        "run: pip install triton",
+        stacklevel=2,
+    )

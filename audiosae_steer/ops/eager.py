@@ -13,8 +13,6 @@ from torch import Tensor
 
 from . import reference
 
-BLOCK = 256  # frames; 256 x 6144 pre-activations in float32 are 6 MB, about what a core's cache holds
-
 
 class Rows(NamedTuple):
     """The edited rows of an SAE, with its input normalisation folded in where it is one number."""
@@ -42,6 +40,58 @@ class Maps(NamedTuple):
     """(clips or 1, S, frames, 1): where each stage applies; None: everywhere."""
 
 
+class Edits(NamedTuple):
+    """What a plan's edits are, for one or several choices of them; the constants of a stage in `vectors`."""
+
+    firing: Tensor
+    """(choices, S, 4, E), as in `Maps`."""
+    silent: Tensor | None
+    """(choices, S, 4, E)."""
+    vectors: Tensor | None
+    """(choices, S, d): added to x where the stage applies; None: nothing is."""
+    start: Tensor | None
+    """(choices, S): seconds of input audio from which the stage applies; None: always and everywhere."""
+    end: Tensor | None
+    """(choices, S): seconds until which it does."""
+
+
+class Where(NamedTuple):
+    """Which frames of x are steered, and by which choice."""
+
+    live: Tensor | None = None
+    """(clips,) or (clips, frames) bool; None: all."""
+    choice: Tensor | None = None
+    """(clips,) long; None: the first."""
+    offset: Tensor | None = None
+    """() seconds between the start of the input audio and the first frame; None: 0."""
+    rate: float = 1.0
+    """Frames per second, where edits have windows."""
+
+
+def pick(table: Tensor, choice: Tensor | None) -> Tensor:
+    """What each clip has chosen of (choices, ...): (clips, ...), or (1, ...) without a choice."""
+    return table[:1] if choice is None else table[choice]
+
+
+def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -> Tensor | None:
+    """On which frames of x each stage applies: (clips or 1, S, frames, 1); None: on all."""
+    if start is None or end is None:
+        return None
+    # a frame belongs to the window that holds its centre
+    times = (torch.arange(x.shape[1], device=x.device, dtype=start.dtype) + 0.5) / where.rate
+    times = (times if where.offset is None else times + where.offset)[None, None, :, None]
+    first, last = pick(start, where.choice), pick(end, where.choice)
+    return (times >= first[..., None, None]) & (times < last[..., None, None])
+
+
+def changes(strength: Tensor, on: Tensor | None, live: Tensor | None) -> Tensor:
+    """Which frames are steered at all, broadcasting to (clips, frames, 1): the others stay bit for bit."""
+    found = strength != 0
+    if live is not None:
+        found = found & (live[:, None, None] if live.dim() == 1 else live[:, :, None])
+    return found if on is None else found & on.any(1)
+
+
 def add(x: Tensor, vector: Tensor) -> Tensor:
     """x + vector, rounded once to the dtype of x. `vector` broadcasts to x."""
     return (x + vector).to(x.dtype)
@@ -51,16 +101,8 @@ def activations(x: Tensor, rows: Rows) -> Tensor:
     """Activations (clips, frames, E) of the edited features alone; needs a gate of their own."""
     read = x if rows.unit_norm is None else x * reference.input_scale(x, "unit_norm", rows.unit_norm)
     pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], len(rows.bias))
-    return torch.where(pre > rows.threshold, pre, torch.zeros((), dtype=pre.dtype, device=pre.device))
-
-
-def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
-    """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F."""
-    step, axis = (BLOCK, 1) if w.kind == "topk" else (1, 0)  # topk selects per frame, batchtopk per clip
-    starts = range(0, x.shape[axis], step)
-    blocks = [x.narrow(axis, start, min(step, x.shape[axis] - start)) for start in starts]
-    kept = [reference.encode(block, w)[..., index] for block in blocks]
-    return torch.cat(kept, dim=axis) if kept else x.new_zeros(*x.shape[:-1], len(index))
+    # written so that NaN stays NaN, as in the reference
+    return torch.where(pre <= rows.threshold, 0.0, pre)
 
 
 def edit(f: Tensor, maps: Maps) -> Tensor:
@@ -72,6 +114,20 @@ def edit(f: Tensor, maps: Maps) -> Tensor:
             changed = torch.where(f > 0, changed, _affine(g, maps.silent[:, stage]))
         g = changed if maps.on is None else torch.where(maps.on[:, stage], changed, g)
     return g
+
+
+def slope(f: Tensor, firing: Tensor, on: Tensor | None) -> Tensor:
+    """df'/df (clips, frames, E) where a feature fires; `firing` as in `Maps`."""
+    g, found = f, torch.ones_like(f)
+    for stage in range(firing.shape[1]):
+        a, b, low, high = firing[:, stage, :, None, :].unbind(1)
+        moved = a * g + b
+        step = torch.where((moved > low) & (moved < high), a, torch.zeros_like(a))
+        changed = torch.minimum(torch.maximum(moved, low), high)
+        if on is not None:
+            step, changed = torch.where(on[:, stage], step, 1.0), torch.where(on[:, stage], changed, g)
+        g, found = changed, found * step
+    return found
 
 
 def write(x: Tensor, change: Tensor, rows: Rows) -> Tensor:

@@ -51,19 +51,24 @@ def largest(pre: Tensor, count: int) -> Tensor:
     return above | (tied & (tied.cumsum(-1) <= room))
 
 
+def kept(f: Tensor, mask: Tensor) -> Tensor:
+    """f where the mask holds and 0 elsewhere, but that NaN stays NaN."""
+    return torch.where(mask | f.isnan(), f, torch.zeros_like(f))
+
+
 def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Tensor:
     """Sparse activations of pre-activations `pre` (clips, frames, F)."""
     if kind == "relu":
         return pre.clamp(min=0)
     if kind == "topk":
-        return pre.clamp(min=0) * largest(pre.clamp(min=0), k or 0)
+        return kept(pre.clamp(min=0), largest(pre.clamp(min=0), k or 0))
     if kind == "batchtopk" and threshold is None:
         clips, frames, width = pre.shape
         flat = pre.clamp(min=0).reshape(clips, frames * width)
-        return (flat * largest(flat, (k or 0) * frames)).reshape(pre.shape)
+        return kept(flat, largest(flat, (k or 0) * frames)).reshape(pre.shape)
     if threshold is None:
         raise ValueError(f"a {kind} gate needs a threshold")
-    return torch.where(pre > threshold.clamp(min=0), pre, torch.zeros_like(pre))
+    return torch.where(pre <= threshold.clamp(min=0), torch.zeros_like(pre), pre)  # NaN stays NaN
 
 
 def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:

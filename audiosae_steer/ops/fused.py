@@ -1,0 +1,151 @@
+"""The kernels as operators of torch: traced without a graph break, captured in CUDA graphs, differentiable in x.
+
+An operator takes tensors and numbers only. Its fake form says what shape comes out; its derivative is written out, for
+x alone: whoever wants gradients of amounts or of the strength takes the eager form, and so does a per-frame
+normalisation. Under `torch.vmap` the mapped axis is folded into the clips.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import eager
+from .eager import Edits, Rows, Where
+
+Maybe = Tensor | None
+
+
+@torch.library.custom_op("audiosae_steer::delta", mutates_args=())
+def _delta(
+    x: Tensor,
+    W_enc: Tensor,
+    bias: Tensor,
+    threshold: Tensor,
+    W_dec: Tensor,
+    firing: Tensor,
+    silent: Tensor | None,
+    vectors: Tensor | None,
+    start: Tensor | None,
+    end: Tensor | None,
+    strength: Tensor,
+    live: Tensor | None,
+    choice: Tensor | None,
+    offset: Tensor | None,
+    rate: float,
+    unit_norm: float | None,
+) -> Tensor:
+    from .triton_delta import delta as launch
+
+    rows = Rows(W_enc, bias, threshold, W_dec, unit_norm)
+    return launch(x, rows, Edits(firing, silent, vectors, start, end), strength, Where(live, choice, offset, rate))
+
+
+@_delta.register_fake
+def _(x: Tensor, *args: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate, unit_norm = inputs
+    if unit_norm is not None:
+        raise NotImplementedError("the kernel has no derivative under a per-frame normalisation: take the eager form")
+    ctx.rate = rate
+    ctx.save_for_backward(x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
+    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset = ctx.saved_tensors
+    rows = Rows(W_enc.float(), bias, threshold, W_dec.float(), None)
+    where = Where(live, choice, offset, ctx.rate)
+    on = eager.applies(x, start, end, where)
+    f = eager.activations(x.float(), rows)
+    slope = eager.slope(f, eager.pick(firing, choice), on)
+    changes = eager.changes(strength, on, live)
+    upstream = torch.where(changes, grad.float(), 0.0)
+    pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * strength, 0.0)
+    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 15)
+
+
+_delta.register_autograd(_backward, setup_context=_keep)
+
+
+@torch.library.custom_op("audiosae_steer::add", mutates_args=())
+def _add(
+    x: Tensor,
+    vectors: Tensor,
+    start: Tensor | None,
+    end: Tensor | None,
+    strength: Tensor,
+    live: Tensor | None,
+    choice: Tensor | None,
+    offset: Tensor | None,
+    rate: float,
+) -> Tensor:
+    from .triton_delta import add as launch
+
+    return launch(x, vectors, start, end, strength, Where(live, choice, offset, rate))
+
+
+@_add.register_fake
+def _(x: Tensor, *args: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+_add.register_autograd(lambda ctx, grad: (grad, *[None] * 8))
+
+
+@torch.library.custom_op("audiosae_steer::select", mutates_args=())
+def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
+    """Activations (frames, E) of the features `index` under topk(k), of pre-activations (frames, F) in float32."""
+    from .triton_select import select as launch
+
+    return launch(pre, index, k)
+
+
+@select.register_fake
+def _(pre: Tensor, index: Tensor, k: int) -> Tensor:
+    return pre.new_empty(len(pre), len(index))
+
+
+def _mapper(op: Any, per_clip: set[int]) -> Any:
+    def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+        if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):
+            raise NotImplementedError(
+                "vmap over a steered model maps its inputs, not the steering: map over x, and over clips' gates or "
+                "choices"
+            )
+        given, size = list(args), info.batch_size
+        for number in per_clip:
+            tensor, dim = given[number], dims[number]
+            if tensor is not None:
+                whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+                given[number] = whole.reshape(-1, *whole.shape[2:])
+        out = op(*given)
+        return out.reshape(size, -1, *out.shape[1:]), 0
+
+    return mapped
+
+
+_delta.register_vmap(_mapper(_delta, {0, 11, 12}))
+_add.register_vmap(_mapper(_add, {0, 5, 6}))
+
+
+def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
+    """x (clips, frames, d) and the constants of `edits`, in one pass over it."""
+    out: Tensor = _add(x, edits.vectors, edits.start, edits.end, strength, *where[:3], where.rate)
+    return out
+
+
+def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where) -> Tensor:
+    """The steered residual of x (clips, frames, d), in one pass over it.
+
+    Raises:
+        NotImplementedError: a derivative is wanted under a per-frame normalisation.
+    """
+    out: Tensor = _delta(
+        x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm
+    )
+    return out

@@ -1,0 +1,93 @@
+"""What a selection keeps of a few features, against the reference's mask over all of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import make_sae
+
+from audiosae_steer import Scale, ops
+from audiosae_steer.ops import reference, selection
+from audiosae_steer.plan import Plan
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
+
+
+def weights(kind: str, k: int, F: int, d: int, values: int, seed: int) -> reference.Weights:
+    """Whole numbers, so that ties are common and sums exact."""
+    g = torch.Generator().manual_seed(seed)
+    W = torch.randint(-values, values + 1, (F, d), generator=g).double()
+    zero = torch.zeros(d, dtype=torch.float64)
+    return reference.Weights(W, torch.zeros(F, dtype=torch.float64), W, zero, kind, k, None, "none", 1.0)
+
+
+@given(
+    kind=st.sampled_from(["topk", "batchtopk"]),
+    k=st.integers(0, 9),
+    F=st.integers(1, 7),
+    shape=st.tuples(st.integers(0, 3), st.integers(0, 11)),
+    values=st.integers(1, 3),
+    block=st.integers(1, 12),
+    seed=st.integers(0, 20),
+    asks=st.booleans(),
+)
+def test_the_same_as_of_all_features(kind, k, F, shape, values, block, seed, asks) -> None:
+    w = weights(kind, min(k, F) if kind == "topk" else k, F, 3, values, seed)
+    g = torch.Generator().manual_seed(seed + 1)
+    x = torch.randint(-1, 2, (*shape, 3), generator=g).double()
+    index = torch.randperm(F, generator=g)[: 1 + seed % F]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "BLOCK", block)
+        if not asks:
+            patch.setattr(selection, "_asks", lambda x: False)
+        got = selection.selected(x, w, index)
+    assert torch.equal(got, reference.encode(x, w)[..., index])
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+def test_nan_spreads_as_in_the_reference(kind) -> None:
+    w = weights(kind, 2, 7, 3, 3, 0)
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    x[1, 4, 0] = float("nan")
+    got, wanted = (f(x, w) for f in (lambda x, w: selection.selected(x, w, torch.arange(7)), reference.encode))
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0, equal_nan=True)
+
+
+@given(
+    k=st.integers(1, 9),
+    F=st.sampled_from([2, 7, 31, 32, 33, 100]),
+    E=st.sampled_from([1, 2, 17, 300]),
+    values=st.sampled_from([0, 1, 3]),
+    seed=st.integers(0, 20),
+)
+@settings(max_examples=30)
+def test_the_kernel_gives_the_reference_bit_for_bit(k, F, E, values, seed) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    from audiosae_steer.ops.triton_select import select
+
+    g = torch.Generator().manual_seed(seed)
+    whole = torch.randint(-values, values + 1, (5, 2 * F), generator=g).float()
+    pre = (torch.randn(5, 2 * F, generator=g) if values == 0 else whole)[:, ::2]
+    pre[seed % 5] = [float("nan"), float("inf"), 0.0][seed % 3]
+    index = torch.randint(0, F, (E,), generator=g)
+    wanted = reference.gate(pre[None], "topk", min(k, F), None)[0][:, index]
+    got = select(pre.to(DEVICE), index.to(DEVICE), min(k, F)).cpu()
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0, equal_nan=True)
+    with pytest.raises(ValueError, match="cannot select"):
+        select(pre, index, F + 1)
+
+
+def test_a_topk_plan_runs_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    sae = make_sae("topk", 12, 31)
+    plan = Plan([[Scale([1, 2, 3], 2.0)]], sae, 12).to(DEVICE)
+    x = torch.randn(2, 9, 12, device=DEVICE)
+    found = []
+    for interpreted in (True, False):
+        monkeypatch.setattr(ops, "INTERPRETED", interpreted)
+        monkeypatch.setattr(ops, "SERVED", ops.SERVED if interpreted else ())
+        found.append(plan(x, torch.tensor(1.0, device=DEVICE)))
+    torch.testing.assert_close(*found)
