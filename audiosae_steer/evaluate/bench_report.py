@@ -190,8 +190,8 @@ def _latency(found: dict[str, Any]) -> str:
         return "No arm takes time of its own."
     note = (
         "An arm's own time as a share of the encoder's on the same clip, timed in turns: what its hooks take, or the "
-        "VAD clip by clip. What is not listed takes none; ungated additions can be baked into the weights and take "
-        "none then."
+        "VAD clip by clip. What is not listed has no part in the encoder: thresholds take no time, and what is added "
+        "in the decoder was not timed."
     )
     return f"{note}\n\n{_table(['arm', 'share of the encoder', 'range'], lines)}"
 
