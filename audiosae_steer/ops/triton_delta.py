@@ -39,21 +39,30 @@ def _applies(times, start_ptr, end_ptr, stage):
 
 
 @triton.jit
-def _changes(
-    t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr,
-    WINDOWS: tl.constexpr, LIVE: tl.constexpr,
+def _frames(
+    frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
+    WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    changes = tl.where(strength != 0, inside, False)
+    """The program's clip, its frames and their times, the clip's choice, the strength, and which frames change."""
+    tiles = tl.cdiv(frames, BLOCK_M)
+    clip = (tl.program_id(0) // tiles).to(tl.int64)
+    t = (tl.program_id(0) % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
+    times = (t.to(tl.float32) + 0.5) / rate
+    if OFFSET:
+        times = times + tl.load(offset_ptr).to(tl.float32)
+    which = tl.load(choice_ptr + clip) if CHOICE else clip * 0
+    strength = tl.load(strength_ptr).to(tl.float32)
+    changes = tl.where(strength != 0, t < frames, False)
     if LIVE == 1:
         changes = changes & (tl.load(live_ptr + clip) != 0)
     if LIVE == 2:
-        changes = changes & (tl.load(live_ptr + clip * frames + t, mask=inside, other=0) != 0)
+        changes = changes & (tl.load(live_ptr + clip * frames + t, mask=t < frames, other=0) != 0)
     if WINDOWS:
         on = _applies(times, start_ptr, end_ptr, which * S)
         for s in range(1, S):
             on = on | _applies(times, start_ptr, end_ptr, which * S + s)
         changes = changes & on
-    return changes
+    return clip, t, times, which, strength, changes
 
 
 @triton.jit
@@ -80,21 +89,13 @@ def _delta_kernel(
     PUSHES: tl.constexpr, UNIT: tl.constexpr, ONE_BLOCK: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    tiles = tl.cdiv(frames, BLOCK_M)
-    clip = (tl.program_id(0) // tiles).to(tl.int64)
-    t = (tl.program_id(0) % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
+    clip, t, times, which, strength, changes = _frames(
+        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
+        WINDOWS, OFFSET, LIVE, CHOICE, BLOCK_M,
+    )  # fmt: skip
     inside = t < frames
     x_row = x_ptr + clip * x_clip + t.to(tl.int64)[:, None] * x_frame
     out_row = out_ptr + clip * out_clip + t.to(tl.int64)[:, None] * out_frame
-    strength = tl.load(strength_ptr).to(tl.float32)
-    which = tl.load(choice_ptr + clip) if CHOICE else 0
-
-    times = (t.to(tl.float32) + 0.5) / rate
-    if OFFSET:
-        times = times + tl.load(offset_ptr).to(tl.float32)
-    changes = _changes(
-        t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr, WINDOWS, LIVE
-    )  # fmt: skip
 
     if tl.max(changes.to(tl.int32), 0) == 0:
         for at in range(0, d, BLOCK_D):
@@ -181,20 +182,13 @@ def _add_kernel(
     WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    tiles = tl.cdiv(frames, BLOCK_M)
-    clip = (tl.program_id(0) // tiles).to(tl.int64)
-    t = (tl.program_id(0) % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
-    inside, across = t < frames, columns < d
-    here = inside[:, None] & across[None, :]
-    strength = tl.load(strength_ptr).to(tl.float32)
-    which = tl.load(choice_ptr + clip) if CHOICE else 0
-    times = (t.to(tl.float32) + 0.5) / rate
-    if OFFSET:
-        times = times + tl.load(offset_ptr).to(tl.float32)
-    changes = _changes(
-        t, inside, clip, which, frames, S, times, strength, start_ptr, end_ptr, live_ptr, WINDOWS, LIVE
+    clip, t, times, which, strength, changes = _frames(
+        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
+        WINDOWS, OFFSET, LIVE, CHOICE, BLOCK_M,
     )  # fmt: skip
+    columns = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    across = columns < d
+    here = (t < frames)[:, None] & across[None, :]
     rows = t.to(tl.int64)[:, None]
     x = tl.load(x_ptr + clip * x_clip + rows * x_frame + columns[None, :] * x_d, mask=here)
     added = _pushed(
@@ -218,14 +212,15 @@ def add(
     out = torch.empty_like(x) if out is None else out
     if not x.numel():
         return out
+    live, choice = _flat(where.live), _flat(where.choice)
     block_m, block_d = 1 if frames == 1 else 16, min(triton.next_power_of_2(d), 256)
     grid = (clips * triton.cdiv(frames, block_m), triton.cdiv(d, block_d))
     with on(x.device):
         _add_kernel[grid](
-            x, out, vectors, start, end, where.live, where.choice, strength, where.offset,
+            x, out, vectors, start, end, live, choice, strength, where.offset,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
             WINDOWS=start is not None, OFFSET=where.offset is not None,
-            LIVE=0 if where.live is None else where.live.dim(), CHOICE=where.choice is not None,
+            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             BLOCK_M=block_m, BLOCK_D=block_d,
         )  # fmt: skip
     return out
@@ -243,19 +238,24 @@ def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, o
     one = block_e >= width
     scratch = x if one else torch.empty((clips, frames, d), dtype=torch.float32, device=x.device)
     tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    live, choice = _flat(where.live), _flat(where.choice)
     grid = (clips * triton.cdiv(frames, block_m),)
     with on(x.device):
         _delta_kernel[grid](
             x, out, scratch, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent,
-            edits.vectors, edits.start, edits.end, where.live, where.choice, strength, where.offset,
+            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset,
             frames, d, width, stages, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
             SILENT=edits.silent is not None, WINDOWS=edits.start is not None, OFFSET=where.offset is not None,
-            LIVE=0 if where.live is None else where.live.dim(), CHOICE=where.choice is not None,
+            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, ONE_BLOCK=one,
             PRECISION="tf32" if tf32 else "ieee", WIDE=INTERPRETED,
             BLOCK_M=block_m, BLOCK_E=block_e, BLOCK_D=64, num_warps=8 if block_m * block_e > 4096 else 4,
         )  # fmt: skip
     return out
+
+
+def _flat(per_clip: Tensor | None) -> Tensor | None:
+    return None if per_clip is None else per_clip.contiguous()
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:

@@ -104,6 +104,10 @@ def test_strides_of_any_kind(dtype: torch.dtype) -> None:
     for x in (whole[::2, ::3, D : 2 * D], whole[:, :D, :50].transpose(1, 2), whole[:1, :1, :D].expand(3, 7, D)):
         assert not x.is_contiguous()
         close(run(plan, x), truth(x, sae, edits, 1.0), x, sae)
+    live = (torch.rand(7, 6, generator=torch.Generator().manual_seed(0)) < 0.5)[:, ::2].T
+    got = run(plan, x, live=live)
+    assert torch.equal(got[~live], x[~live])
+    close(got, torch.where(live[..., None], truth(x, sae, edits, 1.0), x.double()), x, sae)
     assert run(plan, x[:0]).shape == (0, 7, D)
     assert run(plan, x[:, :0]).shape == (3, 0, D)
 
