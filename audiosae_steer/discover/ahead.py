@@ -146,7 +146,7 @@ def estimate(amount: Amount, speed: Speed) -> dict[str, float]:
     found: dict[str, float] = {}
     if amount.train is not None:
         found["sae"] = sum(find) * speed.encode + amount.train.steps * speed.train
-    steps = amount.learn.steps + amount.learn.refine
+    steps = amount.learn.steps + (amount.learn.refine if amount.learn.features else 0)
     found["learn"] = varied[0] * speed.encode + 2 * 1.65 * find[1] * speed.write
     found["learn"] += steps * sum(amount.learn.batch) * speed.learn
     found["gates"] = (varied[0] + 2 * varied[1] + sum(find) + sum(calibrate)) * speed.encode

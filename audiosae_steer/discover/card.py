@@ -111,16 +111,24 @@ def _use(gated: Recipe, ungated: Recipe | None, base: str | None) -> str:
 def _how(gated: Recipe, ungated: Recipe | None, dealt: Mapping[str, Any], command: str | None) -> str:
     layers = sorted({site.layer for site in gated.sites if site.side == "encoder"})
     count = sum(len(edit.get("features", ())) for site in gated.sites for edit in site.edits)
-    decoder = " and after each decoder layer" if any(site.side == "decoder" for site in gated.sites) else ""
+    decoder = [site for site in gated.sites if site.side == "decoder"]
+    when = ", at the step that writes a text's first token" if any(site.steps == "first" for site in decoder) else ""
+    parts = []
+    if layers:
+        parts.append(
+            f"constants on {count} features of a sparse autoencoder at encoder layer {', '.join(map(str, layers))}"
+        )
+    if decoder:
+        parts.append(f"a vector after each of {len(decoder)} decoder layers{when}")
+    what = ", and ".join(parts)
     lines = ["## How it was found", ""]
     if command:
         lines += [f"```sh\n{command}\n```", ""]
-    where = f"at encoder layer {', '.join(map(str, layers))}{decoder}"
     lines += [
-        f"Constants on {count} features of a sparse autoencoder {where}, learned "
-        "by gradient through the frozen model: end of text on clips without speech, the unsteered model's own "
+        f"{what[:1].upper()}{what[1:]}; learned by gradient through the frozen model: end of text on clips without "
+        "speech, the unsteered model's own "
         "distribution over its transcript on speech. Clips were varied: loud and soft, noisy, as brief as a word, "
-        "beside noise; synthetic noise was added. Gates are sparse logistic regressions on features of the same layer. "
+        "beside noise; synthetic noise was added. Gates are sparse logistic regressions on features of the encoder. "
         "Strength and thresholds were chosen on other clips, within a budget on speech.",
         "",
     ]

@@ -47,6 +47,21 @@ def recipe():
     return shipped.model_copy(update={"frame_gate": None})
 
 
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("whisper-tiny.en", "Constants on 64 features of a sparse autoencoder at encoder layer 4; learned by gradient"),
+        (
+            "whisper-base",
+            "A vector after each of 6 decoder layers, at the step that writes a text's first token; learned",
+        ),
+    ],
+)
+def test_it_says_what_is_edited(file, says, tmp_path):
+    recipe = load_recipe(checkpoints_dir() / file / "no-false-speech.json")
+    assert says in write_card(tmp_path, recipe, None, FOUND, DEALT, refused="too dear").read_text()
+
+
 def test_every_figure_is_in_its_row(recipe, tmp_path):
     bare = recipe.model_copy(update={"name": "bare", "gate": None})
     command = "audiosae-steer make no-false-speech --out made"
