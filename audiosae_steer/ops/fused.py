@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SteeringError
 from . import eager
 from .eager import Edits, Rows, Where
 
@@ -51,7 +52,7 @@ def _(x: Tensor, *args: Any) -> Tensor:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate, unit_norm = inputs
     if unit_norm is not None:
-        raise NotImplementedError("the kernel has no derivative under a per-frame normalisation: take the eager form")
+        raise SteeringError("the kernel has no derivative under a per-frame normalisation: take the eager form")
     ctx.rate = rate
     ctx.save_for_backward(x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset)
 
@@ -113,7 +114,7 @@ def _(pre: Tensor, index: Tensor, k: int) -> Tensor:
 def _mapper(op: Any, per_clip: set[int]) -> Any:
     def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):
-            raise NotImplementedError(
+            raise SteeringError(
                 "vmap over a steered model maps its inputs, not the steering: map over x, and over clips' gates or "
                 "choices"
             )
@@ -143,7 +144,7 @@ def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where) -
     """The steered residual of x (clips, frames, d), in one pass over it.
 
     Raises:
-        NotImplementedError: a derivative is wanted under a per-frame normalisation.
+        SteeringError: a derivative is wanted under a per-frame normalisation.
     """
     out: Tensor = _delta(
         x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm

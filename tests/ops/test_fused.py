@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from make import NORMS, edit_lists, make_sae, naive_edit, naive_push
 from torch import Tensor
 
-from audiosae_steer import Ablate, Add, Clamp, Push, Scale, Set, ops
+from audiosae_steer import Ablate, Add, Clamp, Push, Scale, Set, SteeringError, ops
 from audiosae_steer.ops import reference
 from audiosae_steer.plan import Plan
 
@@ -221,7 +221,7 @@ def test_vmap_maps_over_inputs(edit: Any) -> None:
     x = torch.randn(4, 2, 5, D, device=DEVICE)
     mapped = torch.vmap(lambda clips: plan(clips, one))(x)
     torch.testing.assert_close(mapped, torch.stack([plan(clips, one) for clips in x]))
-    with pytest.raises(NotImplementedError, match="maps its inputs"):
+    with pytest.raises(SteeringError, match="maps its inputs"):
         torch.vmap(lambda strength: plan(x[0], strength))(torch.ones(3, device=DEVICE))
 
 
