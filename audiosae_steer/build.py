@@ -13,6 +13,7 @@ from .edits import Edit
 from .errors import EditError, GateError, SiteError, SteeringError
 from .frame_gate import FrameGate, FrameProbe
 from .hook import Hook, Shared
+from .ops import products_for
 from .parts import SiteEdits, SiteGate, Steps
 from .plan import Plan
 from .sae import SAE
@@ -51,7 +52,10 @@ def build_hooks(
             first = _first(part)
             lists = [_edit_list(choices.get(name, ())) for name in names]
             rate = family.frame_rate(model, site)
-            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype)
+            products = products_for(weight.dtype, device)
+            plan = Plan(
+                lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products
+            )  # fmt: skip
             _check_selection(plan, part.sae, site)
             for each in gates:
                 _check_governs(each, site, model, family)

@@ -8,26 +8,20 @@ batch may hold clips that are steered differently.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import ops
-from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
+from .edits import Add, Affine, Edit, FeatureEdit, Push
 from .errors import EditError
 from .ops import eager, fused, reference, selection
 from .ops.eager import Where
 from .sae import SAE
+from .stages import Stage, as_push, check, compose
 
 ErrorMode = Literal["keep", "drop"]
-
-
-class _Stage(NamedTuple):
-    window: Window | None
-    firing: Affine
-    silent: Affine
-    vector: Tensor  # (d,)
 
 
 class Plan(nn.Module):
@@ -40,6 +34,7 @@ class Plan(nn.Module):
         error: `keep` what the SAE cannot express, or `drop` it, as the AudioSAE paper does.
         frame_rate: frames per second of the site, or None where frames have no time (a decoder).
         dtype: what it computes in; inputs of lower precision are widened and the result is rounded once.
+        products: what products with the SAE's rows take, summed wide, where x is of that dtype too; None: `dtype`.
 
     Raises:
         EditError: a feature is out of range, a vector is of the wrong width, or a window is used without a time axis.
@@ -57,7 +52,7 @@ class Plan(nn.Module):
     end: Tensor | None
     all_W_enc: Tensor
     all_b_enc: Tensor
-    all_W_dec: Tensor
+    all_W_dec: Tensor | None
     all_b_dec: Tensor
     all_threshold: Tensor | None
 
@@ -70,6 +65,7 @@ class Plan(nn.Module):
         error: ErrorMode = "keep",
         frame_rate: float | None = None,
         dtype: torch.dtype = torch.float32,
+        products: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if error not in ("keep", "drop"):
@@ -77,8 +73,8 @@ class Plan(nn.Module):
         if error == "drop" and sae is None:
             raise EditError('error="drop" replaces the residual by the SAE\'s reconstruction: pass sae=')
         edits = [edit for choice in choices for edit in choice]
-        _check(edits, sae, d_model, frame_rate)
-        self.error, self.frame_rate, self.dtype = error, frame_rate, dtype
+        check(edits, sae, d_model, frame_rate)
+        self.error, self.frame_rate, self.dtype, self.products = error, frame_rate, dtype, products or dtype
         self.n_choices = len(choices)
         self.unit_norm = sae.normalisation.scale if sae is not None and sae.normalisation.kind == "unit_norm" else None
         self.path = ops.choose_path(
@@ -91,17 +87,17 @@ class Plan(nn.Module):
         features = sorted({i for edit in edits if isinstance(edit, FeatureEdit) for i in edit.features})
         self.features: tuple[int, ...] = tuple(features)
         if self.path == "add":
-            edits_as_vectors = [[_as_push(edit, sae) for edit in choice] for choice in choices]
-            stages = [_compile(choice, [], None, d_model) for choice in edits_as_vectors]
+            edits_as_vectors = [[as_push(edit, sae) for edit in choice] for choice in choices]
+            stages = [compose(choice, [], None, d_model) for choice in edits_as_vectors]
         else:
-            stages = [_compile(choice, features, sae, d_model) for choice in choices]
+            stages = [compose(choice, features, sae, d_model) for choice in choices]
         self._keep_stages(stages, len(features) if self.path != "add" else 0, d_model)
         if self.path in ("delta", "full") and sae is not None:
             self._keep_rows(sae, features)
 
-    def _keep_stages(self, choices: list[list[_Stage]], width: int, d_model: int) -> None:
+    def _keep_stages(self, choices: list[list[Stage]], width: int, d_model: int) -> None:
         count = max((len(stages) for stages in choices), default=0)
-        idle = _Stage(None, Affine.identity(width), Affine.identity(width), torch.zeros(d_model, dtype=torch.float64))
+        idle = Stage(None, Affine.identity(width), Affine.identity(width), torch.zeros(d_model, dtype=torch.float64))
         padded = [stages + [idle] * (count - len(stages)) for stages in choices]
         windows = torch.tensor(
             [[stage.window or (-torch.inf, torch.inf) for stage in stages] for stages in padded], dtype=torch.float64
@@ -134,16 +130,17 @@ class Plan(nn.Module):
         self.register_buffer("end", windows[..., 1].to(self.dtype) if timed else None, persistent=False)
 
     def _keep_rows(self, sae: SAE, features: list[int]) -> None:
-        rows = sae.rows(features, self.dtype)
+        rows = sae.rows(features, self.dtype, self.products)
         for name in ("W_enc", "bias", "threshold", "W_dec"):
             self.register_buffer(name, getattr(rows, name), persistent=False)
         index = torch.tensor(features, dtype=torch.long, device=rows.W_enc.device)
         self.register_buffer("index", index, persistent=False)
-        w = sae.weights(self.dtype)
         if self.path == "full":
+            w = sae.folded(self.dtype, self.products)
             self.sae_kind = (w.kind, w.k, w.norm, w.scale)
             for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
-                tensor = getattr(w, name)
+                # decoding takes the rows of all features only where the reconstruction replaces x
+                tensor = None if name == "W_dec" and self.error == "keep" else getattr(w, name)
                 self.register_buffer(f"all_{name}", tensor, persistent=False)
 
     def forward(
@@ -183,7 +180,8 @@ class Plan(nn.Module):
             if not changes.any():
                 return x
             everywhere = bool(changes.all())
-        steered = self._steered(x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
+        narrow = x.dtype == self.products and not self.pushes and self.path != "add"
+        steered = self._steered(x if narrow else x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
         return steered if everywhere else torch.where(changes, steered, x)
 
     def _pushed(self, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
@@ -206,11 +204,10 @@ class Plan(nn.Module):
         if self.error == "keep":
             f = selection.selected(x, whole, self.index)
             return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
-        every = reference.encode(x, whole)
-        if len(self.features):
-            every = every.index_copy(-1, self.index, eager.edit(every[..., self.index], maps))
-        rebuilt = reference.decode(every, whole, reference.input_scale(x, whole.norm, whole.scale))
-        return torch.lerp(x, rebuilt, strength)
+        f, rest = selection.parted(x, whole, self.index)
+        rebuilt = rest + whole.b_dec + eager.edit(f, maps) @ rows.W_dec.to(self.dtype)
+        wide = x.to(self.dtype)
+        return torch.lerp(wide, rebuilt / reference.input_scale(wide, whole.norm, whole.scale), strength)
 
     def _fused(self, x: Tensor, strength: Tensor) -> bool:
         differentiable = torch.is_grad_enabled() and (
@@ -227,21 +224,25 @@ class Plan(nn.Module):
         )
 
     def _whole(self) -> reference.Weights:
-        kind, k, norm, scale = self.sae_kind
-        W_enc, b_enc, W_dec, b_dec = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
-        return reference.Weights(W_enc, b_enc, W_dec, b_dec, kind, k, self.all_threshold, norm, scale)
+        W_dec = self.all_W_enc[:0] if self.all_W_dec is None else self.all_W_dec
+        return reference.Weights(
+            self.all_W_enc, self.all_b_enc, W_dec, self.all_b_dec, *self.sae_kind[:2], self.all_threshold,
+            *self.sae_kind[2:],
+        )  # fmt: skip
 
     def cost(self, x: Tensor | None = None) -> ops.Cost:
         """What it takes, on a residual like x; None: one of the plan's own dtype, where its weights are."""
         d, count = self.vectors.shape[-1], len(self.features)
         like = self.vectors if x is None else x
-        whole = self.all_W_enc.numel() if self.path == "full" else 0
         adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
         if adds is None:
-            adds = 2 * whole if self.error == "drop" else whole + d * count
+            width, (kind, k, *_) = len(self.all_b_enc), self.sae_kind
+            few = kind in ("topk", "batchtopk") and selection.sums_kept(like.device, k or 0, width)
+            written = count if self.error == "keep" else count + (k or 0) if few else width
+            adds = d * (width + written)
         moved = 0 if self.path == "identity" else 2 * d * like.element_size()
         kernel = ops.kernel_for(like) if self.path in ("add", "delta") else "torch"
-        return ops.Cost(kernel, adds, moved, adds * self.vectors.element_size())  # each weight once a frame
+        return ops.Cost(kernel, adds, moved, adds * self.products.itemsize)  # each weight once a frame
 
     def describe(self, block: int | None = None) -> str:
         """The path, why it was taken, and what it costs, in words.
@@ -261,73 +262,3 @@ class Plan(nn.Module):
             f"path {self.path}: {reason}; by {cost.kernel}, {cost.multiply_adds:,} multiply-adds{share} and "
             f"{cost.frame_bytes:,} bytes a frame, {cost.weight_bytes:,} bytes of weights"
         )
-
-
-def _check(edits: list[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:
-    for edit in edits:
-        if isinstance(edit, Push):
-            if len(edit.vector) != d_model:
-                raise EditError(
-                    f"Push has a vector of width {len(edit.vector)}; this site's residual is {d_model} wide"
-                )
-        elif isinstance(edit, FeatureEdit):
-            if sae is None:
-                raise EditError(f"{type(edit).__name__} edits features of an SAE: pass sae=, or use Push")
-            if max(edit.features) >= sae.n_features:
-                raise EditError(
-                    f"feature {max(edit.features)} is out of range: this SAE has {sae.n_features}, counted from 0"
-                )
-        else:
-            raise EditError(f"{edit!r} is not an edit; use Ablate, Scale, Clamp, Set, Add or Push")
-        if edit.window is not None and frame_rate is None:
-            raise EditError(
-                "a window needs a site with a time axis; a decoder's steps have none: edit an encoder layer"
-            )
-
-
-def _as_push(edit: Edit, sae: SAE | None) -> Push:
-    if isinstance(edit, Push):
-        return edit
-    if sae is None or not isinstance(edit, Add):
-        raise EditError(f"{edit!r} is no constant addition")
-    w = sae.weights(torch.float64, torch.device("cpu"))
-    amounts = edit.affine(_typical(edit, sae)).b
-    factor = w.scale if w.norm == "scalar" else 1.0
-    return Push((amounts @ w.W_dec[list(edit.features)]) / factor, window=edit.window)
-
-
-def _typical(edit: FeatureEdit, sae: SAE) -> Tensor | None:
-    return None if sae.typical is None else sae.typical.cpu()[list(edit.features)]
-
-
-def _compile(edits: Sequence[Edit], features: list[int], sae: SAE | None, d_model: int) -> list[_Stage]:
-    stages: list[_Stage] = []
-    place = {feature: column for column, feature in enumerate(features)}
-    for edit in edits:
-        at = len(stages) - 1
-        if isinstance(edit, Push):  # pushes commute with everything, so any stage of that window will do
-            at = next((i for i, stage in enumerate(stages) if stage.window == edit.window), -1)
-        if at < 0 or stages[at].window != edit.window:
-            width = len(features)
-            zero = torch.zeros(d_model, dtype=torch.float64)
-            stages.append(_Stage(edit.window, Affine.identity(width), Affine.identity(width), zero))
-            at = len(stages) - 1
-        stage = stages[at]
-        if isinstance(edit, Push):
-            stages[at] = stage._replace(vector=stage.vector + edit.amount * edit.vector)
-        elif sae is not None:
-            columns = [place[feature] for feature in edit.features]
-            step = edit.affine(_typical(edit, sae))
-            stages[at] = stage._replace(
-                firing=_composed(stage.firing, columns, step),
-                silent=stage.silent if edit.only_active else _composed(stage.silent, columns, step),
-            )
-    return stages
-
-
-def _composed(map_: Affine, columns: list[int], step: Affine) -> Affine:
-    new = Affine(*(field[columns] for field in map_)).then(step)
-    fields = [field.clone() for field in map_]
-    for field, values in zip(fields, new, strict=True):
-        field[columns] = values
-    return Affine(*fields)

@@ -133,20 +133,43 @@ class SAE(nn.Module):
             self.normalisation.scale,
         )
 
-    def rows(self, features: Sequence[int], dtype: torch.dtype) -> eager.Rows:
-        """The rows of a few features, with the input scale and b_dec folded in, as the fast paths take them."""
+    def folded(self, dtype: torch.dtype, products: torch.dtype | None = None) -> reference.Weights:
+        """The same SAE with a normalisation by one number folded into its weights.
+
+        W_enc and W_dec are of the dtype `products`, all else of `dtype`.
+        """
         w = self.weights(torch.float64)
-        index = torch.tensor(tuple(features), dtype=torch.long, device=w.W_enc.device)
         factor = w.scale if w.norm == "scalar" else 1.0
+        return reference.Weights(
+            (w.W_enc * factor).to(products or dtype),
+            w.b_enc.to(dtype),
+            (w.W_dec / factor).to(products or dtype),
+            (w.b_dec / factor).to(dtype),
+            w.kind,
+            w.k,
+            None if w.threshold is None else w.threshold.to(dtype),
+            "none" if w.norm == "scalar" else w.norm,
+            1.0 if w.norm == "scalar" else w.scale,
+        )
+
+    def rows(self, features: Sequence[int], dtype: torch.dtype, products: torch.dtype | None = None) -> eager.Rows:
+        """The rows of a few features, with the input scale and b_dec folded in, as the fast paths take them.
+
+        W_enc and W_dec are of the dtype `products`, all else of `dtype`.
+        """
+        index = torch.tensor(tuple(features), dtype=torch.long, device=self.W_enc.device)
+        factor = self.normalisation.scale if self.normalisation.kind == "scalar" else 1.0
+        W_enc = (self.W_enc[index].double() * factor).to(products or dtype)
         threshold = torch.zeros(self.n_features, dtype=torch.float64, device=index.device)
-        if w.threshold is not None and w.kind in ("jumprelu", "batchtopk"):
-            threshold = threshold + w.threshold.clamp(min=0)
+        if self.threshold is not None and self.gate.kind in ("jumprelu", "batchtopk"):
+            threshold = threshold + self.threshold.double().clamp(min=0)
         return eager.Rows(
-            (w.W_enc[index] * factor).to(dtype),
-            (w.b_enc[index] - w.W_enc[index] @ w.b_dec).to(dtype),
+            W_enc,
+            # of the rows as rounded, so that what they miss is multiplied by x − b_dec and not by x
+            (self.b_enc[index].double() - W_enc.double() @ (self.b_dec.double() / factor)).to(dtype),
             threshold[index].to(dtype),
-            (w.W_dec[index] / factor).to(dtype),
-            w.scale if w.norm == "unit_norm" else None,
+            (self.W_dec[index].double() / factor).to(products or dtype),
+            self.normalisation.scale if self.normalisation.kind == "unit_norm" else None,
         )
 
     def encode(self, x: Tensor) -> Tensor:

@@ -63,6 +63,26 @@ def kernel_for(x: Tensor) -> Kernel:
     return "triton" if TRITON else "torch"
 
 
+def products_for(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What products take beside weights of `dtype`: half precision where the hardware multiplies it, float32 elsewhere.
+
+    Sums are float32 either way.
+    """
+    half = dtype in (torch.bfloat16, torch.float16)
+    if half and (device.type == "cuda" or (dtype == torch.bfloat16 and _multiplies_bfloat16())):
+        return dtype
+    return torch.promote_types(dtype, torch.float32)
+
+
+@functools.cache
+def _multiplies_bfloat16() -> bool:
+    try:
+        found: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError):  # a torch without that library
+        return False
+    return found
+
+
 @functools.cache
 def _miss_triton() -> None:
     warnings.warn(

@@ -15,7 +15,10 @@ from . import reference
 
 
 class Rows(NamedTuple):
-    """The edited rows of an SAE, with its input normalisation folded in where it is one number."""
+    """The edited rows of an SAE, with its input normalisation folded in where it is one number.
+
+    W_enc and W_dec may be of half precision where x is: products take them so, and are summed wide.
+    """
 
     W_enc: Tensor
     """(E, d)."""
@@ -99,8 +102,17 @@ def add(x: Tensor, vector: Tensor) -> Tensor:
 
 def activations(x: Tensor, rows: Rows) -> Tensor:
     """Activations (clips, frames, E) of the edited features alone; needs a gate of their own."""
-    read = x if rows.unit_norm is None else x * reference.input_scale(x, "unit_norm", rows.unit_norm)
-    pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.T).reshape(*x.shape[:-1], len(rows.bias))
+    wide = rows.bias.dtype
+    if rows.unit_norm is None and x.dtype == rows.W_enc.dtype != wide:
+        # what the bias loses by rounding is given back after the sum, which cancels most of it
+        rounded = rows.bias.to(x.dtype)
+        pre = torch.addmm(rounded, x.reshape(-1, x.shape[-1]), rows.W_enc.T).to(wide) + (rows.bias - rounded)
+    else:
+        read = x.to(wide)
+        if rows.unit_norm is not None:
+            read = read * reference.input_scale(read, "unit_norm", rows.unit_norm)
+        pre = torch.addmm(rows.bias, read.reshape(-1, x.shape[-1]), rows.W_enc.to(wide).T)
+    pre = pre.reshape(*x.shape[:-1], len(rows.bias))
     # written so that NaN stays NaN, as in the reference
     return torch.where(pre <= rows.threshold, 0.0, pre)
 
@@ -131,11 +143,12 @@ def slope(f: Tensor, firing: Tensor, on: Tensor | None) -> Tensor:
 
 
 def write(x: Tensor, change: Tensor, rows: Rows) -> Tensor:
-    """x + change·W_dec, the change being (clips, frames, E) in feature space."""
+    """x + change·W_dec in the dtype of x, the change being (clips, frames, E) in feature space."""
     if rows.unit_norm is not None:
         change = change / reference.input_scale(x, "unit_norm", rows.unit_norm)
     flat = x.reshape(-1, x.shape[-1])
-    return torch.addmm(flat, change.reshape(len(flat), len(rows.bias)), rows.W_dec).reshape(x.shape)
+    change = change.reshape(len(flat), len(rows.bias)).to(x.dtype)
+    return torch.addmm(flat, change, rows.W_dec.to(x.dtype)).reshape(x.shape)
 
 
 def _affine(g: Tensor, map_: Tensor) -> Tensor:
