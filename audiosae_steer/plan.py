@@ -52,6 +52,7 @@ class Plan(nn.Module):
     end: Tensor | None
     all_W_enc: Tensor
     all_b_enc: Tensor
+    all_bias: Tensor
     all_W_dec: Tensor | None
     all_b_dec: Tensor
     all_threshold: Tensor | None
@@ -137,6 +138,7 @@ class Plan(nn.Module):
         self.register_buffer("index", index, persistent=False)
         if self.path == "full":
             w = sae.folded(self.dtype, self.products)
+            self.register_buffer("all_bias", w.b_enc - w.W_enc.to(self.dtype) @ w.b_dec, persistent=False)
             self.sae_kind = (w.kind, w.k, w.norm, w.scale)
             for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
                 # decoding takes the rows of all features only where the reconstruction replaces x
@@ -166,6 +168,9 @@ class Plan(nn.Module):
         where = Where(live, choice, offset, self.frame_rate or 1.0)
         if self.path == "delta" and self._fused(x, strength):
             return fused.delta(x, self._rows(), self._edits(), strength, where)
+        if self._counts(x) and self._fused(x, strength):
+            rank = fused.rank(x, self.all_W_enc, self.all_bias, self.W_enc, self.bias, self.index)
+            return fused.delta(x, self._rows(), self._edits(), strength, where, rank, self.sae_kind[1] or 0)
         # a compiler fuses a plain addition into what comes next
         if self.path == "add" and not torch.compiler.is_compiling() and self._fused(x, strength):
             return fused.add(x, self._edits(), strength, where)
@@ -215,6 +220,12 @@ class Plan(nn.Module):
         )
         return not differentiable and ops.kernel_for(x) == "triton"
 
+    def _counts(self, x: Tensor) -> bool:
+        """Whether a topk's choice is made by counting, and the rest is `delta`."""
+        if self.path != "full" or self.error == "drop" or self.unit_norm is not None:
+            return False
+        return ops.counts(x, self.sae_kind[0], len(self.features))
+
     def _rows(self) -> eager.Rows:
         return eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
 
@@ -241,7 +252,7 @@ class Plan(nn.Module):
             written = count if self.error == "keep" else count + (k or 0) if few else width
             adds = d * (width + written)
         moved = 0 if self.path == "identity" else 2 * d * like.element_size()
-        kernel = ops.kernel_for(like) if self.path in ("add", "delta") else "torch"
+        kernel = ops.kernel_for(like) if self.path in ("add", "delta") or self._counts(like) else "torch"
         return ops.Cost(kernel, adds, moved, adds * self.products.itemsize)  # each weight once a frame
 
     def describe(self, block: int | None = None) -> str:

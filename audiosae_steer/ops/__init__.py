@@ -18,6 +18,8 @@ Path = Literal["identity", "add", "delta", "full"]
 Kernel = Literal["torch", "triton"]
 SERVED = (torch.float32, torch.bfloat16, torch.float16)
 TRITON = find_spec("triton") is not None
+COUNTED = 16
+"""Edited features that are compared with all others one by one."""
 INTERPRETED = False
 """Whether processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
 
@@ -61,6 +63,15 @@ def kernel_for(x: Tensor) -> Kernel:
     if not TRITON and not torch.compiler.is_compiling():
         _miss_triton()
     return "triton" if TRITON else "torch"
+
+
+def counts(x: Tensor, kind: str, edited: int) -> bool:
+    """Whether topk's choice among all features is made by counting what comes before each edited one of x.
+
+    By the arithmetic of it, where few are edited and products are of half precision (or tf32); not measured on a GPU.
+    """
+    exact = x.dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32
+    return kind == "topk" and 0 < edited <= COUNTED and kernel_for(x) == "triton" and (INTERPRETED or not exact)
 
 
 def products_for(dtype: torch.dtype, device: torch.device) -> torch.dtype:

@@ -37,11 +37,13 @@ def _delta(
     offset: Tensor | None,
     rate: float,
     unit_norm: float | None,
+    rank: Tensor | None,
+    k: int,
 ) -> Tensor:
     from .triton_delta import delta as launch
 
-    rows = Rows(W_enc, bias, threshold, W_dec, unit_norm)
-    return launch(x, rows, Edits(firing, silent, vectors, start, end), strength, Where(live, choice, offset, rate))
+    rows, edits = Rows(W_enc, bias, threshold, W_dec, unit_norm), Edits(firing, silent, vectors, start, end)
+    return launch(x, rows, edits, strength, Where(live, choice, offset, rate), rank, k)
 
 
 @_delta.register_fake
@@ -50,24 +52,26 @@ def _(x: Tensor, *args: Any) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate, unit_norm = inputs
+    x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate = inputs[:15]
+    unit_norm, rank, k = inputs[15:]
     if unit_norm is not None:
         raise SteeringError("the kernel has no derivative under a per-frame normalisation: take the eager form")
-    ctx.rate = rate
-    ctx.save_for_backward(x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset)
+    ctx.rate, ctx.k = rate, k
+    ctx.save_for_backward(x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
-    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset = ctx.saved_tensors
+    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank = ctx.saved_tensors
     rows = Rows(W_enc.float(), bias, threshold, W_dec.float(), None)
     where = Where(live, choice, offset, ctx.rate)
     on = eager.applies(x, start, end, where)
     f = eager.activations(x.float(), rows)
+    f = f if rank is None else torch.where(rank < ctx.k, f, 0.0)
     slope = eager.slope(f, eager.pick(firing, choice), on)
     changes = eager.changes(strength, on, live)
     upstream = torch.where(changes, grad.float(), 0.0)
     pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * strength, 0.0)
-    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 15)
+    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 17)
 
 
 _delta.register_autograd(_backward, setup_context=_keep)
@@ -98,6 +102,19 @@ def _(x: Tensor, *args: Any) -> Tensor:
 _add.register_autograd(lambda ctx, grad: (grad, *[None] * 8))
 
 
+@torch.library.custom_op("audiosae_steer::rank", mutates_args=())
+def rank(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
+    """How many features come before each of `index` in a frame of x (clips, frames, d): (clips, frames, E)."""
+    from .triton_rank import rank as launch
+
+    return launch(x, W_enc, bias, own_enc, own_bias, index)
+
+
+@rank.register_fake
+def _(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], len(index)), dtype=torch.int32)
+
+
 @torch.library.custom_op("audiosae_steer::select", mutates_args=())
 def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
     """Activations (frames, E) of the features `index` under topk(k), of pre-activations (frames, F) in float32."""
@@ -124,14 +141,15 @@ def _mapper(op: Any, per_clip: set[int]) -> Any:
             if tensor is not None:
                 whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
                 given[number] = whole.reshape(-1, *whole.shape[2:])
-        out = op(*given)
+        out: Tensor = op(*given)
         return out.reshape(size, -1, *out.shape[1:]), 0
 
     return mapped
 
 
-_delta.register_vmap(_mapper(_delta, {0, 11, 12}))
+_delta.register_vmap(_mapper(_delta, {0, 11, 12, 16}))
 _add.register_vmap(_mapper(_add, {0, 5, 6}))
+rank.register_vmap(_mapper(rank, {0}))
 
 
 def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
@@ -140,13 +158,18 @@ def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
     return out
 
 
-def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where) -> Tensor:
+def delta(
+    x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, rank: Tensor | None = None, k: int = 0
+) -> Tensor:
     """The steered residual of x (clips, frames, d), in one pass over it.
+
+    `rank` (clips, frames, E), as of `rank`, says how many features come before each: it fires if fewer than k do.
 
     Raises:
         SteeringError: a derivative is wanted under a per-frame normalisation.
     """
     out: Tensor = _delta(
-        x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm
-    )
+        x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm,
+        rank, k,
+    )  # fmt: skip
     return out

@@ -83,10 +83,11 @@ def _pushed(
 @triton.jit
 def _delta_kernel(
     x_ptr, out_ptr, scratch_ptr, enc_ptr, bias_ptr, threshold_ptr, dec_ptr, firing_ptr, silent_ptr, vectors_ptr,
-    start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
-    frames, d, E, S, rate, unit_scale, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
+    start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, rank_ptr,
+    frames, d, E, S, k, rate, unit_scale, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
     SILENT: tl.constexpr, WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
-    PUSHES: tl.constexpr, UNIT: tl.constexpr, ONE_BLOCK: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    PUSHES: tl.constexpr, UNIT: tl.constexpr, RANKED: tl.constexpr, ONE_BLOCK: tl.constexpr,
+    PRECISION: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     clip, t, times, which, strength, changes = _frames(
@@ -133,6 +134,10 @@ def _delta_kernel(
             pre = pre * scale[:, None] + tl.load(bias_ptr + features, mask=known, other=0.0)[None, :]
             threshold = tl.load(threshold_ptr + features, mask=known, other=float("inf"))
             f = tl.where(pre <= threshold[None, :], 0.0, pre)
+            if RANKED:
+                ranks = rank_ptr + (clip * frames + t)[:, None] * E + features[None, :]
+                before = tl.load(ranks, mask=inside[:, None] & known[None, :], other=0)
+                f = tl.where((before < k) | (f != f), f, 0.0)  # NaN times nothing is NaN
             g = f
             for s in range(S):
                 table = (which * S + s) * 4 * E
@@ -226,8 +231,20 @@ def add(
     return out
 
 
-def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, out: Tensor | None = None) -> Tensor:
-    """The steered residual of x (clips, frames, d), by one launch; into `out`, which may be x itself."""
+def delta(
+    x: Tensor,
+    rows: Rows,
+    edits: Edits,
+    strength: Tensor,
+    where: Where,
+    rank: Tensor | None = None,
+    k: int = 0,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The steered residual of x (clips, frames, d), by one launch; into `out`, which may be x itself.
+
+    `rank` (clips, frames, E) says how many features come before each: it fires if fewer than k do.
+    """
     clips, frames, d = x.shape
     width, stages = len(rows.bias), edits.firing.shape[1]
     out = torch.empty_like(x) if out is None else out
@@ -243,11 +260,12 @@ def delta(x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, o
     with on(x.device):
         _delta_kernel[grid](
             x, out, scratch, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent,
-            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset,
-            frames, d, width, stages, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
+            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset, rank,
+            frames, d, width, stages, k, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
             SILENT=edits.silent is not None, WINDOWS=edits.start is not None, OFFSET=where.offset is not None,
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
-            PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, ONE_BLOCK=one,
+            PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, RANKED=rank is not None,
+            ONE_BLOCK=one,
             PRECISION="tf32" if tf32 else "ieee", WIDE=INTERPRETED,
             BLOCK_M=block_m, BLOCK_E=block_e, BLOCK_D=64, num_warps=8 if block_m * block_e > 4096 else 4,
         )  # fmt: skip

@@ -17,11 +17,11 @@ import itertools, sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 import triton
-from audiosae_steer.ops import triton_delta, triton_select
+from audiosae_steer.ops import triton_delta, triton_rank, triton_select
 
 DTYPES = {"bf16": "*bf16", "fp16": "*fp16", "fp32": "*fp32"}
-POINTERS = {"live_ptr": "*i1", "choice_ptr": "*i64", "index_ptr": "*i64"}
-WHOLE = {"frames", "d", "E", "S", "F", "k", "pre_row", "pre_column"} | {
+POINTERS = {"live_ptr": "*i1", "choice_ptr": "*i64", "index_ptr": "*i64", "rank_ptr": "*i32"}
+WHOLE = {"frames", "d", "E", "S", "F", "k", "pre_row", "pre_column", "rows", "x_stride", "share"} | {
     f"{name}_{axis}" for name in ("x", "out") for axis in ("clip", "frame", "d")
 }
 
@@ -30,7 +30,9 @@ def compiled(kernel, dtype, capability, **constants):
     def kind(name):
         if name in constants:
             return "constexpr"
-        if name in ("x_ptr", "out_ptr"):
+        if name == "out_ptr" and "BLOCK_F" in constants:
+            return "*i32" if "BLOCK_D" in constants else "*fp32"
+        if name in ("x_ptr", "out_ptr") or name.endswith("enc_ptr") and "BLOCK_F" in constants:
             return DTYPES[dtype]
         if name.endswith("_ptr"):
             return POINTERS.get(name, "*fp32")
@@ -52,11 +54,16 @@ for capability, dtype, where in itertools.product((80, 90), DTYPES, (everything,
     made = [
         compiled(triton_delta._add_kernel, dtype, capability, **where, BLOCK_M=16, BLOCK_D=256),
         compiled(
-            triton_delta._delta_kernel, dtype, capability, **where, SILENT=full, PUSHES=full, UNIT=full,
+            triton_delta._delta_kernel, dtype, capability, **where, SILENT=full, PUSHES=full, UNIT=full, RANKED=full,
             ONE_BLOCK=not full, PRECISION="tf32" if full else "ieee", WIDE=False, BLOCK_M=64, BLOCK_E=128, BLOCK_D=64,
         ),
     ]
     assert all(one.asm["cubin"] for one in made)
+for capability, dtype, tile in itertools.product((80, 90), ("bf16", "fp16"), ((16, 64), (128, 128))):
+    assert compiled(
+        triton_rank._rank_kernel, dtype, capability, PRECISION="ieee", WIDE=False, BLOCK_M=tile[0], BLOCK_E=16,
+        BLOCK_F=tile[1], BLOCK_D=64,
+    ).asm["cubin"]
 for capability in (80, 90):
     assert compiled(
         triton_select._select_kernel, "fp32", capability, BLOCK_F=8192, BLOCK_E=128, PLACES=14

@@ -160,9 +160,9 @@ def test_every_number_of_the_result_is_written() -> None:
     wanted = run(plan, x.cpu())
     one = torch.tensor(1.0, device=DEVICE)
     poisoned = torch.full_like(x, float("nan"))
-    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), poisoned)
+    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), out=poisoned)
     assert torch.equal(poisoned.cpu(), wanted)
-    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), x)
+    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), out=x)
     assert torch.equal(x.cpu(), wanted)
 
 
@@ -208,7 +208,7 @@ def test_torch_checks_the_operator() -> None:
     plan = Plan([[Ablate([1, 2, 3]), Push(torch.ones(D))]], make_sae("relu", D, F), D).to(DEVICE)
     x = torch.randn(2, 5, D, device=DEVICE, requires_grad=True)
     rows = plan._rows()
-    args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None)
+    args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0)
     torch.library.opcheck(torch.ops.audiosae_steer.delta.default, args)
 
     torch.library.opcheck(torch.ops.audiosae_steer.add.default, (x, plan.vectors, *[None] * 2, args[10], *args[11:15]))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import make_sae
 
-from audiosae_steer import Scale, ops
+from audiosae_steer import Push, Scale, ops
 from audiosae_steer.ops import reference, selection
 from audiosae_steer.plan import Plan
 
@@ -80,14 +80,67 @@ def test_the_kernel_gives_the_reference_bit_for_bit(k, F, E, values, seed) -> No
         select(pre, index, F + 1)
 
 
-def test_a_topk_plan_runs_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+@given(
+    d=st.sampled_from([8, 24, 72]),
+    F=st.sampled_from([1, 7, 31, 64, 200]),
+    E=st.sampled_from([1, 5, 16]),
+    shape=st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 9, 33])),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 20),
+)
+@settings(max_examples=30)
+def test_ranks_are_counted_with_ties_to_the_lower_index(d, F, E, shape, dtype, seed) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    from audiosae_steer.ops.triton_rank import rank
+
+    g = torch.Generator().manual_seed(seed)
+    W, bias = torch.randint(-1, 2, (F, d), generator=g).float(), torch.randint(-2, 3, (F,), generator=g).float()
+    x = torch.randint(-1, 2, (*shape, 2 * d), generator=g).to(dtype)[..., ::2]  # small whole numbers: sums are exact
+    index = torch.randint(0, F, (E,), generator=g)
+    own = (W[index], bias[index], index)
+    got = rank(x.to(DEVICE), W.to(DEVICE, dtype), bias.to(DEVICE), *(t.to(DEVICE) for t in own)).cpu()
+    pre = x.float() @ W.T + bias
+    mine = pre[..., index, None]
+    earlier = torch.arange(F) < index[:, None]
+    wanted = (pre[..., None, :] > mine) | ((pre[..., None, :] == mine) & earlier)
+    assert torch.equal(got, wanted.sum(-1, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("edited", [3, 20], ids=["by counting", "by bits"])
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_topk_plan_runs_the_kernels(edited: int, pushed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="the kernels need Triton")
     sae = make_sae("topk", 12, 31)
-    plan = Plan([[Scale([1, 2, 3], 2.0)]], sae, 12).to(DEVICE)
+    edits = [Scale(list(range(edited)), 2.0), *([Push(torch.ones(12))] if pushed else [])]
+    plan = Plan([edits], sae, 12).to(DEVICE)
     x = torch.randn(2, 9, 12, device=DEVICE)
+    upstream, one = torch.randn_like(x), torch.tensor(1.0, device=DEVICE)
     found = []
     for interpreted in (True, False):
         monkeypatch.setattr(ops, "INTERPRETED", interpreted)
         monkeypatch.setattr(ops, "SERVED", ops.SERVED if interpreted else ())
-        found.append(plan(x, torch.tensor(1.0, device=DEVICE)))
-    torch.testing.assert_close(*found)
+        assert ops.counts(x, "topk", edited) == (interpreted and edited == 3)
+        own = x.clone().requires_grad_()
+        steered = plan(own, one)
+        steered.backward(upstream)
+        with torch.no_grad():
+            found.append((steered.detach(), plan(x, one), own.grad))
+    for one_way, other in zip(*found, strict=True):
+        torch.testing.assert_close(one_way, other)
+
+
+def test_ranks_under_vmap() -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    from audiosae_steer.ops import fused
+
+    g = torch.Generator().manual_seed(0)
+    W, bias, index = torch.randn(31, 12, generator=g), torch.randn(31, generator=g), torch.tensor([3, 30])
+    W, bias, index = (t.to(DEVICE) for t in (W, bias, index))
+    x = torch.randn(3, 2, 5, 12, generator=g).to(DEVICE)
+    got = torch.vmap(lambda clips: fused.rank(clips, W, bias, W[index], bias[index], index))(x)
+    pre = x @ W.T + bias
+    assert torch.equal(got, (pre[..., None, :] > pre[..., index, None]).sum(-1, dtype=torch.int32))
+    with pytest.raises(ops.fused.SteeringError, match="maps its inputs"):
+        torch.vmap(lambda rows: fused.rank(x[0], rows, bias, W[index], bias[index], index))(W.expand(2, 31, 12))
+    args = (x[0], W, bias, W[index], bias[index], index)
+    torch.library.opcheck(torch.ops.audiosae_steer.rank.default, args)
