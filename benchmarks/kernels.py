@@ -4,11 +4,12 @@
     python benchmarks/kernels.py --json out.json       # and where to put the figures
     python benchmarks/kernels.py --device cpu --threads 2
 
+Also: at how many kept features a frame's sum over their rows is faster than the product with all rows.
 For each shape (N frames of a residual of width d, an SAE of F features, E of them edited) and each way: median time
 with the 10th and 90th percentile, bytes and operations that the edit needs at least (x read and written once, the
 edited rows read once, 4·d·E operations a frame), and the time these would take at the ceilings measured here: a large
 copy, and a large matrix product. Inputs rotate through more memory than the caches hold. The extra `[bench]` brings
-SAELens, `pip install eai-sparsify` its decoder; without them those ways are left out, and said to be.
+SAELens, `pip install eai-sparsify` its encoder and decoder; without them those ways are left out, and said to be.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
 from false_speech import machine
-from overhead import naive_hook, random_sae, saelens_hook
+from others import THRESHOLD, Way, instead, random_sae
 from torch import Tensor
+from torch.nn import functional
 
-from audiosae_steer import SAE, Add, Edit, Scale
-from audiosae_steer.plan import Plan
+from audiosae_steer import SAE, Ablate, Add, Edit
+from audiosae_steer.ops import products_for
+from audiosae_steer.plan import ErrorMode, Plan
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = ((768, 6144), (1280, 10240))
@@ -36,7 +38,6 @@ FRAMES = {"cuda": (1, 1500, 12000, 48000), "cpu": (1, 1500)}
 EDITED = {"cuda": (8, 50, 100, 1000), "cpu": (8, 100)}
 CACHES = {"cuda": 256 << 20, "cpu": 64 << 20}
 """Bytes that inputs rotate through: several times what the last cache holds."""
-Way = Callable[[Tensor], Any]
 
 
 class Clock:
@@ -85,13 +86,13 @@ def ways(
     """What is timed, by name, and what had to be left out."""
     features = list(range(edited))
     one = torch.tensor(1.0, device=device)
+    products = products_for(dtype, device)
 
-    def planned(edits: list[Edit], which: SAE) -> Way:
-        plan = Plan([edits], which, which.d_model).to(device)
+    def planned(edits: list[Edit], which: SAE, error: ErrorMode = "keep") -> Way:
+        plan = Plan([edits], which, which.d_model, products=products, error=error).to(device)
         return lambda x: plan(x, one)
 
-    halved: list[Edit] = [Scale(features, 0.5)]
-    delta = planned(halved, sae)
+    halved: list[Edit] = [Ablate(features)]
     rows = sae.to(device, dtype)
     W_enc, W_dec = rows.W_enc[features].contiguous(), rows.W_dec[features].contiguous()
     bias = (rows.b_enc[features] - rows.W_enc[features] @ rows.b_dec).contiguous()
@@ -99,38 +100,36 @@ def ways(
 
     def eager(x: Tensor) -> Tensor:
         pre = torch.addmm(bias, x[0], W_enc.T)
-        return torch.addmm(x[0], torch.where(pre > 2.0, -0.5 * pre, zero), W_dec)
+        return torch.addmm(x[0], torch.where(pre > THRESHOLD, -pre, zero), W_dec)
 
-    found: dict[str, Way] = {
+    others, missing = instead(rows, topk.to(device, dtype), features)
+    return {
         "add": planned([Add(features, 0.1)], sae),
-        "delta": delta,
+        "delta": planned(halved, sae),
         "delta, two products by hand": eager,
         "delta by hand, torch.compile": torch.compile(eager, dynamic=False),
         "full, topk, error kept": planned(halved, topk),
+        "full, topk, error dropped": planned(halved, topk, "drop"),
         "bare encode product": lambda x: x @ rows.W_enc.T,
-        "error-term hook by hand": lambda x: naive_hook(rows, features)(None, None, x),
-    }
-    missing = []
-    try:
-        theirs = saelens_hook(sae, features)
-        theirs(None, None, torch.zeros(1, 1, sae.d_model))
-        if device.type == "cpu" and dtype == torch.float32:
-            found["SAELens, use_error_term"] = lambda x: theirs(None, None, x)
-    except ImportError:
-        missing.append("SAELens")
-    try:
-        from sparsify.utils import decoder_impl
+        **others,
+    }, missing
 
-        k = 50
 
-        def sparsify(x: Tensor) -> Tensor:
-            top = (x[0] @ rows.W_enc.T + rows.b_enc).topk(k)
-            return decoder_impl(top.indices, top.values, rows.W_dec.mT)
-
-        found["sparsify, encode and its decoder"] = sparsify
-    except ImportError:
-        missing.append("sparsify")
-    return found, missing
+def decoders(d: int, width: int, frames: int, device: torch.device, clock: Clock) -> list[dict[str, Any]]:
+    """k activations a frame decoded as a product with all rows, and as a sum over theirs."""
+    W, found = torch.randn(width, d, device=device), []
+    for k in (8, 32, 50, 100, 200, 400, 800):
+        top = torch.randn(frames, width, device=device).topk(k)
+        f = torch.zeros(frames, width, device=device).scatter_(1, top.indices, top.values)
+        dense = clock(lambda x: x @ W, [f])
+        summed = clock(
+            lambda x, top=top: functional.embedding_bag(top.indices, W, per_sample_weights=x, mode="sum"), [top.values]
+        )
+        found.append({"d": d, "F": width, "frames": frames, "k": k, "dense": dense, "sum": summed})
+        print(
+            f"| {d} | {width} | {k} | {1e3 * dense['median']:,.2f} ms | {1e3 * summed['median']:,.2f} ms |", flush=True
+        )
+    return found
 
 
 def measure(device: torch.device, dtype: torch.dtype, clock: Clock) -> dict[str, Any]:
@@ -166,6 +165,8 @@ def measure(device: torch.device, dtype: torch.dtype, clock: Clock) -> dict[str,
                         {"d": d, "F": width, "frames": frames, "E": edited, "way": way, **taken, "bytes": moved,
                          "operations": operations, "roofline_seconds": floor}
                     )  # fmt: skip
+    if missing:
+        print(f"left out, not installed: {', '.join(missing)}")
     return {"ceilings": top, "rows": rows, "left_out": missing}
 
 
@@ -173,7 +174,7 @@ def main() -> None:
     """Measure every dtype."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtypes", default="bfloat16,float32" if torch.cuda.is_available() else "float32")
+    parser.add_argument("--dtypes", default="bfloat16,float32")
     parser.add_argument("--repeats", type=int, default=50 if torch.cuda.is_available() else 15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -187,6 +188,8 @@ def main() -> None:
     found: dict[str, Any] = {"machine": described}
     for name in given.dtypes.split(","):
         found[name] = measure(device, getattr(torch, name), clock)
+    print("\n| d | F | k | decoded by a product | by a sum |\n|---|---|---|---|---|")
+    found["decode"] = [row for d, width in SIZES for row in decoders(d, width, 1500, device, clock)]
     out = given.json or RESULTS / f"kernels-{device.type}.json"
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"\nwrote {out}")
