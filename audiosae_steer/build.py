@@ -9,15 +9,16 @@ import torch
 from torch import nn
 
 from .clip_gate import ClipGate, Probe
-from .edits import Edit
+from .edits import Edit, Push
 from .errors import EditError, GateError, SiteError, SteeringError
 from .frame_gate import FrameGate, FrameProbe
-from .hook import Hook, Shared
+from .hook import Hook, Shared, When
 from .ops import products_for
-from .parts import SiteEdits, SiteGate, Steps
+from .parts import SiteEdits, SiteGate
 from .plan import Plan
 from .sae import SAE
-from .sites import Family, Site, block_at
+from .sites import Family, Site, Tap, frame_rate_at, tap_at
+from .sites.site import Passes
 
 
 def build_hooks(
@@ -39,23 +40,21 @@ def build_hooks(
     shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
     hooks: dict[Site, Hook] = {}
     for site in sorted({*sites, *(each.site for each in gates)}, key=lambda site: site.order):
-        block = block_at(model, family, site)
-        weight = next(block.parameters())
+        tap = tap_at(model, family, site)
+        weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
         # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
         device = torch.device("cpu") if weight.is_meta else weight.device
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        d_model = family.dims(model).d_model
-        plan, first = None, False
+        rate = frame_rate_at(model, family, site)
+        plan, when = None, When()
         if site in sites:
             part, choices = parts[sites.index(site)], named[sites.index(site)]
-            _check_width(part.sae, d_model, site)
-            first = _first(part)
             lists = [_edit_list(choices.get(name, ())) for name in names]
-            rate = family.frame_rate(model, site)
+            d_model = _width(model, family, tap, part, lists)
+            _check_width(part.sae, d_model, site)
+            when = _when(part, family)
             products = products_for(weight.dtype, device)
-            plan = Plan(
-                lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products
-            )  # fmt: skip
+            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products)
             _check_selection(plan, part.sae, site)
             for each in gates:
                 _check_governs(each, site, model, family)
@@ -63,12 +62,13 @@ def build_hooks(
         for each in gates:
             if each.site != site:
                 continue
-            _check_width(each.sae, d_model, site)
+            if site.path is None:
+                _check_width(each.sae, tap.size or family.dims(model).d_model, site)
             if isinstance(each.gate, ClipGate):
                 probe = Probe(each.gate, each.sae, dtype)
             else:
                 frame_probe = FrameProbe(each.gate, each.sae, _frame_rate(model, family, site), dtype)
-        hooks[site] = Hook(site, plan, probe, frame_probe, shared, first=first).to(device)
+        hooks[site] = Hook(site, plan, probe, frame_probe, shared, tap=tap, when=when).to(device)
     if not sites:
         raise EditError("there is nothing to steer: the list of SiteEdits is empty")
     return hooks, shared
@@ -88,31 +88,59 @@ def _sorted_out(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | 
 
 
 def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
-    rate = family.frame_rate(model, site)
-    if rate is None:
+    rate = frame_rate_at(model, family, site)
+    if rate is None or tap_at(model, family, site).times is not None:
         raise GateError(
-            f"a frame gate needs frames that have a time; {site} has one frame a token: let it read an encoder layer"
+            f"a frame gate needs frames that have a time, one after the other, and {site} has none: let it read an encoder "
+            "layer"
         )
     return rate
+
+
+def _width(model: nn.Module, family: Family, tap: Tap, part: SiteEdits, lists: Sequence[Sequence[Edit]]) -> int:
+    if part.site.path is None:
+        return tap.size or family.dims(model).d_model
+    pushes = [len(edit.vector) for edits in lists for edit in edits if isinstance(edit, Push)]
+    if part.sae is None and not pushes:
+        raise SiteError(f"how wide the residual at {part.site} is, its SAE or a Push tells: pass sae=")
+    return part.sae.d_model if isinstance(part.sae, SAE) else pushes[0]
 
 
 def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family) -> None:
     kind = "clip gate" if isinstance(each.gate, ClipGate) else "frame gate"
     if each.site.order > site.order:
         raise GateError(f"the {kind} at {each.site} comes after the edits at {site}, which it cannot govern")
-    if kind == "frame gate" and family.frame_rate(model, site) != _frame_rate(model, family, each.site):
+    if kind == "frame gate" and frame_rate_at(model, family, site) != _frame_rate(model, family, each.site):
         raise GateError(
             f"the frame gate at {each.site} decides by frames of the audio, which {site} does not have: it cannot "
             "govern edits there; move them to an encoder layer, or take a clip gate"
         )
 
 
-def _first(part: SiteEdits) -> bool:
-    if part.steps not in get_args(Steps):
-        raise EditError(f"steps are {part.steps!r}; expected {' or '.join(get_args(Steps))}")
+def _when(part: SiteEdits, family: Family) -> When:
+    """In which passes a part is at work."""
+    if part.passes not in get_args(Passes):
+        raise EditError(f"passes are {part.passes!r}; expected {', '.join(get_args(Passes))}")
+    steps = None if isinstance(part.steps, str) else _span(part.steps, "steps")
+    flow = None if part.flow is None else _span(part.flow, "flow")
+    if (steps or flow or part.passes != "both") and not family.diffuses:
+        raise SiteError(f"ranges of steps, flow and passes are for diffusion models; {family.name} runs once")
+    if steps is None and part.steps not in ("all", "first"):
+        raise EditError(f'steps are {part.steps!r}; expected "all", "first", or two numbers')
     if part.steps == "first" and part.site.side != "decoder":
         raise SiteError(f'steps="first" is for a decoder, which writes tokens one by one; {part.site} is no such site')
-    return part.steps == "first"
+    whole = None if steps is None else (int(steps[0]), int(steps[1]))
+    return When(part.steps == "first", whole, flow, part.passes)
+
+
+def _span(given: Any, name: str) -> tuple[float, float]:
+    try:
+        start, end = (float(number) for number in given)
+    except (TypeError, ValueError) as error:
+        raise EditError(f"{name} are {given!r}; expected two numbers, from and up to") from error
+    if not start < end:
+        raise EditError(f"{name} from {start:g} up to {end:g} are none; the first number is less than the second")
+    return start, end
 
 
 def _edit_list(edits: Any) -> list[Edit]:

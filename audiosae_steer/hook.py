@@ -8,12 +8,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .clip_gate import Probe
-from .errors import GateError, SteeringError
+from .errors import GateError, SiteError, SteeringError
 from .frame_gate import FrameProbe
 from .plan import Plan
-from .sites import Site
+from .sites import Moment, Site, Tap
+from .sites.site import Passes
+
+_ANY = Moment()
 
 
 @dataclass
@@ -26,6 +30,42 @@ class Shared:
     opened: Tensor | None = None  # (clips,) bool: the clip gate's last decision
     opened_frames: Tensor | None = None  # (clips, frames) bool: the frame gate's
     starting: Tensor | None = None  # (rows, steps) bool: where a text's first token is written
+    moment: Moment = _ANY  # what the pass under way says of itself
+
+
+@dataclass(frozen=True)
+class When:
+    """In which passes of a model it is steered."""
+
+    first: bool = False
+    """Only at steps that write a text's first token."""
+    steps: tuple[int, int] | None = None
+    """Of a diffusion: from the first of these, counted from 0, up to and without the second."""
+    flow: tuple[float, float] | None = None
+    """The same for its time t."""
+    passes: Passes = "both"
+    """Of a guided diffusion."""
+
+    def words(self) -> str:
+        """What it says, to follow a description of the edit."""
+        said = ["only at the step that writes a text's first token"] if self.first else []
+        said += [] if self.steps is None else [f"only at steps {self.steps[0]} to {self.steps[1] - 1}"]
+        said += [] if self.flow is None else [f"only while {self.flow[0]:g} ≤ t < {self.flow[1]:g}"]
+        said += [] if self.passes == "both" else [f"only in the {self.passes} pass"]
+        return "".join(f"; {each}" for each in said)
+
+    def holds(self, moment: Moment) -> bool:
+        """Whether the pass under way may be steered, as far as that is known without asking the device."""
+        if self.passes != "both" and moment.conditional != (self.passes == "conditional"):
+            return False
+        return self.steps is None or self.steps[0] <= moment.step < self.steps[1]
+
+    def flowing(self, x: Tensor, moment: Moment) -> Tensor | None:
+        """(rows,): which rows of x are at a time t at which they are steered; None: all."""
+        if self.flow is None:
+            return None
+        t = torch.as_tensor(moment.flow, device=x.device)
+        return ((t >= self.flow[0]) & (t < self.flow[1])).expand(len(x))
 
 
 class Hook(nn.Module):
@@ -43,10 +83,11 @@ class Hook(nn.Module):
         frame_probe: FrameProbe | None,
         shared: Shared,
         *,
-        first: bool = False,
+        tap: Tap,
+        when: When = When(),
     ) -> None:
         super().__init__()
-        self.first = first
+        self.when, self.layout, self.times = when, tap.layout, tap.times
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
@@ -57,11 +98,33 @@ class Hook(nn.Module):
         self.register_buffer("choice", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The steered residual of x (rows, frames, d_model)."""
+        """The steered residual of x (rows, frames, d_model), or (rows, d_model, frames) at a site of that layout.
+
+        Raises:
+            SiteError: x is no residual of the width that the edits were built for.
+        """
         if self.removed:  # a deep copy of the model, made while it was steered, keeps the hook
             return x
         if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
             self.to(x.device)
+        self._check(x)
+        if self.layout == "bdf":
+            return self._within(x.transpose(1, 2)).transpose(1, 2)
+        return self._within(x)
+
+    def _check(self, x: Any) -> None:
+        if self.width is None:
+            return
+        axis = 1 if self.layout == "bdf" else 2
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[axis] != self.width:
+            found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
+            axes = "(batch, d_model, frames)" if self.layout == "bdf" else "(batch, frames, d_model)"
+            raise SiteError(
+                f"{self.site} gives something of {found}; expected a residual {axes} with d_model {self.width}: "
+                'name another module, or another layout ("bfd" or "bdf")'
+            )
+
+    def _within(self, x: Tensor) -> Tensor:
         self.ran = True
         if torch.is_autocast_enabled(x.device.type):  # it would round the whole residual, not only the change
             with torch.autocast(x.device.type, enabled=False):
@@ -75,19 +138,38 @@ class Hook(nn.Module):
             self.shared.opened_frames = self.frame_probe(x) > 0
         if self.plan is None:
             return x
+        moment = self.shared.moment
+        if not self.when.holds(moment):
+            return x
         live = self._opened(x)
+        for other in (self._filled(x, moment), self.when.flowing(x, moment)):
+            if other is not None:
+                live = other if live is None else _both(live, other)
         choice = None
         if self.chooses:
             choice = self._rows(x.shape[0], x.device, self.choice, "choice")
             chosen = choice >= 0
-            live = chosen if live is None else live & (chosen if live.dim() == 1 else chosen[:, None])
+            live = chosen if live is None else _both(live, chosen)
             choice = choice.clamp(min=0)
-        if self.first:
+        if self.when.first:
             starting = self._starting(x)
-            live = starting if live is None else starting & (live if live.dim() == 2 else live[:, None])
-        offset = self.offset if self.plan.start is not None else None
-        steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset)
+            live = starting if live is None else _both(live, starting)
+        offset, times = None, None
+        if self.plan.start is not None:
+            offset = self.offset + moment.offset
+            times = None if self.times is None else self.times(x.shape[1], x.device)
+        steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
         return steered
+
+    @property
+    def width(self) -> int | None:
+        """Of the residual that it edits or reads."""
+        return None if self.plan is None else self.plan.vectors.shape[-1]
+
+    def _filled(self, x: Tensor, moment: Moment) -> Tensor | None:
+        """(rows, frames): which frames are of the input, where a batch is filled up to its longest clip."""
+        frames = moment.frames
+        return None if frames is None or frames.shape != x.shape[:2] else frames.to(x.device)
 
     @property
     def chooses(self) -> bool:
@@ -161,6 +243,13 @@ class Hook(nn.Module):
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
 
 
+def _both(one: Tensor, other: Tensor) -> Tensor:
+    """Where both hold; each is (rows,) or (rows, frames)."""
+    if one.dim() == other.dim():
+        return one & other
+    return (one if one.dim() == 2 else one[:, None]) & (other if other.dim() == 2 else other[:, None])
+
+
 def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
     """A hook of the token embedding that notes after which tokens a text's first one is written."""
 
@@ -171,12 +260,27 @@ def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], 
     return note
 
 
-def forward_hook(hook: Hook) -> Callable[[nn.Module, Any, Any], Any]:
-    """The hook as torch wants it."""
+def attach(tap: Tap, hook: Hook) -> RemovableHandle:
+    """Put the hook where the residual is."""
+    if tap.place == "output":
 
-    def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
-        if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
-            return (hook(output[0]), *output[1:])
-        return hook(output)
+        def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
+            if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
+                return (hook(output[0]), *output[1:])
+            return hook(output)
 
-    return steer_output
+        handle = tap.module.register_forward_hook(steer_output)
+        # transformers 5 notes hidden states in hooks that stay for good: they are to see what the next block reads
+        hooks = tap.module._forward_hooks
+        for key, theirs in list(hooks.items()):
+            if getattr(theirs, "__module__", "").startswith("transformers."):
+                hooks.move_to_end(key)
+        return handle
+
+    def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (hook(args[0]), *args[1:]), kwargs
+        name = next(iter(kwargs))  # the residual is a block's first argument
+        return args, {**kwargs, name: hook(kwargs[name])}
+
+    return tap.module.register_forward_pre_hook(steer_input, with_kwargs=True)

@@ -17,10 +17,12 @@ from .plan import ErrorMode
 from .recipes import Recipe, site_of
 from .sae import SAE
 from .sites import Site, fingerprint
+from .sites.site import Passes
 
 Choices = Mapping[str, Sequence[Edit]]
-Steps = Literal["all", "first"]
-"""Which of a decoder's steps are edited: all, or those at which the first token of a text is written."""
+Steps = Literal["all", "first"] | tuple[int, int]
+"""Which steps are edited: all; of a decoder, those at which the first token of a text is written; of a diffusion, those
+from one, counted from 0, up to and without another."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class SiteEdits:
     edits: Sequence[Edit] | Choices
     error: ErrorMode = "keep"
     steps: Steps = "all"
+    flow: tuple[float, float] | None = None
+    passes: Passes = "both"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class SiteGate:
 
 
 AnyGate = ClipGate | FrameGate | SiteGate
+
+
+def by_path(recipe: Any, site: Site | None) -> bool:
+    """Whether every site that is named is a path, for which no family has to know the model."""
+    listed = [part.site for part in recipe if isinstance(part, SiteEdits)] if isinstance(recipe, (list, tuple)) else []
+    sites = [*listed, *([] if site is None else [site])]
+    return bool(sites) and all(isinstance(each, Site) and each.path is not None for each in sites)
 
 
 def parts_of(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[SiteGate]]:
@@ -87,6 +98,7 @@ def parts_by_hand(
     sae: SAE | None,
     layer: int | None,
     side: Literal["encoder", "decoder"],
+    site: Site | None,
     edits: Sequence[Edit] | Choices | None,
     error: ErrorMode,
     gate: AnyGate | Sequence[AnyGate] | None,
@@ -104,14 +116,14 @@ def parts_by_hand(
                 "the second argument is a recipe, or a list of SiteEdits(Site(4), sae, edits); a bare list of edits "
                 "goes with its site: steer(model, sae=..., layer=4, edits=[...])"
             )
-        if any(given is not None for given in (sae, layer, edits)):
+        if any(given is not None for given in (sae, layer, site, edits)):
             raise SteeringError("pass either a list of SiteEdits, or sae, layer and edits; not both")
         if bare:
             raise GateError("with a list of SiteEdits, say where the gate reads: SiteGate(Site(3), sae, gate)")
         return list(sites), gates
-    if layer is None or edits is None:
+    if (layer is None) == (site is None) or edits is None:
         raise SteeringError('steer() needs a recipe ("no-false-speech"), or by hand: sae=..., layer=4, edits=[...]')
-    site = Site(layer, side)
+    site = Site(layer or 0, side) if site is None else site
     if bare and sae is None:
         raise GateError("a gate reads SAE features: pass sae=")
     placed = [SiteGate(site, sae, each) if isinstance(each, (ClipGate, FrameGate)) and sae else each for each in gates]

@@ -153,6 +153,7 @@ class Plan(nn.Module):
         live: Tensor | None = None,
         choice: Tensor | None = None,
         offset: Tensor | None = None,
+        times: Tensor | None = None,
     ) -> Tensor:
         """The steered residual, of the shape and dtype of x.
 
@@ -162,10 +163,11 @@ class Plan(nn.Module):
             live: (clips,) bool, which clips to steer at all; or (clips, frames) bool, which frames.
             choice: (clips,) long, which list of edits each clip takes.
             offset: () seconds between the start of the input audio and the first frame of x.
+            times: (frames,) seconds of each frame after `offset`; None: (i + 0.5) / frame_rate.
         """
         if self.path == "identity":
             return x
-        where = Where(live, choice, offset, self.frame_rate or 1.0)
+        where = Where(live, choice, offset, self.frame_rate or 1.0, times)
         if self.path == "delta" and self._fused(x, strength):
             return fused.delta(x, self._rows(), self._edits(), strength, where)
         if self._counts(x) and self._fused(x, strength):

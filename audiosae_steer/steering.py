@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from .build import build_hooks
 from .edits import Edit
 from .errors import NeverCalledWarning, SteeringError
-from .hook import Hook, Shared, forward_hook, token_hook
-from .parts import AnyGate, Choices, SiteEdits, parts_by_hand, parts_of
+from .hook import Hook, Shared, attach, token_hook
+from .parts import AnyGate, Choices, SiteEdits, by_path, parts_by_hand, parts_of
 from .plan import ErrorMode
 from .recipes import Recipe, load_recipe
 from .sae import SAE
-from .sites import Family, Site, block_at, family_of, unwrap
+from .sites import Family, Moment, Site, Tap, family_of, tap_at, unwrap
 
 
 class Steering:
@@ -33,8 +32,7 @@ class Steering:
     def __init__(self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None) -> None:
         self._hooks = dict(hooks)
         self._shared = shared
-        self._handles: list[RemovableHandle] = []
-        self._closers: list[Any] = []
+        self._closers: list[Callable[[], None]] = []
         self._strength, self._enabled = 1.0, True
         self._removed = False
         self.recipe = recipe
@@ -42,13 +40,14 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _attach(self, blocks: Mapping[Site, nn.Module], family: Family, allow_empty: bool) -> None:
+    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool) -> None:
         try:
-            if any(hook.first for hook in self._hooks.values()):
+            self._closers += family.watch(self.model, self._told)
+            if any(hook.when.first for hook in self._hooks.values()):
                 embedding, after = family.text_start(self.model)
-                self._handles.append(embedding.register_forward_hook(token_hook(self._shared, after)))
+                self._closers.append(embedding.register_forward_hook(token_hook(self._shared, after)).remove)
             for site in sorted(self._hooks, key=lambda site: site.order):
-                self._handles.append(_register(blocks[site], self._hooks[site]))
+                self._closers.append(_register(taps[site], self._hooks[site]))
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model, self._edited))
         except BaseException:
@@ -56,12 +55,12 @@ class Steering:
             raise
         self._forget_compiled()
 
+    def _told(self, moment: Moment) -> None:
+        self._shared.moment = moment
+
     def _detach(self) -> None:
-        for handle in self._handles:
-            handle.remove()
         for close in self._closers:
             close()
-        self._handles.clear()
         self._closers.clear()
 
     def _forget_compiled(self) -> None:
@@ -203,11 +202,10 @@ class Steering:
                     f"within {hook.frame_probe.reach:g} s{also}"
                 )
             if hook.plan is not None:
-                when = "; only at the step that writes a text's first token" if hook.first else ""
                 # a block's products take each of its weights once a frame; attention comes on top
-                block = block_at(self.model, family_of(self.model), site)
+                block = tap_at(self.model, family_of(self.model, paths=True), site).module
                 weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
-                lines.append(f"  {site}: {hook.plan.describe(weights)}{when}")
+                lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -227,6 +225,7 @@ def steer(
     sae: SAE | None = None,
     layer: int | None = None,
     side: Literal["encoder", "decoder"] = "encoder",
+    site: Site | None = None,
     edits: Sequence[Edit] | Choices | None = None,
     error: ErrorMode = "keep",
     gate: AnyGate | Sequence[AnyGate] | None = None,
@@ -238,11 +237,13 @@ def steer(
     Three forms: with a recipe; by hand at one site (`sae`, `layer`, `edits`); or a list of `SiteEdits`.
 
     Args:
-        model: a Whisper of openai-whisper or transformers, a transformers pipeline, or a compiled model.
+        model: a model of a known family (`audiosae-steer sites` lists what can be steered in it), a transformers
+            pipeline, a compiled model; or any module, whose sites are paths.
         recipe: a recipe's name, path, Hub id or object; or the sites and edits themselves.
         sae: the SAE whose features `edits` name.
         layer: which block's output to edit, counted from 1.
         side: `encoder` or `decoder`.
+        site: in the place of `layer` and `side`: `Site(path="encoder.layers.7", layout="bfd", frame_rate=50.0)`.
         edits: what to change, in order; or a mapping of names to such lists, for `for_clips`.
         error: `keep` what the SAE cannot express, or `drop` it.
         gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
@@ -256,23 +257,23 @@ def steer(
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.
     """
     inner = unwrap(model)
-    family = family_of(inner)
+    family = family_of(inner, paths=by_path(recipe, site))
     used: Recipe | None = None
     if isinstance(recipe, (str, Path, Recipe)):
-        if any(given is not None for given in (sae, layer, edits, gate)):
+        if any(given is not None for given in (sae, layer, site, edits, gate)):
             raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
         used = load_recipe(recipe, inner)
         parts, gates = parts_of(used, inner)
     else:
-        parts, gates = parts_by_hand(recipe, sae, layer, side, edits, error, gate)
+        parts, gates = parts_by_hand(recipe, sae, layer, side, site, edits, error, gate)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     steering = Steering(inner, hooks, shared, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
-    blocks = {site: block_at(inner, family, site) for site in steering._hooks}
+    taps = {each: tap_at(inner, family, each) for each in steering._hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._attach(blocks, family, allow)
+    steering._attach(taps, family, allow)
     return steering
 
 
@@ -286,10 +287,10 @@ def _number(value: float, name: str, hint: str) -> float:
     return number
 
 
-def _register(block: nn.Module, hook: Hook) -> RemovableHandle:
+def _register(tap: Tap, hook: Hook) -> Callable[[], None]:
     try:
-        return block.register_forward_hook(forward_hook(hook))
+        return attach(tap, hook).remove
     except RuntimeError as error:
         raise SteeringError(
-            f"{hook.site} is a {type(block).__name__}, which takes no hook; steer the model before it is scripted"
+            f"{hook.site} is a {type(tap.module).__name__}, which takes no hook; steer the model before it is scripted"
         ) from error

@@ -1,4 +1,4 @@
-"""What one would use instead: the same edit, ablating some features with the error kept, by other people's code or forms.
+"""What one would use instead: some features ablated with the error kept, by other people's code or forms.
 
 Each takes a residual (1, frames, d) and gives the edited one.
 """

@@ -1,21 +1,27 @@
-"""What steering costs: the encoder with each kind of steering, beside what people would write or use instead.
+"""What steering costs: a model with each kind of steering at one layer, beside what people would write or use instead.
 
-    python benchmarks/overhead.py                 # Whisper-small's shape with random weights, and tiny.en as released
-    python benchmarks/overhead.py --rounds 5      # quicker, wider intervals
+    python benchmarks/overhead.py                          # all models below
+    python benchmarks/overhead.py --models tiny.en,base    # some of them
+    python benchmarks/overhead.py --rounds 5               # quicker, wider intervals
 
 Every round runs every arm once, in a shuffled order, on the same model and the same input; an arm's figure is the
 median over rounds of (its time / the unsteered time of that round) − 1, with a 95 % bootstrap interval. Differences far
-below 1 % drown in a machine's noise, so the steering's own work is also timed by itself, many times, and given as a
-share of the encoder's time ("own work"). Needs the extra `[bench]` for SAELens and nnsight; without them those arms are
-left out, and said to be.
+below 1 % drown in a machine's noise, so each arm's edit is also timed by itself, many times, and given as a share of
+the pass ("own work"); and the memory that it takes at its peak, in a process of its own. tiny.en and base are as
+released; the others have random weights, which is right for time. The extra `[bench]` brings SAELens and nnsight,
+`pip install eai-sparsify` its encoder and decoder; without them those arms are left out, and said to be.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -25,204 +31,193 @@ from typing import Any
 import numpy as np
 import torch
 from false_speech import machine
-from torch import Tensor
+from others import Way, instead, random_sae
+from subjects import SUBJECTS, Subject
 
-from audiosae_steer import SAE, Ablate, Add, Edit, Gate, Site, load_whisper, steer
-from audiosae_steer.sites import block_at, family_of
+from audiosae_steer import SAE, Ablate, Add, Edit
+from audiosae_steer.plan import Plan
 
 RESULTS = Path(__file__).parent / "results"
-Run = Callable[[], Any]
+HUNDRED = list(range(100))
+Run = Callable[[], float]
 
 
-def random_whisper(d: int, layers: int, heads: int) -> Any:
-    """An openai-whisper model of a given shape, with random weights: right for time, useless for text."""
-    from whisper.model import ModelDimensions, Whisper
+def edits_of(d: int, width: int) -> tuple[dict[str, Way], list[str]]:
+    """Every edit as a function of a residual, ours and others', and what had to be left out."""
+    sae, topk = random_sae(d, width), random_sae(d, width, "topk")
+    one = torch.ones(())
 
-    torch.manual_seed(0)
-    return Whisper(ModelDimensions(80, 1500, d, heads, layers, 51865, 448, d, heads, 1)).eval().requires_grad_(False)
+    def planned(edits: list[Edit], which: SAE = sae, error: Any = "keep") -> Way:
+        plan = Plan([edits], which, d, error=error)
+        return lambda x: plan(x, one)
 
-
-def random_sae(d: int, features: int, kind: str = "batchtopk") -> SAE:
-    """A random SAE; `batchtopk` has a threshold, `topk` needs the whole selection."""
-    g = torch.Generator().manual_seed(0)
-    W = torch.randn(features, d, generator=g) / d**0.5
-    threshold = torch.tensor(2.0) if kind == "batchtopk" else None
-    gate = Gate("batchtopk" if kind == "batchtopk" else "topk", 50)
-    return SAE(W, torch.zeros(features), W.clone(), torch.zeros(d), gate=gate, threshold=threshold)
-
-
-def naive_hook(sae: SAE, features: list[int]) -> Callable[[Any, Any, Tensor], Tensor]:
-    """What one writes first: encode all, decode twice, keep the error."""
-
-    def hook(module: Any, args: Any, x: Tensor) -> Tensor:
-        f = sae.encode(x)
-        error = x - sae.decode(f)
-        f[..., features] = 0
-        return sae.decode(f) + error
-
-    return hook
+    others, missing = instead(sae, topk, HUNDRED)
+    return {
+        "add": planned([Add(HUNDRED, 0.1)]),
+        "delta, 10 features": planned([Ablate(HUNDRED[:10])]),
+        "delta, 100 features": planned([Ablate(HUNDRED)]),
+        "delta, 1000 features": planned([Ablate(list(range(1000)))]),
+        "full, topk, error kept": planned([Ablate(HUNDRED)], topk),
+        "full, topk, error dropped": planned([Ablate(HUNDRED)], topk, "drop"),
+        **others,
+    }, missing
 
 
-def saelens_hook(sae: SAE, features: list[int]) -> Callable[[Any, Any, Tensor], Tensor]:
-    """SAELens' own path: its SAE with `use_error_term`, and a hook on its activations."""
-    from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
-
-    theirs = JumpReLUSAE(JumpReLUSAEConfig(d_in=sae.d_model, d_sae=sae.n_features), use_error_term=True)
-    with torch.no_grad():
-        theirs.W_enc.copy_(sae.W_enc.T)
-        theirs.W_dec.copy_(sae.W_dec)
-        theirs.b_enc.copy_(sae.b_enc)
-        theirs.b_dec.copy_(sae.b_dec)
-        theirs.threshold.fill_(2.0)
-
-    def ablate(f: Tensor, hook: Any) -> Tensor:
-        f[..., features] = 0
-        return f
-
-    theirs.add_hook("hook_sae_acts_post", ablate)
-    return lambda module, args, x: theirs(x)
-
-
-def arms_of(model: Any, layer: int, d: int, features: int, mel: Tensor) -> tuple[dict[str, Run], list[str]]:
-    """Every arm as a function without arguments; hooks go in and out inside it, outside the timed part of a pass."""
-    sae, topk = random_sae(d, features), random_sae(d, features, "topk")
-    block = block_at(model, family_of(model), Site(layer))
-    hundred = list(range(100))
-
-    def steered(edits: list[Edit], which: SAE = sae, error: Any = "keep") -> Run:
-        def run() -> float:
-            with steer(model, sae=which, layer=layer, edits=edits, error=error):
-                return timed(lambda: model.encoder(mel))
-
-        return run
-
-    def hooked(hook: Any) -> Run:
-        def run() -> float:
-            handle = block.register_forward_hook(hook)
-            try:
-                return timed(lambda: model.encoder(mel))
-            finally:
-                handle.remove()
-
-        return run
-
-    arms: dict[str, Run] = {
-        "unsteered": lambda: timed(lambda: model.encoder(mel)),
-        "unsteered again": lambda: timed(lambda: model.encoder(mel)),
-        "add": steered([Add(hundred, 0.1)]),
-        "delta, 10 features": steered([Ablate(hundred[:10])]),
-        "delta, 100 features": steered([Ablate(hundred)]),
-        "delta, 1000 features": steered([Ablate(list(range(1000)))]),
-        "full, topk, error kept": steered([Ablate(hundred)], topk),
-        "full, error dropped": steered([Ablate(hundred)], sae, "drop"),
-        "naive error-term hook": hooked(naive_hook(sae, hundred)),
-    }
-    missing = []
-    try:
-        arms["SAELens, use_error_term"] = hooked(saelens_hook(sae, hundred))
-    except ImportError:
-        missing.append("SAELens")
-    try:
-        arms["nnsight trace, same edit"] = nnsight_arm(model, layer, sae, hundred, mel)
-    except ImportError:
-        missing.append("nnsight")
-    return arms, missing
-
-
-def nnsight_arm(model: Any, layer: int, sae: SAE, features: list[int], mel: Tensor) -> Run:
-    """The delta edit inside an nnsight trace of the encoder."""
-    from nnsight import NNsight
-
-    from audiosae_steer.plan import Plan
-
-    traced = NNsight(model.encoder)
-    plan, one = Plan([[Ablate(features)]], sae, sae.d_model), torch.ones(())
-
-    def trace() -> None:
-        with traced.trace(mel):
-            traced.blocks[layer - 1].output = plan(traced.blocks[layer - 1].output, one)
-
-    return lambda: timed(trace)
-
-
-def timed(run: Run) -> float:
+def timed(run: Callable[[], Any]) -> float:
     """Seconds."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def own_work(model: Any, layer: int, d: int, features: int, repeats: int) -> dict[str, float]:
-    """Median seconds of the steering's module alone, on a residual of the encoder's shape."""
-    sae, topk = random_sae(d, features), random_sae(d, features, "topk")
-    x = torch.randn(1, 1500, d, generator=torch.Generator().manual_seed(1))
-    cases: dict[str, tuple[SAE, list[Edit]]] = {
-        "add": (sae, [Add(list(range(100)), 0.1)]),
-        "delta, 10 features": (sae, [Ablate(list(range(10)))]),
-        "delta, 100 features": (sae, [Ablate(list(range(100)))]),
-        "delta, 1000 features": (sae, [Ablate(list(range(1000)))]),
-        "full, topk, error kept": (topk, [Ablate(list(range(100)))]),
-    }
-    found = {}
-    for name, (which, edits) in cases.items():
-        with steer(model, sae=which, layer=layer, edits=edits) as steering:
-            hook = steering.hooks[Site(layer)]
-            hook(x)
-            count = max(repeats // 10, 3) if name.startswith("full") else repeats
-            found[name] = statistics.median(timed(lambda hook=hook: hook(x)) for _ in range(count))
-    return found
+def arms_of(subject: Subject, edits: dict[str, Way]) -> tuple[dict[str, Run], list[str]]:
+    """Every arm as a function that gives the seconds of one pass; hooks go in and out outside the timed part."""
+
+    def hooked(way: Way | None) -> Run:
+        def run() -> float:
+            if way is None:
+                return timed(subject.run)
+            handle = subject.hook(way)
+            try:
+                return timed(subject.run)
+            finally:
+                handle.remove()
+
+        return run
+
+    arms = {"unsteered": hooked(None), "unsteered again": hooked(None)}
+    arms |= {name: hooked(way) for name, way in edits.items()}
+    if not subject.traced:
+        return arms, []
+    try:
+        from nnsight import NNsight
+    except ImportError:
+        return arms, ["nnsight"]
+    traced = NNsight(subject.block)
+    x, way = torch.randn(1, subject.frames, subject.d), edits["delta, 100 features"]
+
+    def trace() -> None:
+        with traced.trace(x):
+            traced.output = way(traced.output)
+
+    plain = hooked(None)
+
+    def within() -> float:  # a trace of the one block, and the rest of the model as it is
+        return plain() + timed(trace) - timed(lambda: subject.block(x))
+
+    arms["nnsight trace of the block, the delta edit of 100"] = within
+    return arms, []
 
 
-def measure(name: str, model: Any, layer: int, d: int, features: int, rounds: int) -> dict[str, Any]:
+def peak(arm: str, d: int, width: int, frames: int) -> int:
+    """Bytes by which one call of an arm raises the most that a process of its own ever held."""
+    call = [sys.executable, __file__, "--peak", arm, str(d), str(width), str(frames)]
+    # what is freed goes back to the system, so that what is taken again is seen
+    given = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    return int(subprocess.run(call, check=True, capture_output=True, text=True, env=given).stdout)
+
+
+def report_peak(arm: str, d: int, width: int, frames: int) -> None:
+    """Print that number."""
+    way = edits_of(d, width)[0][arm]
+    with torch.inference_mode():
+        way(torch.randn(1, 8, d))
+        x = torch.randn(1, frames, d)
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak counts from here
+        before = held("VmRSS")
+        way(x)
+    print(held("VmHWM") - before)
+
+
+def held(what: str) -> int:
+    """Bytes that this process holds (VmRSS), or held at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+
+def measure(subject: Subject, rounds: int) -> dict[str, Any]:
     """All arms, in turns."""
-    mel = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
-    arms, missing = arms_of(model, layer, d, features, mel)
+    d, width = subject.d, 8 * subject.d
+    edits, missing = edits_of(d, width)
+    if subject.few:
+        edits = {name: way for name, way in edits.items() if name in subject.few}
+    arms, untraced = arms_of(subject, edits)
+    missing += untraced
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     rng = random.Random(0)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for arm in arms.values():
+        for arm in list(arms.values())[: 1 if subject.few else None]:
             arm()
         for _ in range(rounds):
-            for arm in rng.sample(list(arms), len(arms)):
-                times[arm].append(arms[arm]())
-        own = own_work(model, layer, d, features, 50)
+            for name in rng.sample(list(arms), len(arms)):
+                times[name].append(arms[name]())
+        x = torch.randn(1, subject.frames, d, generator=torch.Generator().manual_seed(1))
+        own = {name: [timed(lambda way=way: way(x)) for _ in range(15)] for name, way in edits.items()}
     base = np.array(times["unsteered"])
-    encoder = float(np.median(base))
-    print(f"\n{name}: layer {layer}, d = {d}, F = {features}; encoder {encoder:.3f} s, {rounds} rounds")
+    whole = float(np.median(base))
+    print(f"\n{subject.name}: d = {d}, F = {width}, {subject.frames} frames; a pass {whole:.3f} s, {rounds} rounds")
     if missing:
-        print(f"left out, not installed: {', '.join(missing)} (pip install 'audiosae-steer[bench]')")
-    print("| arm | added time, in turns | own work |\n|---|---|---|")
+        print(f"left out, not installed: {', '.join(missing)}")
+    print("| arm | added time, in turns | own work | at its peak |\n|---|---|---|---|")
     rows = {}
     draws = np.random.default_rng(0).integers(rounds, size=(2000, rounds))
     for arm, taken in times.items():
         ratios = np.array(taken) / base - 1
-        medians = np.median(ratios[draws], axis=1)
-        low, high = np.quantile(medians, [0.025, 0.975])
-        share = own[arm] / encoder if arm in own else None
-        rows[arm] = {"added": float(np.median(ratios)), "low": float(low), "high": float(high), "own": share}
-        alone = "" if share is None else f"{share:.3%}"
+        low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
+        alone = statistics.median(own[arm][3:]) if arm in own else None
+        most = peak(arm, d, width, subject.frames) if arm in own and subject.weighed else None
+        rows[arm] = {
+            "added": float(np.median(ratios)), "low": float(low), "high": float(high), "own_seconds": alone,
+            "own": None if alone is None else alone / whole, "peak_bytes": most,
+        }  # fmt: skip
         if arm != "unsteered":
-            print(f"| {arm} | {np.median(ratios):+.2%} [{low:+.2%}, {high:+.2%}] | {alone} |")
-    return {"encoder_seconds": encoder, "rounds": rounds, "arms": rows, "left_out": missing}
+            share = "" if alone is None else f"{alone / whole:.3%}"
+            extra = "" if most is None else f"{most / 1e6:.0f} MB"
+            print(f"| {arm} | {np.median(ratios):+.2%} [{low:+.2%}, {high:+.2%}] | {share} | {extra} |", flush=True)
+    return {"seconds": whole, "rounds": rounds, "arms": rows, "left_out": missing}
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Each edit's own work as a share of the model's pass, model by model."""
+    from matplotlib.figure import Figure
+
+    models = [name for name in SUBJECTS if name in found]
+    figure = Figure(figsize=(10, 0.6 + 2.1 * ((len(models) + 1) // 2)), layout="constrained")
+    for axes, name in zip(figure.subplots((len(models) + 1) // 2, 2, squeeze=False).flat, models, strict=False):
+        arms = {arm: row["own"] for arm, row in found[name]["arms"].items() if row["own"] is not None}
+        ours = [arm.startswith(("add", "delta", "full")) for arm in arms]
+        axes.barh(list(arms), [100 * share for share in arms.values()], color=["C0" if own else "0.7" for own in ours])
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.set_title(f"{name}: a pass of {found[name]['seconds']:.2f} s", fontsize=9)
+        axes.set_xlabel("own work, % of the pass", fontsize=8)
+        axes.tick_params(labelsize=7)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
-    """Measure both models."""
+    """Measure the models, and keep what was measured of others."""
+    if sys.argv[1:2] == ["--peak"]:
+        report_peak(sys.argv[2], *map(int, sys.argv[3:]))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(SUBJECTS), help="of " + ", ".join(SUBJECTS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "overhead-cpu.json")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    found = {"machine": {**machine(), "threads": options.threads}}
-    small = random_whisper(768, 12, 12)
-    found["whisper-small, random weights"] = measure("Whisper-small's shape", small, 8, 768, 6144, options.rounds)
-    del small
-    found["tiny.en"] = measure("tiny.en", load_whisper("tiny.en"), 4, 384, 3072, options.rounds)
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwrote {options.out}")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    found = json.loads(given.out.read_text()) if given.out.exists() else {}
+    found["machine"] = {**machine(), "threads": given.threads}
+    for name in given.models.split(","):
+        subject = SUBJECTS[name]()
+        found[name] = measure(subject, max(3, given.rounds // 4) if subject.few else given.rounds)
+        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    picture = given.out.with_suffix(".png")
+    draw(found, picture)
+    print(f"\nwrote {given.out} and {picture}")
 
 
 if __name__ == "__main__":

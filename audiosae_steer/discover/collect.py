@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import AudioError, SteeringError
 from ..models import audio_files, load_audio
 from ..models.audio import SAMPLE_RATE
-from ..sites import Site, block_at, family_of, unwrap
+from ..sites import Site, family_of, tap_at, unwrap
 
 Pad = Literal["silence", "zeros"]
 WINDOW = 30 * SAMPLE_RATE
@@ -170,7 +170,7 @@ def residuals(
 
         return hook
 
-    handles = [block_at(inner, family, Site(layer)).register_forward_hook(take(layer)) for layer in layers]
+    handles = [tap_at(inner, family, Site(layer)).module.register_forward_hook(take(layer)) for layer in layers]
     try:
         with torch.no_grad():
             inner.get_submodule("encoder" if hasattr(inner, "dims") else "model.encoder")(mel(inner, samples, pad))

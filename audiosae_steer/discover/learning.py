@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import SteeringError
 from ..models import load_whisper
-from ..parts import Steps
 from ..recipes import ModelSpec, Recipe, SiteSpec
 from ..sae import SAE
 from .amounts import Learned, LearnSettings, Material, learn_amounts
@@ -116,7 +115,7 @@ def learn_gathered(
             edit = {"kind": "add", "features": list(learned.features), "amount": amounts}
             sites = [SiteSpec(layer=layer, sae="sae", edits=[edit])]
     encoder = len(sites)
-    steps: Steps = "first" if settings.decoder == "first" else "all"
+    steps: Literal["all", "first"] = "first" if settings.decoder == "first" else "all"
     for number, vector in enumerate([] if learned.decoder is None else learned.decoder, 1):
         sites.append(SiteSpec(layer=number, side="decoder", edits=[_push(vector)], steps=steps))
     recipe = Recipe(
@@ -172,7 +171,7 @@ def described(gathered: Gathered) -> dict[str, Any]:
     return {"sources": names, "clips": len(gathered.clips)}
 
 
-def _described_sites(learned: Learned, layer: int, encoder: int, decoder: int, steps: Steps) -> list[str]:
+def _described_sites(learned: Learned, layer: int, encoder: int, decoder: int, steps: str) -> list[str]:
     found = []
     if encoder:
         kind = f"on {len(learned.features)} SAE features" if learned.features else "as one dense vector"

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..clip_gate import Pool, pool
 from ..errors import AudioError, SiteError, SteeringError
 from ..sae import SAE
-from ..sites import Site, block_at, family_of, fingerprint, unwrap
+from ..sites import Site, family_of, fingerprint, tap_at, unwrap
 from .collect import WINDOW, Clip, Pad, read_clip, residuals
 
 Frames = Literal["audio", "window"]
@@ -107,7 +107,7 @@ def check(model: Any, sae: SAE, layer: int) -> None:
     """
     inner = unwrap(model)
     family = family_of(inner)
-    block_at(inner, family, Site(layer))
+    tap_at(inner, family, Site(layer))
     width = family.dims(inner).d_model
     if sae.d_model != width:
         raise SiteError(

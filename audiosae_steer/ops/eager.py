@@ -69,6 +69,8 @@ class Where(NamedTuple):
     """() seconds between the start of the input audio and the first frame; None: 0."""
     rate: float = 1.0
     """Frames per second, where edits have windows."""
+    times: Tensor | None = None
+    """(frames,) seconds of each frame after `offset`, minus infinity: at none; None: (i + 0.5) / rate."""
 
 
 def pick(table: Tensor, choice: Tensor | None) -> Tensor:
@@ -81,7 +83,9 @@ def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -
     if start is None or end is None:
         return None
     # a frame belongs to the window that holds its centre
-    times = (torch.arange(x.shape[1], device=x.device, dtype=start.dtype) + 0.5) / where.rate
+    times = where.times
+    if times is None:
+        times = (torch.arange(x.shape[1], device=x.device, dtype=start.dtype) + 0.5) / where.rate
     times = (times if where.offset is None else times + where.offset)[None, None, :, None]
     first, last = pick(start, where.choice), pick(end, where.choice)
     return (times >= first[..., None, None]) & (times < last[..., None, None])

@@ -39,11 +39,12 @@ def _delta(
     unit_norm: float | None,
     rank: Tensor | None,
     k: int,
+    times: Tensor | None,
 ) -> Tensor:
     from .triton_delta import delta as launch
 
     rows, edits = Rows(W_enc, bias, threshold, W_dec, unit_norm), Edits(firing, silent, vectors, start, end)
-    return launch(x, rows, edits, strength, Where(live, choice, offset, rate), rank, k)
+    return launch(x, rows, edits, strength, Where(live, choice, offset, rate, times), rank, k)
 
 
 @_delta.register_fake
@@ -53,17 +54,21 @@ def _(x: Tensor, *args: Any) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate = inputs[:15]
-    unit_norm, rank, k = inputs[15:]
+    unit_norm, rank, k, times = inputs[15:]
     if unit_norm is not None:
         raise SteeringError("the kernel has no derivative under a per-frame normalisation: take the eager form")
     ctx.rate, ctx.k = rate, k
-    ctx.save_for_backward(x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank)
+    ctx.save_for_backward(
+        x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank, times
+    )  # fmt: skip
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
-    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank = ctx.saved_tensors
+    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank, times = (
+        ctx.saved_tensors
+    )
     rows = Rows(W_enc.float(), bias, threshold, W_dec.float(), None)
-    where = Where(live, choice, offset, ctx.rate)
+    where = Where(live, choice, offset, ctx.rate, times)
     on = eager.applies(x, start, end, where)
     f = eager.activations(x.float(), rows)
     f = f if rank is None else torch.where(rank < ctx.k, f, 0.0)
@@ -71,7 +76,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
     changes = eager.changes(strength, on, live)
     upstream = torch.where(changes, grad.float(), 0.0)
     pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * strength, 0.0)
-    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 17)
+    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 18)
 
 
 _delta.register_autograd(_backward, setup_context=_keep)
@@ -88,10 +93,11 @@ def _add(
     choice: Tensor | None,
     offset: Tensor | None,
     rate: float,
+    times: Tensor | None,
 ) -> Tensor:
     from .triton_delta import add as launch
 
-    return launch(x, vectors, start, end, strength, Where(live, choice, offset, rate))
+    return launch(x, vectors, start, end, strength, Where(live, choice, offset, rate, times))
 
 
 @_add.register_fake
@@ -99,7 +105,7 @@ def _(x: Tensor, *args: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-_add.register_autograd(lambda ctx, grad: (grad, *[None] * 8))
+_add.register_autograd(lambda ctx, grad: (grad, *[None] * 9))
 
 
 @torch.library.custom_op("audiosae_steer::rank", mutates_args=())
@@ -154,7 +160,7 @@ rank.register_vmap(_mapper(rank, {0}))
 
 def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
     """x (clips, frames, d) and the constants of `edits`, in one pass over it."""
-    out: Tensor = _add(x, edits.vectors, edits.start, edits.end, strength, *where[:3], where.rate)
+    out: Tensor = _add(x, edits.vectors, edits.start, edits.end, strength, *where)
     return out
 
 
@@ -170,6 +176,6 @@ def delta(
     """
     out: Tensor = _delta(
         x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm,
-        rank, k,
+        rank, k, where.times,
     )  # fmt: skip
     return out

@@ -97,8 +97,8 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
 
 def _edges(top: Tensor) -> tuple[Tensor, Tensor]:
     """Of the k + 1 largest of each frame: the k-th (…, 1), and where the next is tied with it (…)."""
-    cut, following = torch.topk(top, 2, dim=-1, largest=False).values.flip(-1).split(1, dim=-1)
-    return cut, ((cut == following) & (cut > 0))[..., 0]
+    following, cut = torch.topk(top, 2, dim=-1, largest=False).values.unbind(-1)  # in rising order
+    return cut[..., None], (cut == following) & (cut > 0)
 
 
 def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Tensor:

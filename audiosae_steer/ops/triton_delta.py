@@ -40,14 +40,18 @@ def _applies(times, start_ptr, end_ptr, stage):
 
 @triton.jit
 def _frames(
-    frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
-    WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr, BLOCK_M: tl.constexpr,
+    frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
+    WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """The program's clip, its frames and their times, the clip's choice, the strength, and which frames change."""
     tiles = tl.cdiv(frames, BLOCK_M)
     clip = (tl.program_id(0) // tiles).to(tl.int64)
     t = (tl.program_id(0) % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
-    times = (t.to(tl.float32) + 0.5) / rate
+    if TIMES:
+        times = tl.load(times_ptr + t, mask=t < frames, other=0.0).to(tl.float32)
+    else:
+        times = (t.to(tl.float32) + 0.5) / rate
     if OFFSET:
         times = times + tl.load(offset_ptr).to(tl.float32)
     which = tl.load(choice_ptr + clip) if CHOICE else clip * 0
@@ -83,16 +87,17 @@ def _pushed(
 @triton.jit
 def _delta_kernel(
     x_ptr, out_ptr, scratch_ptr, enc_ptr, bias_ptr, threshold_ptr, dec_ptr, firing_ptr, silent_ptr, vectors_ptr,
-    start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, rank_ptr,
+    start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr, rank_ptr,
     frames, d, E, S, k, rate, unit_scale, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
-    SILENT: tl.constexpr, WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
+    SILENT: tl.constexpr, WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr,
+    CHOICE: tl.constexpr,
     PUSHES: tl.constexpr, UNIT: tl.constexpr, RANKED: tl.constexpr, ONE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     clip, t, times, which, strength, changes = _frames(
-        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
-        WINDOWS, OFFSET, LIVE, CHOICE, BLOCK_M,
+        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
+        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, BLOCK_M,
     )  # fmt: skip
     inside = t < frames
     x_row = x_ptr + clip * x_clip + t.to(tl.int64)[:, None] * x_frame
@@ -182,14 +187,14 @@ def _delta_kernel(
 
 @triton.jit
 def _add_kernel(
-    x_ptr, out_ptr, vectors_ptr, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
+    x_ptr, out_ptr, vectors_ptr, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
     frames, d, S, rate, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
-    WINDOWS: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
+    WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     clip, t, times, which, strength, changes = _frames(
-        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr,
-        WINDOWS, OFFSET, LIVE, CHOICE, BLOCK_M,
+        frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
+        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, BLOCK_M,
     )  # fmt: skip
     columns = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     across = columns < d
@@ -222,9 +227,9 @@ def add(
     grid = (clips * triton.cdiv(frames, block_m), triton.cdiv(d, block_d))
     with on(x.device):
         _add_kernel[grid](
-            x, out, vectors, start, end, live, choice, strength, where.offset,
+            x, out, vectors, start, end, live, choice, strength, where.offset, where.times,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
-            WINDOWS=start is not None, OFFSET=where.offset is not None,
+            WINDOWS=start is not None, TIMES=where.times is not None, OFFSET=where.offset is not None,
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             BLOCK_M=block_m, BLOCK_D=block_d,
         )  # fmt: skip
@@ -260,9 +265,10 @@ def delta(
     with on(x.device):
         _delta_kernel[grid](
             x, out, scratch, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent,
-            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset, rank,
+            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset, where.times, rank,
             frames, d, width, stages, k, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
-            SILENT=edits.silent is not None, WINDOWS=edits.start is not None, OFFSET=where.offset is not None,
+            SILENT=edits.silent is not None, WINDOWS=edits.start is not None, TIMES=where.times is not None,
+            OFFSET=where.offset is not None,
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, RANKED=rank is not None,
             ONE_BLOCK=one,

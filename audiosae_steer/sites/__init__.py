@@ -9,13 +9,37 @@ import torch
 from torch import nn
 
 from ..errors import SiteError, UnknownModelError
-from .site import Dims, Family, Site
+from .diffrhythm import DiffRhythm
+from .encodec import EnCodec
+from .module import AnyModule
+from .site import Dims, Family, Moment, Site, Tap
+from .speech_encoder import KIN, SHAPED
 from .whisper_openai import WhisperOpenAI
 from .whisper_transformers import WhisperTransformers
 
-FAMILIES: tuple[Family, ...] = (WhisperOpenAI(), WhisperTransformers())
+FAMILIES: tuple[Family, ...] = (
+    WhisperOpenAI(),
+    WhisperTransformers(),
+    *KIN,
+    EnCodec(),
+    DiffRhythm(),
+    SHAPED,
+)
+"""In the order in which they are asked; a new family is one file, and one more here."""
 
-__all__ = ["FAMILIES", "Dims", "Family", "Site", "block_at", "family_of", "fingerprint", "unwrap"]
+__all__ = [
+    "FAMILIES",
+    "Dims",
+    "Family",
+    "Moment",
+    "Site",
+    "Tap",
+    "family_of",
+    "fingerprint",
+    "frame_rate_at",
+    "tap_at",
+    "unwrap",
+]
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -32,8 +56,8 @@ def unwrap(model: Any) -> nn.Module:
     return inner
 
 
-def family_of(model: Any) -> Family:
-    """The family that `model` belongs to.
+def family_of(model: Any, *, paths: bool = False) -> Family:
+    """The family that `model` belongs to; with `paths`, any module will do, whose sites are paths.
 
     Raises:
         UnknownModelError: none of the families recognises it.
@@ -42,23 +66,47 @@ def family_of(model: Any) -> Family:
     for family in FAMILIES:
         if family.matches(inner):
             return family
+    if paths:
+        return AnyModule()
     known = ", ".join(f"{family.name} ({family.library})" for family in FAMILIES)
     raise UnknownModelError(
-        f"{type(inner).__module__}.{type(inner).__name__} is not a model that can be steered; known are: {known}"
+        f"{type(inner).__module__}.{type(inner).__name__} is not a model whose layers are known; known are: {known}. "
+        'Of any other, name the module: steer(model, site=Site(path=..., layout="bfd"), ...)'
     )
 
 
-def block_at(model: nn.Module, family: Family, site: Site) -> nn.Module:
-    """The module whose output is the residual at `site`.
+def tap_at(model: nn.Module, family: Family, site: Site) -> Tap:
+    """Where the residual at `site` is.
 
     Raises:
-        SiteError: the model has no such layer.
+        SiteError: the model has no such layer, or no such module.
     """
+    if site.path is not None:
+        return Tap(_module_at(model, site.path), layout=site.layout)
     dims = family.dims(model)
     layers = dims.encoder_layers if site.side == "encoder" else dims.decoder_layers
     if site.layer > layers:
-        raise SiteError(f"there is no {site}: this model's {site.side} has layers 1 to {layers}")
-    return family.block(model, site)
+        has = f"this model's {site.side} has layers 1 to {layers}" if layers else f"this model has no {site.side}"
+        raise SiteError(f"there is no {site}: {has}; `audiosae-steer sites` lists what can be steered")
+    return family.tap(model, site)
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError as error:
+        at, step = model, path.split(".")[0]
+        for step in path.split("."):
+            if step not in dict(at.named_children()):
+                break
+            at = dict(at.named_children())[step]
+        known = ", ".join(name for name, _ in at.named_children()) or "nothing"
+        raise SiteError(f"there is no module {path!r}: {step!r} is not in its parent, which holds {known}") from error
+
+
+def frame_rate_at(model: nn.Module, family: Family, site: Site) -> float | None:
+    """Frames per second at `site`, or None where frames have no time."""
+    return site.frame_rate if site.path is not None else family.frame_rate(model, site)
 
 
 def fingerprint(model: Any) -> str | None:

@@ -6,8 +6,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-_HOLDERS = "_audiosae_steer_holders"
-_THEIRS = "_audiosae_steer_replaced"
+_HOLDERS = "_audiosae_steer_holders_of_"
+_THEIRS = "_audiosae_steer_replaced_"
 
 
 def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[], None]:
@@ -17,10 +17,11 @@ def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[]
     somebody else put on the instance before is put back; what somebody put there since is left alone.
     """
     own = vars(model)
-    if not own.get(_HOLDERS):
-        own[_THEIRS] = own.get(name)
+    holders, replaced = _HOLDERS + name, _THEIRS + name
+    if not own.get(holders):
+        own[replaced] = own.get(name)
         own[name] = types.MethodType(function, model)
-    own[_HOLDERS] = own.get(_HOLDERS, 0) + 1
+    own[holders] = own.get(holders, 0) + 1
     left = False
 
     def close() -> None:
@@ -28,11 +29,11 @@ def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[]
         if left:
             return
         left = True
-        own[_HOLDERS] -= 1
-        if own[_HOLDERS]:
+        own[holders] -= 1
+        if own[holders]:
             return
-        del own[_HOLDERS]
-        theirs = own.pop(_THEIRS)
+        del own[holders]
+        theirs = own.pop(replaced)
         if getattr(own.get(name), "__func__", None) is function:
             del own[name]
             if theirs is not None:
@@ -43,6 +44,6 @@ def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[]
 
 def overridden(model: Any, name: str) -> Callable[..., Any]:
     """The method that `override` hides: the instance's own, or else the class's, bound to `model`."""
-    theirs: Callable[..., Any] | None = vars(model).get(_THEIRS)
+    theirs: Callable[..., Any] | None = vars(model).get(_THEIRS + name)
     method: Callable[..., Any] = getattr(type(model), name)
     return theirs if theirs is not None else types.MethodType(method, model)

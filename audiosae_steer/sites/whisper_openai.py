@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from .empty import Door, allow, shut
-from .site import Dims, Site, first_text_tokens, is_instance
+from .site import Dims, Family, Site, Tap, first_text_tokens, is_instance
 
 
-class WhisperOpenAI:
+class WhisperOpenAI(Family):
     """Layer n is `encoder.blocks[n-1]` or `decoder.blocks[n-1]`."""
 
     name = "whisper"
@@ -27,10 +27,9 @@ class WhisperOpenAI:
         dims = model.dims
         return Dims(dims.n_audio_state, dims.n_audio_layer, dims.n_text_layer, dims.n_vocab)
 
-    def block(self, model: Any, site: Site) -> nn.Module:
+    def tap(self, model: Any, site: Site) -> Tap:
         """The residual block itself returns the residual."""
-        block: nn.Module = getattr(model, site.side).blocks[site.layer - 1]
-        return block
+        return Tap(getattr(model, site.side).blocks[site.layer - 1])
 
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ..errors import SteeringError
 from .empty import Door, allow, shut
 from .override import overridden
-from .site import Dims, Site, first_text_tokens, is_instance
+from .site import Dims, Family, Site, Tap, first_text_tokens, is_instance
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
 
 
-class WhisperTransformers:
+class WhisperTransformers(Family):
     """Layer n is `encoder.layers[n-1]` or `decoder.layers[n-1]`."""
 
     name = "whisper"
@@ -32,10 +32,9 @@ class WhisperTransformers:
         config = model.config
         return Dims(config.d_model, config.encoder_layers, config.decoder_layers, config.vocab_size)
 
-    def block(self, model: Any, site: Site) -> nn.Module:
+    def tap(self, model: Any, site: Site) -> Tap:
         """The layer's output: a tensor in transformers 5, a tuple that begins with it in 4."""
-        block: nn.Module = getattr(_body(model), site.side).layers[site.layer - 1]
-        return block
+        return Tap(getattr(_body(model), site.side).layers[site.layer - 1])
 
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""

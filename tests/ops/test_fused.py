@@ -132,6 +132,9 @@ def test_gates_choices_windows_and_strength_zero_leave_bits_alone(dtype: torch.d
     got = run(plan, x, live=frames)
     assert torch.equal(got[~frames].view(bits), x[~frames].view(bits))
     close(got, torch.where(frames[..., None], truth(x, sae, first, 1.0), x.double()), x, sae)
+    away = torch.cat([torch.tensor([-torch.inf] * 4), torch.linspace(0.0, 2.0, 36)])
+    moved = (run(plan, x, times=away) != run(Plan([first[:1]], sae, D), x)).any(-1).any(0)
+    assert torch.equal(moved, (away >= 0.5) & (away < 1.0))  # frames of other times than their place says
     only = Plan([[Scale(5, 3.0, window=(0.5, 1.0))]], sae, D, frame_rate=RATE)
     moved = (run(only, x, offset=torch.tensor(0.4)) != x).any(-1).any(0).nonzero().flatten().tolist()
     assert moved
@@ -208,10 +211,12 @@ def test_torch_checks_the_operator() -> None:
     plan = Plan([[Ablate([1, 2, 3]), Push(torch.ones(D))]], make_sae("relu", D, F), D).to(DEVICE)
     x = torch.randn(2, 5, D, device=DEVICE, requires_grad=True)
     rows = plan._rows()
-    args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0)
+    args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0, None)
     torch.library.opcheck(torch.ops.audiosae_steer.delta.default, args)
 
-    torch.library.opcheck(torch.ops.audiosae_steer.add.default, (x, plan.vectors, *[None] * 2, args[10], *args[11:15]))
+    torch.library.opcheck(
+        torch.ops.audiosae_steer.add.default, (x, plan.vectors, *[None] * 2, args[10], *args[11:15], None)
+    )
 
 
 @pytest.mark.parametrize("edit", [Ablate([1, 2, 3]), Push(torch.ones(D))], ids=["delta", "add"])

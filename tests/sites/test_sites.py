@@ -12,7 +12,7 @@ from make import make_hf, make_openai
 from audiosae_steer import SiteError, UnknownModelError
 from audiosae_steer.models.transformers_folder import from_model
 from audiosae_steer.models.weights import to_openai
-from audiosae_steer.sites import FAMILIES, Dims, Site, block_at, family_of, fingerprint, unwrap
+from audiosae_steer.sites import FAMILIES, Dims, Site, family_of, fingerprint, tap_at, unwrap
 from audiosae_steer.sites.override import overridden, override
 
 
@@ -24,10 +24,10 @@ def test_each_family_knows_its_own(make: Any) -> None:
     assert family.dims(model) == Dims(64, 3, 3, 51864)
     assert family.frame_rate(model, Site(1)) == 50.0
     assert family.frame_rate(model, Site(1, "decoder")) is None
-    blocks = [block_at(model, family, Site(layer, side)) for side in ("encoder", "decoder") for layer in (1, 2, 3)]
+    blocks = [tap_at(model, family, Site(layer, side)).module for side in ("encoder", "decoder") for layer in (1, 2, 3)]
     assert len({id(block) for block in blocks}) == 6
     with pytest.raises(SiteError, match="no encoder layer 4"):
-        block_at(model, family, Site(4))
+        tap_at(model, family, Site(4))
 
 
 def test_the_bare_transformers_model_is_known_too() -> None:

@@ -1,0 +1,89 @@
+"""EnCodec, of transformers and of the package `encodec`: the latents before the quantizer, and those of given codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from .override import overridden, override
+from .site import Dims, Family, Moment, Site, Tap, Watch, is_instance
+
+_CALLS = "_audiosae_steer_calls_"
+
+
+class EnCodec(Family):
+    """Encoder layer 1 is what goes into the quantizer, decoder layer 1 what comes from it and goes into the decoder.
+
+    An edit of the first changes the codes; of the second, the sound that given codes make. Channels first.
+    """
+
+    name = "encodec"
+    library = "transformers, encodec"
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class."""
+        return is_instance(
+            model, "transformers.models.encodec.modeling_encodec.EncodecModel", "encodec.model.EncodecModel"
+        )
+
+    def dims(self, model: Any) -> Dims:
+        """One layer a side."""
+        config = getattr(model, "config", None)
+        return Dims(config.hidden_size if config is not None else model.encoder.dimension, 1, 1, 0)
+
+    def tap(self, model: Any, site: Site) -> Tap:
+        """The encoder's output, or the decoder's input."""
+        if site.side == "encoder":
+            return Tap(model.encoder, layout="bdf")
+        return Tap(model.decoder, "input", layout="bdf")
+
+    def frame_rate(self, model: Any, site: Site) -> float:
+        """75 latents a second of 24 kHz, 150 of 48 kHz."""
+        config = getattr(model, "config", None)
+        if config is not None:
+            return float(config.sampling_rate / math.prod(config.upsampling_ratios))
+        return float(model.sample_rate / math.prod(model.encoder.ratios))
+
+    def watch(self, model: Any, tell: Watch) -> list[Callable[[], None]]:
+        """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
+        closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
+        for part, name in ((model.encoder, "encode"), (model.decoder, "decode")):
+            hook = part.register_forward_pre_hook(_counting(model, name, tell))
+            closers.append(hook.remove)
+        return closers
+
+
+def _counting(model: Any, name: str, tell: Watch) -> Callable[[Any, Any], None]:
+    seen, chunk = -1, 0
+
+    def count(module: Any, args: Any) -> None:
+        nonlocal seen, chunk
+        call = vars(model).get(_CALLS + name, 0)
+        seen, chunk = call, chunk + 1 if call == seen else 0
+        tell(Moment(offset=chunk * _stride(model)))
+
+    return count
+
+
+def _stride(model: Any) -> float:
+    """Seconds from one chunk to the next; 0 where there is one chunk."""
+    config = getattr(model, "config", None)
+    samples = model.segment_stride if config is None else config.chunk_stride
+    rate = model.sample_rate if config is None else config.sampling_rate
+    return 0.0 if samples is None else samples / rate
+
+
+def _encode(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return _called(model, "encode", args, kwargs)
+
+
+def _decode(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return _called(model, "decode", args, kwargs)
+
+
+def _called(model: Any, name: str, args: Any, kwargs: Any) -> Any:
+    vars(model)[_CALLS + name] = vars(model).get(_CALLS + name, 0) + 1
+    return overridden(model, name)(*args, **kwargs)

@@ -1,0 +1,68 @@
+"""HuBERT and its kin in transformers: wav2vec 2.0, WavLM, UniSpeech-SAT, data2vec-audio; and MERT, by its structure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from .site import Dims, Family, Moment, Site, Tap, Watch
+
+SAMPLE_RATE = 16000
+
+
+class SpeechEncoder(Family):
+    """Layer n is `encoder.layers[n-1]`; in the stable variants, which normalise before each block, all the same."""
+
+    library = "transformers"
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or "hubert-shaped"
+        self._only = name
+
+    def matches(self, model: nn.Module) -> bool:
+        """By structure, and by the config's model type where the family has one."""
+        body = _body(model)
+        parts = all(isinstance(getattr(body, part, None), nn.Module) for part in ("feature_extractor", "encoder"))
+        if not parts or not hasattr(body, "feature_projection") or not hasattr(body, "config"):
+            return False
+        shaped = isinstance(getattr(body.encoder, "layers", None), nn.ModuleList) and hasattr(body.config, "conv_stride")
+        return shaped and self._only in (None, body.config.model_type)
+
+    def dims(self, model: nn.Module) -> Dims:
+        """From `model.config`; the same with and without a head."""
+        config = _body(model).config
+        return Dims(config.hidden_size, len(_body(model).encoder.layers), 0, 0)
+
+    def tap(self, model: nn.Module, site: Site) -> Tap:
+        """The layer's output: a tensor, or a tuple that begins with it."""
+        return Tap(_body(model).encoder.layers[site.layer - 1])
+
+    def frame_rate(self, model: nn.Module, site: Site) -> float:
+        """One frame for as many samples as the convolutions' strides multiply to: 50 a second of 16 kHz."""
+        config = _body(model).config
+        return float(getattr(config, "sample_rate", SAMPLE_RATE) / math.prod(config.conv_stride))
+
+    def watch(self, model: nn.Module, tell: Watch) -> list[Callable[[], None]]:
+        """The mask of frames that the encoder is given: the others only fill up the batch."""
+
+        def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
+            tell(Moment(frames=None if mask is None or mask.dim() != 2 else mask.bool()))
+
+        return [_body(model).encoder.register_forward_pre_hook(look, with_kwargs=True).remove]
+
+
+def _body(model: Any) -> Any:
+    """Without the head of a `ForCTC` and the like."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return getattr(model, prefix, model) if isinstance(prefix, str) and prefix else model
+
+
+KIN = tuple(
+    SpeechEncoder(name) for name in ("hubert", "wav2vec2", "wavlm", "unispeech-sat", "data2vec-audio", "mert_model")
+)
+SHAPED = SpeechEncoder()
+"""Whatever else is built like them."""
