@@ -91,8 +91,8 @@ def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
     rate = frame_rate_at(model, family, site)
     if rate is None or tap_at(model, family, site).times is not None:
         raise GateError(
-            f"a frame gate needs frames that have a time, one after the other, and {site} has none: let it read an encoder "
-            "layer"
+            f"a frame gate needs frames that have a time, one after the other, and {site} has none: let it "
+            "read an encoder layer"
         )
     return rate
 

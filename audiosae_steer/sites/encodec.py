@@ -47,6 +47,10 @@ class EnCodec(Family):
             return float(config.sampling_rate / math.prod(config.upsampling_ratios))
         return float(model.sample_rate / math.prod(model.encoder.ratios))
 
+    def in_pieces(self, model: Any) -> bool:
+        """The 48 kHz model does."""
+        return _stride(model) > 0
+
     def watch(self, model: Any, tell: Watch) -> list[Callable[[], None]]:
         """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
         closers = [override(model, "encode", _encode), override(model, "decode", _decode)]

@@ -147,6 +147,10 @@ class Family:
         """Have `tell` called before each pass with what there is to say of it; returns what ends that."""
         return []
 
+    def in_pieces(self, model: nn.Module) -> bool:
+        """Whether one pass takes its input in pieces, and comes by a site once for each."""
+        return False
+
     def text_start(self, model: nn.Module) -> tuple[nn.Module, range]:
         """The decoder's token embedding, and the tokens right after which a text's first token is written."""
         raise SiteError(f'{self.name} writes no text token by token, of which steps="first" could edit the first')

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from audiosae_steer import Site
 from audiosae_steer.sites import family_of
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -28,11 +30,31 @@ class Case:
     name: str
     family: str
     make: Callable[[], Any]
-    run: Callable[[Any, float], Tensor]
-    """From the model and seconds to its answer, always on the same input."""
+    inputs: Callable[[Any, float], Call]
+    """What a pass of the model takes, always the same."""
     seconds: float = 3.0
     hidden_states: bool = False
     """Whether it gives its hidden states, of which number n is layer n's."""
+    part: str | None = None
+    """The module that a pass runs, where it is not the model."""
+    loop: Callable[[Any, float], Tensor] | None = None
+    """What users call, where it is not a pass."""
+
+    def answer(self, output: Any) -> Tensor:
+        """The number that matters of a pass."""
+        names = ("logits", "audio_values", "last_hidden_state")
+        return next((getattr(output, name) for name in names if hasattr(output, name)), output)
+
+    def traced(self, model: Any) -> Any:
+        """The module that a pass runs."""
+        return model if self.part is None else model.get_submodule(self.part)
+
+    def run(self, model: Any, seconds: float) -> Tensor:
+        """The model's answer."""
+        if self.loop is not None:
+            return self.loop(model, seconds)
+        args, kwargs = self.inputs(model, seconds)
+        return self.answer(self.traced(model)(*args, **kwargs))
 
     def sites(self, model: Any) -> list[Site]:
         """Every layer."""
@@ -227,45 +249,45 @@ def ast() -> Any:
     return _frozen(ASTForAudioClassification(config))
 
 
-def _wave(model: Any, seconds: float) -> Tensor:
+def _wave(model: Any, seconds: float) -> Call:
     rate = getattr(model.config, "sample_rate", 16000)
-    return typed(model, noise(2, int(seconds * rate)))
+    return (typed(model, noise(2, int(seconds * rate))),), {}
 
 
-def _logits(model: Any, seconds: float) -> Tensor:
-    out = model(_wave(model, seconds))
-    return out.logits if hasattr(out, "logits") else out.last_hidden_state
-
-
-def _codec(model: Any, seconds: float) -> Tensor:
+def _codec(model: Any, seconds: float) -> Call:
     config = model.config
     wav = typed(model, noise(1, config.audio_channels, int(seconds * config.sampling_rate)))
-    return model(wav, bandwidth=6.0).audio_values
+    return (wav,), {"bandwidth": 6.0}
 
 
-def _sampled(model: Any, seconds: float) -> Tensor:
+def _lyrics(model: Any, seconds: float) -> tuple[Tensor, Tensor]:
     frames = int(seconds * 44100 / 2048)
-    text = torch.arange(2 * frames).reshape(2, frames) % 9 + 1
-    return model.sample(typed(model, noise(2, frames, 8)), text)
+    return typed(model, noise(2, frames, 8)), torch.arange(2 * frames).reshape(2, frames) % 9 + 1
 
 
-def _decoded(model: Any, seconds: float) -> Tensor:
+def _step(model: Any, seconds: float) -> Call:
+    cond, text = _lyrics(model, seconds)
+    given = {"x": cond.flip(0), "cond": cond, "text": text, "time": torch.tensor(0.3)}
+    return (), {**given, "drop_audio_cond": False, "drop_text": False}
+
+
+def _texts(model: Any, seconds: float) -> Call:
     mel = typed(model, noise(2, 80, 3000))
     tokens = torch.tensor([[50257, 50362, 3, 4]]).expand(2, -1)
     if hasattr(model, "proj_out"):
-        return model(input_features=mel, decoder_input_ids=tokens).logits
-    return model(mel, tokens)
+        return (), {"input_features": mel, "decoder_input_ids": tokens}
+    return (mel, tokens), {}
 
 
 def _speech(name: str, family: str, kind: str, **more: Any) -> Case:
     states = not kind.endswith("ForCTC")
-    return Case(name, family, speech_encoder(kind, **more), _logits, hidden_states=states)
+    return Case(name, family, speech_encoder(kind, **more), _wave, hidden_states=states)
 
 
 STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
 FAMILIES: tuple[Case, ...] = (
-    Case("whisper (openai-whisper)", "whisper", lambda: make_openai(d=24), _decoded, 30.0),
-    Case("whisper (transformers)", "whisper", lambda: make_hf(d=24), _decoded, 30.0),
+    Case("whisper (openai-whisper)", "whisper", lambda: make_openai(d=24), _texts, 30.0),
+    Case("whisper (transformers)", "whisper", lambda: make_hf(d=24), _texts, 30.0),
     _speech("HuBERT", "hubert", "HubertModel"),
     _speech("HuBERT, stable", "hubert", "HubertModel", **STABLE),
     _speech("HuBERT, CTC", "hubert", "HubertForCTC"),
@@ -274,7 +296,7 @@ FAMILIES: tuple[Case, ...] = (
     _speech("UniSpeech-SAT", "unispeech-sat", "UniSpeechSatModel"),
     _speech("data2vec-audio", "data2vec-audio", "Data2VecAudioModel", conv_pos_kernel_size=5),
     _speech("wav2vec2-conformer", "hubert-shaped", "Wav2Vec2ConformerModel", position_embeddings_type="rotary"),
-    Case("MERT", "mert_model", mert, _logits, hidden_states=True),
+    Case("MERT", "mert_model", mert, _wave, hidden_states=True),
     Case("EnCodec 24 kHz", "encodec", encodec(24000, 1), _codec, 1.5),
     Case(
         "EnCodec 48 kHz", "encodec",
@@ -283,6 +305,7 @@ FAMILIES: tuple[Case, ...] = (
         _codec, 2.5,
     ),
     Case("EnCodec (package)", "encodec", encodec_package,
-         lambda model, seconds: model(typed(model, noise(1, 1, int(seconds * 24000)))), 1.5),
-    Case("DiffRhythm", "diffrhythm", diffrhythm, _sampled, 3.0),
+         lambda model, seconds: ((typed(model, noise(1, 1, int(seconds * 24000))),), {}), 1.5),
+    Case("DiffRhythm", "diffrhythm", diffrhythm, _step, part="transformer",
+         loop=lambda model, seconds: model.sample(*_lyrics(model, seconds))),
 )  # fmt: skip

@@ -199,3 +199,23 @@ def test_hidden_states_are_those_that_the_next_layer_reads(case: Case) -> None:
         states.append(model(wav, output_hidden_states=True).hidden_states)
     assert torch.equal(states[0][1], states[1][1])
     torch.testing.assert_close(states[1][2], states[0][2] + 2)
+
+
+def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> None:
+    nnsight = pytest.importorskip("nnsight", reason="the extra [nnsight] is not installed")
+    from audiosae_steer.nnsight import apply
+
+    part = case.traced(model)
+    args, kwargs = case.inputs(model, case.seconds)
+    for site in case.sites(model):
+        given = {"site": site, "sae": make_sae("relu", width(model, site), 40), "edits": [Scale([1, 2, 3], 4.0)]}
+        with torch.no_grad():
+            plain = case.answer(part(*args, **kwargs))
+            with steer(part, **given):
+                wanted = case.answer(part(*args, **kwargs))
+            traced = nnsight.NNsight(part)
+            with traced.trace(*args, **kwargs):
+                apply(traced, **given)
+                output = traced.output.save()
+            assert torch.equal(case.answer(output), wanted), site
+            assert torch.equal(case.answer(part(*args, **kwargs)), plain)
