@@ -274,7 +274,7 @@ def attach(tap: Tap, hook: Hook) -> RemovableHandle:
         hooks = tap.module._forward_hooks
         for key, theirs in list(hooks.items()):
             if getattr(theirs, "__module__", "").startswith("transformers."):
-                hooks.move_to_end(key)
+                hooks[key] = hooks.pop(key)  # now last
         return handle
 
     def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:

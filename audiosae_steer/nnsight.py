@@ -64,8 +64,8 @@ def apply(
         )
     if family.in_pieces(model):
         raise SteeringError(
-            f"this {type(model).__name__} takes its input in pieces and runs each module once for every one, of which a "
-            "trace holds the first; use steer(), whose hooks see all"
+            f"this {type(model).__name__} takes its input in pieces and runs each module once for every one, of which "
+            "a trace holds the first; use steer(), whose hooks see all"
         )
     with torch.inference_mode(False):
         hooks, shared = build_hooks(model, family, parts, gates)

@@ -28,9 +28,8 @@ class SpeechEncoder(Family):
         parts = all(isinstance(getattr(body, part, None), nn.Module) for part in ("feature_extractor", "encoder"))
         if not parts or not hasattr(body, "feature_projection") or not hasattr(body, "config"):
             return False
-        shaped = isinstance(getattr(body.encoder, "layers", None), nn.ModuleList) and hasattr(
-            body.config, "conv_stride"
-        )
+        layers = getattr(body.encoder, "layers", None)
+        shaped = isinstance(layers, nn.ModuleList) and hasattr(body.config, "conv_stride")
         return shaped and self._only in (None, body.config.model_type)
 
     def dims(self, model: nn.Module) -> Dims:
