@@ -31,15 +31,18 @@ from .errors import (
 )
 from .formats import load_sae, save_sae
 from .frame_gate import FrameGate
-from .models import load_audio, load_processor, load_whisper
+from .listing import SiteInfo, list_sites
+from .models import load_audio, load_model, load_processor, load_whisper
 from .parts import SiteEdits, SiteGate
 from .recipes import Recipe, load_recipe, recipes
 from .sae import SAE, Gate, Normalisation
 from .sites import Site
+from .sound import edit_audio, steer_latents
 from .steering import Steering, steer
 
 if _typing.TYPE_CHECKING:
     from .discover import calibrate, learn, make_no_false_speech
+    from .discover.collect import collect
 
 __version__ = "0.1.0"
 
@@ -74,13 +77,18 @@ __all__ = [
     "SiteEdits",
     "SiteError",
     "SiteGate",
+    "SiteInfo",
     "Steering",
     "SteeringError",
     "ThresholdWarning",
     "UnknownModelError",
     "calibrate",
+    "collect",
+    "edit_audio",
     "learn",
+    "list_sites",
     "load_audio",
+    "load_model",
     "load_processor",
     "load_recipe",
     "load_sae",
@@ -89,15 +97,23 @@ __all__ = [
     "recipes",
     "save_sae",
     "steer",
+    "steer_latents",
 ]
 
-_LATER = ("calibrate", "learn", "make_no_false_speech")
-"""What is imported when it is asked for; `discover`, the fourth step, is in the package of that name."""
+_LATER = {
+    "calibrate": ".discover",
+    "collect": ".discover.collect",
+    "learn": ".discover",
+    "make_no_false_speech": ".discover",
+}
+"""What is imported when it is asked for, and from where; `discover` is in the package of that name."""
 
 
 def __getattr__(name: str) -> _typing.Any:
+    import importlib
+
+    if name == "nnsight":  # audiosae_steer.nnsight.apply(...) needs no import of its own
+        return importlib.import_module(".nnsight", __name__)
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import discover
-
-    return getattr(discover, name)
+    return getattr(importlib.import_module(_LATER[name], __name__), name)

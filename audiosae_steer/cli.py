@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import cli_bench, cli_discover
-from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
+from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say, show_sites
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
 
@@ -176,6 +176,18 @@ def info(
     from .evaluate.explain import explain
 
     say(explain(thing, layer))
+
+
+@app.command()
+def sites(
+    model: Annotated[str, typer.Argument(help="a Whisper as for --model; or a transformers folder or Hub id")],
+    modules: Annotated[bool, typer.Option("--modules", help="list every module by its path as well")] = False,
+) -> None:
+    """List what can be steered in a model: layers with their paths, widths and frame rates, and SAEs that fit."""
+    from .listing import list_sites
+    from .models import load_model
+
+    show_sites(list_sites(load_model(model), modules=modules))
 
 
 @app.command()

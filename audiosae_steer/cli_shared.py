@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -56,3 +56,16 @@ def complain(error: Exception) -> None:
     from rich.markup import escape
 
     say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
+
+
+def show_sites(found: Sequence[Any]) -> None:
+    """Print what can be steered, a line each, in columns."""
+    rows = [("site", "module", "class", "width", "layout", "frames/s", "SAE that fits")]
+    for info in found:
+        rate = "" if info.frame_rate is None else f"{info.frame_rate:g}"
+        site = "path" if info.site.path is not None else str(info.site)
+        width = "?" if info.d_model is None else str(info.d_model)
+        rows.append((site, info.path, info.kind, width, info.layout, rate, info.sae or ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -107,6 +107,7 @@ class Hook(nn.Module):
             return x
         if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
             self.to(x.device)
+        self.ran = True
         self._check(x)
         if self.layout == "bdf":
             return self._within(x.transpose(1, 2)).transpose(1, 2)
@@ -125,7 +126,6 @@ class Hook(nn.Module):
             )
 
     def _within(self, x: Tensor) -> Tensor:
-        self.ran = True
         if torch.is_autocast_enabled(x.device.type):  # it would round the whole residual, not only the change
             with torch.autocast(x.device.type, enabled=False):
                 return self._steer(x)

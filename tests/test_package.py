@@ -32,10 +32,11 @@ FLOORS = (
     ("errors",),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
-    ("plan",),
+    ("stages", "plan"),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
     ("hook", "parts", "build", "steering"),
+    ("listing", "nnsight", "sound"),
     ("discover", "evaluate"),
     ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
 )
