@@ -21,7 +21,9 @@ def test_frames_of_padding_stay_as_they_are_and_change_nothing(kind: str) -> Non
     seen: list[torch.Tensor] = []
     sae = make_sae("relu", 24, 40)
     with torch.no_grad():
-        first = model.encoder.layers[1].register_forward_hook(lambda m, a, out: seen.append(out.clone()))
+        first = model.encoder.layers[1].register_forward_hook(
+            lambda m, a, out: seen.append((out[0] if isinstance(out, tuple) else out).clone())
+        )
         with steer(model, sae=sae, layer=2, edits=[Scale([1, 2], 3.0), Add(3, 1.0), Push(torch.ones(24))]):
             last = model.encoder.layers[2].register_forward_pre_hook(lambda m, args: seen.append(args[0].clone()))
             batched = model(both, attention_mask=mask).last_hidden_state
