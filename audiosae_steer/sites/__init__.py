@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SiteError, UnknownModelError
+from .ast import AST
 from .diffrhythm import DiffRhythm
 from .encodec import EnCodec
 from .module import AnyModule
@@ -23,6 +24,7 @@ FAMILIES: tuple[Family, ...] = (
     *KIN,
     EnCodec(),
     DiffRhythm(),
+    AST(),
     SHAPED,
 )
 """In the order in which they are asked; a new family is one file, and one more here."""

@@ -308,4 +308,5 @@ FAMILIES: tuple[Case, ...] = (
          lambda model, seconds: ((typed(model, noise(1, 1, int(seconds * 24000))),), {}), 1.5),
     Case("DiffRhythm", "diffrhythm", diffrhythm, _step, part="transformer",
          loop=lambda model, seconds: model.sample(*_lyrics(model, seconds))),
+    Case("AST", "ast", ast, lambda model, seconds: ((typed(model, noise(2, 306, 36)),), {})),
 )  # fmt: skip
