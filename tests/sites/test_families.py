@@ -201,6 +201,7 @@ def test_hidden_states_are_those_that_the_next_layer_reads(case: Case) -> None:
     torch.testing.assert_close(states[1][2], states[0][2] + 2)
 
 
+@pytest.mark.filterwarnings("ignore:Module .* has a submodule named:UserWarning")  # "output", which nnsight serves too
 def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> None:
     nnsight = pytest.importorskip("nnsight", reason="the extra [nnsight] is not installed")
     from audiosae_steer.nnsight import apply
