@@ -157,6 +157,8 @@ class Hook(nn.Module):
         offset, times = None, None
         if self.plan.start is not None:
             offset = self.offset + moment.offset
+            if isinstance(moment.offset, Tensor):  # (rows,), from the processor
+                offset = offset.to(x.device, self.offset.dtype)
             times = None if self.times is None else self.times(x.shape[1], x.device)
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
         return steered
@@ -280,7 +282,7 @@ def attach(tap: Tap, hook: Hook) -> RemovableHandle:
     def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         if args:
             return (hook(args[0]), *args[1:]), kwargs
-        name = next(iter(kwargs))  # the residual is a block's first argument
+        name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
         return args, {**kwargs, name: hook(kwargs[name])}
 
     return tap.module.register_forward_pre_hook(steer_input, with_kwargs=True)

@@ -69,7 +69,8 @@ def apply(
         )
     with torch.inference_mode(False):
         hooks, shared = build_hooks(model, family, parts, gates)
-    closers = family.watch(model, lambda moment: setattr(shared, "moment", moment))
+    # nnsight runs the pass in its own frames: no recording is cut in windows there
+    closers = family.watch(model, lambda moment: setattr(shared, "moment", moment), windows=False)
     try:
         for site, hook in hooks.items():
             hook.strength.fill_(1.0 if strength is None else strength)

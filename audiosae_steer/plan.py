@@ -162,7 +162,7 @@ class Plan(nn.Module):
             strength: (), 0 leaves x bit for bit as it is.
             live: (clips,) bool, which clips to steer at all; or (clips, frames) bool, which frames.
             choice: (clips,) long, which list of edits each clip takes.
-            offset: () seconds between the start of the input audio and the first frame of x.
+            offset: () or (clips,) seconds between the start of the input audio and the first frame of x.
             times: (frames,) seconds of each frame after `offset`; None: (i + 0.5) / frame_rate.
         """
         if self.path == "identity":

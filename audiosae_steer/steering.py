@@ -42,7 +42,8 @@ class Steering:
 
     def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool) -> None:
         try:
-            self._closers += family.watch(self.model, self._told)
+            windows = any(hook.plan is not None and hook.plan.start is not None for hook in self._hooks.values())
+            self._closers += family.watch(self.model, self._told, windows=windows)
             if any(hook.when.first for hook in self._hooks.values()):
                 embedding, after = family.text_start(self.model)
                 self._closers.append(embedding.register_forward_hook(token_hook(self._shared, after)).remove)

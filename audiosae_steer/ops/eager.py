@@ -66,7 +66,7 @@ class Where(NamedTuple):
     choice: Tensor | None = None
     """(clips,) long; None: the first."""
     offset: Tensor | None = None
-    """() seconds between the start of the input audio and the first frame; None: 0."""
+    """() or (clips,) seconds between the start of the input audio and the first frame; None: 0."""
     rate: float = 1.0
     """Frames per second, where edits have windows."""
     times: Tensor | None = None
@@ -86,7 +86,9 @@ def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -
     times = where.times
     if times is None:
         times = (torch.arange(x.shape[1], device=x.device, dtype=start.dtype) + 0.5) / where.rate
-    times = (times if where.offset is None else times + where.offset)[None, None, :, None]
+    if where.offset is not None:  # (1 or clips, frames)
+        times = times + where.offset.reshape(-1, 1)
+    times = times.reshape(-1, 1, x.shape[1], 1)
     first, last = pick(start, where.choice), pick(end, where.choice)
     return (times >= first[..., None, None]) & (times < last[..., None, None])
 

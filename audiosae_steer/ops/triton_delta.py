@@ -53,7 +53,7 @@ def _frames(
     else:
         times = (t.to(tl.float32) + 0.5) / rate
     if OFFSET:
-        times = times + tl.load(offset_ptr).to(tl.float32)
+        times = times + tl.load(offset_ptr + (clip if OFFSET == 2 else 0)).to(tl.float32)
     which = tl.load(choice_ptr + clip) if CHOICE else clip * 0
     strength = tl.load(strength_ptr).to(tl.float32)
     changes = tl.where(strength != 0, t < frames, False)
@@ -229,7 +229,7 @@ def add(
         _add_kernel[grid](
             x, out, vectors, start, end, live, choice, strength, where.offset, where.times,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
-            WINDOWS=start is not None, TIMES=where.times is not None, OFFSET=where.offset is not None,
+            WINDOWS=start is not None, TIMES=where.times is not None, OFFSET=_offsets(where),
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             BLOCK_M=block_m, BLOCK_D=block_d,
         )  # fmt: skip
@@ -268,7 +268,7 @@ def delta(
             edits.vectors, edits.start, edits.end, live, choice, strength, where.offset, where.times, rank,
             frames, d, width, stages, k, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
             SILENT=edits.silent is not None, WINDOWS=edits.start is not None, TIMES=where.times is not None,
-            OFFSET=where.offset is not None,
+            OFFSET=_offsets(where),
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
             PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, RANKED=rank is not None,
             ONE_BLOCK=one,
@@ -280,6 +280,11 @@ def delta(
 
 def _flat(per_clip: Tensor | None) -> Tensor | None:
     return None if per_clip is None else per_clip.contiguous()
+
+
+def _offsets(where: Where) -> int:
+    """0: none, 1: one for all clips, 2: one for each."""
+    return 0 if where.offset is None else 1 + (where.offset.dim() == 1)
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:

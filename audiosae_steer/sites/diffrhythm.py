@@ -46,7 +46,7 @@ class DiffRhythm(Family):
         """One latent for 2,048 samples of 44.1 kHz: 21.5 a second."""
         return SAMPLE_RATE / SAMPLES_PER_LATENT
 
-    def watch(self, model: nn.Module, tell: Watch) -> list[Callable[[], None]]:
+    def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Step, time and pass of each run of the transformer: guided, it runs twice a step, the second time without."""
         seen, step = -1, -1
 

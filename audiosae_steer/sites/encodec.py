@@ -51,7 +51,7 @@ class EnCodec(Family):
         """The 48 kHz model does."""
         return _stride(model) > 0
 
-    def watch(self, model: Any, tell: Watch) -> list[Callable[[], None]]:
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
         closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
         for part, name in ((model.encoder, "encode"), (model.decoder, "decode")):

@@ -85,8 +85,8 @@ class Moment(NamedTuple):
 
     frames: Tensor | None = None
     """(rows, frames) bool: which frames are of the input; the others only fill up the batch, and stay as they are."""
-    offset: float = 0.0
-    """Seconds of the input before the first frame, where a model reads it in pieces."""
+    offset: float | Tensor = 0.0
+    """Seconds of the input before the first frame, where a model reads it in pieces; (rows,) where rows differ."""
     conditional: bool = True
     """Whether it is the guided pass of a diffusion model."""
     step: int = 0
@@ -143,8 +143,11 @@ class Family:
         matrices: list[Tensor] = [tensor for _, tensor in sorted(model.named_parameters()) if tensor.dim() > 1]
         return matrices[:: max(1, len(matrices) // 8)]
 
-    def watch(self, model: nn.Module, tell: Watch) -> list[Callable[[], None]]:
-        """Have `tell` called before each pass with what there is to say of it; returns what ends that."""
+    def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Have `tell` called before each pass with what there is to say of it; returns what ends that.
+
+        Where a pass begins in its recording is asked for only where edits have `windows`.
+        """
         return []
 
     def in_pieces(self, model: nn.Module) -> bool:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
+from .recording import Recording
 from .site import Dims, Family, Moment, Site, Tap, Watch
 
 SAMPLE_RATE = 16000
@@ -46,12 +48,15 @@ class SpeechEncoder(Family):
         config = _body(model).config
         return float(getattr(config, "sample_rate", SAMPLE_RATE) / math.prod(config.conv_stride))
 
-    def watch(self, model: nn.Module, tell: Watch) -> list[Callable[[], None]]:
-        """The mask of frames that the encoder is given: the others only fill up the batch."""
+    def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """The mask of frames that the encoder is given; and where a pipeline's chunk begins."""
+        recording, rate = Recording(), int(getattr(_body(model).config, "sample_rate", SAMPLE_RATE))
 
         def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            x = args[0] if args else kwargs["hidden_states"]
             mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
-            tell(Moment(frames=None if mask is None or mask.dim() != 2 else mask.bool()))
+            offset = recording.offset(len(x), rate) if windows and not torch.compiler.is_compiling() else 0.0
+            tell(Moment(frames=None if mask is None or mask.dim() != 2 else mask.bool(), offset=offset))
 
         return [_body(model).encoder.register_forward_pre_hook(look, with_kwargs=True).remove]
 

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from .empty import Door, allow, shut
-from .site import Dims, Family, Site, Tap, first_text_tokens, is_instance
+from .recording import watch_windows
+from .site import Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
 
 
 class WhisperOpenAI(Family):
@@ -34,6 +35,10 @@ class WhisperOpenAI(Family):
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None
+
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Where in its recording the window of 30 s begins."""
+        return [watch_windows(model.encoder, tell)] if windows else []
 
     def fingerprint_tensors(self, model: Any) -> list[Tensor]:
         """The stem, and the first and last block of each side."""

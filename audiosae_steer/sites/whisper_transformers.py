@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..errors import SteeringError
 from .empty import Door, allow, shut
 from .override import overridden
-from .site import Dims, Family, Site, Tap, first_text_tokens, is_instance
+from .recording import watch_windows
+from .site import Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
 
@@ -39,6 +40,10 @@ class WhisperTransformers(Family):
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.config.max_source_positions / 30.0 if site.side == "encoder" else None
+
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Where in its recording the window of 30 s begins."""
+        return [watch_windows(_body(model).encoder, tell)] if windows else []
 
     def fingerprint_tensors(self, model: Any) -> list[Tensor]:
         """The same tensors as for openai-whisper, in the same order."""

@@ -135,6 +135,10 @@ def test_gates_choices_windows_and_strength_zero_leave_bits_alone(dtype: torch.d
     away = torch.cat([torch.tensor([-torch.inf] * 4), torch.linspace(0.0, 2.0, 36)])
     moved = (run(plan, x, times=away) != run(Plan([first[:1]], sae, D), x)).any(-1).any(0)
     assert torch.equal(moved, (away >= 0.5) & (away < 1.0))  # frames of other times than their place says
+    starts = torch.tensor([0.0, 0.4, 3.0, -0.6])  # clips that begin at other times
+    got = run(plan, x, offset=starts)
+    for clip, start in enumerate(starts):
+        assert torch.equal(got[clip], run(plan, x, offset=start)[clip])
     only = Plan([[Scale(5, 3.0, window=(0.5, 1.0))]], sae, D, frame_rate=RATE)
     moved = (run(only, x, offset=torch.tensor(0.4)) != x).any(-1).any(0).nonzero().flatten().tolist()
     assert moved

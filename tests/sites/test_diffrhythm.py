@@ -29,7 +29,7 @@ def runs(model: Any, **more: Any) -> list[tuple[Moment, bool]]:
     before: list[torch.Tensor] = []
     block = model.transformer.transformer_blocks[1]
     first = block.register_forward_pre_hook(lambda m, args: before.append(args[0].clone()))
-    closers = family_of(model).watch(model, told.append)
+    closers = family_of(model).watch(model, told.append, windows=False)
     with steer(model, [SiteEdits(Site(1), None, PUSH, **more)]):
         last = block.register_forward_pre_hook(lambda m, args: edited.append(not torch.equal(args[0], before[-1])))
         for _ in range(2):  # the second song begins with step 0 again
