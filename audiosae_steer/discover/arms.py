@@ -17,9 +17,10 @@ from ..parts import SiteEdits, SiteGate
 from ..recipes import Recipe, site_of
 from ..sae import SAE
 from ..sites import fingerprint
+from ..sites.mel import Pad
 from ..steering import Steering, steer
 from .candidates import Candidate, Variant
-from .collect import WINDOW, Pad
+from .collect import WINDOW
 from .pareto import Score
 from .placing import KINDS, Kind, Mode, Placing
 from .texts import Said, Texts, clip_key, key_of

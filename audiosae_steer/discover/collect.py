@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from torch import Tensor
 from ..errors import AudioError, SteeringError
 from ..models import audio_files, load_audio
 from ..models.audio import SAMPLE_RATE
-from ..sites import Site, family_of, tap_at, unwrap
+from ..sites import Family, Site, family_of, tap_at, unwrap
+from ..sites.mel import Pad, encoder_path, mel
+from .passing import passing
 
-Pad = Literal["silence", "zeros"]
 WINDOW = 30 * SAMPLE_RATE
 CLIPS_PER_SHARD = 64
 HELD_OUT_ONE_IN = 20
@@ -64,35 +65,40 @@ def list_audio(sources: Sequence[str | Path]) -> list[Path]:
 def collect(
     model: Any,
     audio: Sequence[str | Path],
-    layers: Sequence[int],
+    layers: Sequence[int | Site],
     out: str | Path,
     *,
     augment: bool = True,
     padding_share: float = 0.1,
     batch: int = 8,
     seed: int = 0,
+    nnsight: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write the encoder residuals of `layers` on `audio` to safetensors shards in `out`, and return it.
+    """Write the residuals of `layers` on `audio` to safetensors shards in `out`, and return it.
 
     Whisper sees 30 s whatever the clip's length. Frames that hold audio are all kept, of the padding only a random
-    `padding_share`. Interrupted, it goes on where it stopped; a finished folder is taken as it is.
+    `padding_share`. Other models hear each clip as long as it is. Interrupted, it goes on where it stopped; a finished
+    folder is taken as it is. One clip in twenty, told by its recording, is kept from training.
 
     Args:
-        model: a Whisper of either library.
+        model: a model of a known family that hears sound.
         audio: folders, files, or `.txt` lists of them.
-        layers: encoder layers, counted from 1.
+        layers: encoder layers, counted from 1; or sites, of other models than Whisper.
         out: folder for the shards and `manifest.json`.
         augment: seeded gain of −20 to +6 dB, a random position in the window, and for every third clip another one
             mixed in at 0 to 20 dB.
         padding_share: share of the padding's frames to keep.
         batch: clips per forward pass.
         seed: of everything random.
+        nnsight: read them in nnsight's traces rather than in hooks of torch.
         progress: show a progress bar.
 
     Raises:
         AudioError: there is no audio, or a file is none.
+        SiteError: the model has no such layer, or nothing passes there when it hears.
         SteeringError: `out` holds activations that were collected otherwise.
+        MissingExtraError: nnsight was asked for, and is not installed.
     """
     from safetensors.torch import save_file
 
@@ -100,13 +106,17 @@ def collect(
     out.mkdir(parents=True, exist_ok=True)
     inner = unwrap(model)
     files = list_audio(audio)
+    family = family_of(inner)
+    sites = [layer if isinstance(layer, Site) else Site(layer) for layer in layers]
+    for site in sites:
+        tap_at(inner, family, site)
     settings = {
-        "layers": list(layers),
+        "layers": [_key(site) for site in sites],
         "augment": augment,
         "padding_share": padding_share,
         "seed": seed,
         "files": hashlib.sha256("\n".join(str(file) for file in files).encode()).hexdigest(),
-        "dims": list(family_of(inner).dims(inner)),
+        "dims": list(family.dims(inner)),
     }
     manifest = out / "manifest.json"
     if manifest.is_file():
@@ -125,14 +135,18 @@ def collect(
         path = out / f"shard-{number:05d}.safetensors"
         if path.is_file():
             continue
-        tensors = _shard(inner, shard, clips, layers, augment, padding_share, batch, seed + 7919 * number)
+        rng = np.random.default_rng(seed + 7919 * number)
+        if family.hears_windows and not nnsight:
+            tensors = _shard(inner, shard, clips, [site.layer for site in sites], augment, padding_share, batch, rng)
+        else:
+            tensors = _clip_by_clip(inner, family, shard, clips, sites, augment, nnsight, rng)
         save_file(tensors, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
     _write_json(manifest, {"settings": settings, "complete": True, "clips": len(clips), "shards": len(shards)})
     return out
 
 
-def load_activations(folder: str | Path, layer: int) -> Activations:
+def load_activations(folder: str | Path, layer: int | Site) -> Activations:
     """Everything `collect` wrote of one layer.
 
     Raises:
@@ -149,7 +163,7 @@ def load_activations(folder: str | Path, layer: int) -> Activations:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             for side, tensors in parts.items():
-                key = f"layer_{layer}.{side}"
+                key = f"layer_{_key(layer if isinstance(layer, Site) else Site(layer))}.{side}"
                 if key not in names:
                     raise SteeringError(f"{folder} holds no activations of layer {layer}; collect them anew")
                 tensors.append(file.get_tensor(key))
@@ -161,44 +175,10 @@ def residuals(
 ) -> dict[int, Tensor]:
     """Encoder residuals (clips, frames, d_model) of up to 30 s of mono 16-kHz samples each, by layer; see `mel`."""
     inner = unwrap(model)
-    family = family_of(inner)
-    taken: dict[int, Tensor] = {}
-
-    def take(layer: int) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> None:
-            taken[layer] = (output[0] if isinstance(output, tuple) else output).detach()
-
-        return hook
-
-    handles = [tap_at(inner, family, Site(layer)).module.register_forward_hook(take(layer)) for layer in layers]
-    try:
-        with torch.no_grad():
-            inner.get_submodule("encoder" if hasattr(inner, "dims") else "model.encoder")(mel(inner, samples, pad))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return taken
-
-
-def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence") -> Tensor:
-    """Log-mel spectrograms (clips, n_mels, 3000) of up to 30 s of mono 16-kHz samples each.
-
-    Args:
-        model: a Whisper of either library.
-        samples: the clips.
-        pad: how the 30 s are filled up. `silence`: by zero samples, as transformers' processor does, and whoever calls
-            `whisper.decode` on `pad_or_trim(samples)`. `zeros`: by zeros in the spectrogram, which are not silence, as
-            `whisper.transcribe` does. A model hears the two differently.
-    """
-    weight = next(model.parameters())
-    bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
-    from whisper.audio import HOP_LENGTH, N_FRAMES, log_mel_spectrogram, pad_or_trim
-
-    spectra = [log_mel_spectrogram(pad_or_trim(torch.from_numpy(clip)), n_mels=bins) for clip in samples]
-    if pad == "zeros":
-        heard = [min(len(clip) // HOP_LENGTH, N_FRAMES) for clip in samples]
-        spectra = [pad_or_trim(spectrum[:, :frames], N_FRAMES) for spectrum, frames in zip(spectra, heard, strict=True)]
-    return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
+    found = passing(
+        inner, [Site(layer) for layer in layers], inner.get_submodule(encoder_path(inner)), mel(inner, samples, pad)
+    )
+    return {site.layer: taken for site, taken in found.items()}
 
 
 def clips_of(files: Sequence[Path]) -> list[Clip]:
@@ -230,9 +210,44 @@ def recording_of(path: Path) -> str:
     return re.sub(r"(-[A-Z](-\d+)?|[_-]\d+)$", "", path.stem)
 
 
-def read_clip(clip: Clip) -> NDArray[np.float32]:
-    """The clip's mono samples at 16 kHz."""
-    return load_audio(clip.path)[clip.start : clip.start + WINDOW]
+def read_clip(clip: Clip, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """The clip's mono samples at 16 kHz, or another rate."""
+    start = clip.start * sample_rate // SAMPLE_RATE
+    return load_audio(clip.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]
+
+
+def _key(site: Site) -> int | str:
+    """As shards name it; encoder layers by their number, as they always were."""
+    if site.path is not None:
+        return site.path
+    return site.layer if site.side == "encoder" else f"{site.side}_{site.layer}"
+
+
+def _clip_by_clip(
+    model: Any,
+    family: Family,
+    shard: Sequence[Clip],
+    every: Sequence[Clip],
+    sites: Sequence[Site],
+    augment: bool,
+    nnsight: bool,
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    sides = ("train", "held_out")
+    kept: dict[str, list[Tensor]] = {f"layer_{_key(site)}.{side}": [] for site in sites for side in sides}
+    widths: dict[str, int] = {}
+    rate = family.sample_rate(model)
+    for clip in shard:
+        samples = read_clip(clip, rate)
+        if augment:
+            samples = _mix(samples, clip, every, rng, rate) if rng.random() < 1 / 3 else samples
+            samples = np.clip(samples * 10 ** (rng.uniform(-20, 6) / 20), -1, 1).astype(np.float32)
+        module, args, kwargs = family.listen(model, samples)
+        for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
+            side = "held_out" if clip.held_out else "train"
+            kept[f"layer_{_key(site)}.{side}"].append(taken.flatten(0, 1).cpu().half())
+            widths.update({f"layer_{_key(site)}.{each}": taken.shape[-1] for each in sides})
+    return {key: torch.cat(rows) if rows else torch.zeros(0, widths[key]).half() for key, rows in kept.items()}
 
 
 def _shard(
@@ -243,9 +258,8 @@ def _shard(
     augment: bool,
     padding_share: float,
     batch: int,
-    seed: int,
+    rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    rng = np.random.default_rng(seed)
     kept: dict[str, list[Tensor]] = {f"layer_{layer}.{side}": [] for layer in layers for side in ("train", "held_out")}
     for start in range(0, len(shard), batch):
         group = shard[start : start + batch]
@@ -277,12 +291,16 @@ def _hear(
 
 
 def _mix(
-    samples: NDArray[np.float32], clip: Clip, every: Sequence[Clip], rng: np.random.Generator
+    samples: NDArray[np.float32],
+    clip: Clip,
+    every: Sequence[Clip],
+    rng: np.random.Generator,
+    sample_rate: int = SAMPLE_RATE,
 ) -> NDArray[np.float32]:
     other = every[int(rng.integers(len(every)))]
     if other.held_out != clip.held_out:  # what is held out must not be heard in training
         return samples
-    noise = np.resize(read_clip(other), len(samples))
+    noise = np.resize(read_clip(other, sample_rate), len(samples))
     power, noise_power = float(np.mean(samples**2)), float(np.mean(noise**2))
     if power == 0 or noise_power == 0:
         return samples

@@ -14,8 +14,9 @@ from ..errors import SteeringError
 from ..models import load_whisper
 from ..recipes import Recipe, load_recipe
 from ..sae import SAE
+from ..sites.mel import Pad
 from . import labels as examples
-from .collect import Clip, Pad
+from .collect import Clip
 from .compose import compose, open_sae, place_sae, write_table
 from .found import WRITES, DiscoverSettings, EditKind, Feature, Found, Target
 from .labels import Groups, Sources

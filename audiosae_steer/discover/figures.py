@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..errors import MissingExtraError
 from ..models.audio import SAMPLE_RATE
 from ..sae import SAE
-from .collect import Clip, Pad, mel, read_clip, residuals
+from ..sites.mel import Pad, mel
+from .collect import Clip, read_clip, residuals
 from .found import Feature, Found
 from .pooled import Tell, frames_of
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clip_gate import Pool
-from .collect import Clip, Pad
+from ..sites.mel import Pad
+from .collect import Clip
 from .labels import Groups
 from .pooled import Frames
 from .rank import Method, Separation

@@ -19,7 +19,8 @@ from ..evaluate.hard_speech import mixture
 from ..frame_gate import FrameGate, frame_features
 from ..models.audio import SAMPLE_RATE
 from ..sae import SAE
-from .collect import WINDOW, Pad, track
+from ..sites.mel import Pad
+from .collect import WINDOW, track
 from .fit_gate import Matrix, fit_frame_gate, fit_gate, set_threshold
 from .heard import PADS
 

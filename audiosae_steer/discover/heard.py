@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import AudioError
 from ..evaluate.encoded import encode, write
 from ..sites import fingerprint
-from .collect import Pad
+from ..sites.mel import Pad
 from .objective import Spoken
 
 Samples = NDArray[np.float32]

@@ -20,7 +20,8 @@ from ..clip_gate import Pool, pool
 from ..errors import AudioError, SiteError, SteeringError
 from ..sae import SAE
 from ..sites import Site, family_of, fingerprint, tap_at, unwrap
-from .collect import WINDOW, Clip, Pad, read_clip, residuals
+from ..sites.mel import Pad
+from .collect import WINDOW, Clip, read_clip, residuals
 
 Frames = Literal["audio", "window"]
 Tell = Callable[[str, int, int], None]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from ..discover.collect import Pad
 from ..edits import Push
 from ..errors import SteeringError
 from ..parts import SiteEdits
@@ -18,6 +17,7 @@ from ..recipes import Recipe
 from ..sae import SAE
 from ..sites import family_of
 from ..sites.empty import always
+from ..sites.mel import Pad
 from ..steering import Steering, steer
 from .encoded import Written
 

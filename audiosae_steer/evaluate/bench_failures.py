@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from ..clip_gate import Probe, pool
-from ..discover.collect import mel
 from ..errors import MissingExtraError
+from ..sites.mel import mel
 from .arms import Mode
 from .bench import Bench
 from .encoded import Written

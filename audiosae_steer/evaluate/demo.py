@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..discover.collect import mel, residuals
+from ..discover.collect import residuals
 from ..errors import AudioError, AudioSAESteerWarning
 from ..models import audio_files, load_audio, load_processor, load_whisper
 from ..models.load import Library
 from ..recipes import Recipe, checkpoints_dir, load_recipe
 from ..sites import unwrap
+from ..sites.mel import mel
 from ..steering import Steering, steer
 from .false_speech import Reduction, reduction, wrote
 from .transcribe import Transcript, transcribe

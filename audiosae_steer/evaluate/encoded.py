@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..discover.collect import WINDOW, Pad, residuals, track
+from ..discover.collect import WINDOW, residuals, track
 from ..errors import AudioError, SiteError, SteeringError
 from ..sites import fingerprint
+from ..sites.mel import Pad
 from ..steering import Steering
 from .transcribe import LOGPROB, NO_SPEECH
 

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from ..clip_gate import Probe
-from ..discover.collect import Pad, mel, residuals
+from ..discover.collect import residuals
 from ..edits import Add, FeatureEdit
 from ..errors import MissingExtraError, SteeringError
 from ..models.audio import SAMPLE_RATE
 from ..recipes import Recipe, SiteSpec
 from ..sae import SAE
+from ..sites.mel import Pad, mel
 from .demo import Demo, Result, shortened
 
 ROWS = 12

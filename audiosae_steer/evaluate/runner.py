@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..discover.collect import Pad, mel
 from ..sites import fingerprint
+from ..sites.mel import Pad, mel
 from .arms import STRICT, TIMED, UNTIMED, Arm, Masked, Mode, Steered
 from .demo import measure_latency
 from .encoded import Written, encode, write

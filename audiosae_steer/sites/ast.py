@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .site import Dims, Family, Site, Tap, is_instance
+from .site import Call, Dims, Family, Site, Tap, is_instance
 
 _MODULE = "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer"
 PREFIX = 2
@@ -41,6 +43,21 @@ class AST(Family):
             return torch.where(place < 0, -torch.inf, middle)
 
         return Tap(_layers(model)[site.layer - 1], times=times)
+
+    def sample_rate(self, model: nn.Module) -> int:
+        """16 kHz."""
+        return 16000
+
+    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+        """The model, on the spectrogram that its feature extractor makes, of as many seconds as it takes."""
+        from transformers import ASTFeatureExtractor
+
+        config = _body(model).config
+        extract: Any = ASTFeatureExtractor
+        extract = extract(num_mel_bins=config.num_mel_bins, max_length=config.max_length)
+        weight = next(model.parameters())
+        features = extract(samples, sampling_rate=16000, return_tensors="pt").input_values
+        return model, (features.to(weight.device, weight.dtype),), {}
 
     def frame_rate(self, model: nn.Module, site: Site) -> float:
         """Patches a second in one band: 10, each 0.16 s long."""

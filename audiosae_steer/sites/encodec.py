@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .override import overridden, override
-from .site import Dims, Family, Moment, Site, Tap, Watch, is_instance
+from .site import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
 
 _CALLS = "_audiosae_steer_calls_"
 
@@ -46,6 +49,18 @@ class EnCodec(Family):
         if config is not None:
             return float(config.sampling_rate / math.prod(config.upsampling_ratios))
         return float(model.sample_rate / math.prod(model.encoder.ratios))
+
+    def sample_rate(self, model: Any) -> int:
+        """24 or 48 kHz."""
+        config = getattr(model, "config", None)
+        return int(model.sample_rate if config is None else config.sampling_rate)
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The whole codec; a mono clip on as many channels as it takes."""
+        config = getattr(model, "config", None)
+        weight = next(model.parameters())
+        wav = torch.from_numpy(samples).to(weight.device, weight.dtype)
+        return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}
 
     def in_pieces(self, model: Any) -> bool:
         """The 48 kHz model does."""

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SiteError
@@ -95,6 +97,8 @@ class Moment(NamedTuple):
     """Its time t, from noise (0) to sound (1)."""
 
 
+Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
+"""A module, and what to call it with."""
 Watch = Callable[[Moment], None]
 """Told of each pass."""
 
@@ -149,6 +153,17 @@ class Family:
         Where a pass begins in its recording is asked for only where edits have `windows`.
         """
         return []
+
+    hears_windows: bool = False
+    """Whether it hears 30 s at a time, whatever a clip's length."""
+
+    def sample_rate(self, model: nn.Module) -> int:
+        """Of the sound that it hears."""
+        raise SiteError(f"{self.name} hears no sound, of which activations could be collected: it makes some")
+
+    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+        """What to call, and with what, so that a mono clip passes by its encoder's sites."""
+        raise SiteError(f"{self.name} hears no sound, of which activations could be collected: it makes some")
 
     def in_pieces(self, model: nn.Module) -> bool:
         """Whether one pass takes its input in pieces, and comes by a site once for each."""

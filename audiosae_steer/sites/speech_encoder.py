@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .recording import Recording
-from .site import Dims, Family, Moment, Site, Tap, Watch
+from .site import Call, Dims, Family, Moment, Site, Tap, Watch
 
 SAMPLE_RATE = 16000
 
@@ -47,6 +49,18 @@ class SpeechEncoder(Family):
         """One frame for as many samples as the convolutions' strides multiply to: 50 a second of 16 kHz."""
         config = _body(model).config
         return float(getattr(config, "sample_rate", SAMPLE_RATE) / math.prod(config.conv_stride))
+
+    def sample_rate(self, model: nn.Module) -> int:
+        """16 kHz, of MERT 24 kHz."""
+        return int(getattr(_body(model).config, "sample_rate", SAMPLE_RATE))
+
+    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+        """The model without its head; with layer norm in its convolutions, on samples of mean 0 and variance 1."""
+        x = torch.from_numpy(samples)
+        if getattr(_body(model).config, "feat_extract_norm", "layer") == "layer":  # as their feature extractors do
+            x = (x - x.mean()) / torch.sqrt(x.var(correction=0) + 1e-7)
+        weight = next(model.parameters())
+        return _body(model), (x[None].to(weight.device, weight.dtype),), {}
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The mask of frames that the encoder is given; and where a pipeline's chunk begins."""

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .empty import Door, allow, shut
-from .recording import watch_windows
-from .site import Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .mel import mel
+from .recording import SAMPLE_RATE, watch_windows
+from .site import Call, Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
 
 
 class WhisperOpenAI(Family):
@@ -35,6 +38,16 @@ class WhisperOpenAI(Family):
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None
+
+    hears_windows = True
+
+    def sample_rate(self, model: Any) -> int:
+        """16 kHz."""
+        return SAMPLE_RATE
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The encoder, on a spectrogram of 30 s."""
+        return model.encoder, (mel(model, [samples]),), {}
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Where in its recording the window of 30 s begins."""

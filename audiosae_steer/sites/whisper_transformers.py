@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SteeringError
 from .empty import Door, allow, shut
+from .mel import mel
 from .override import overridden
-from .recording import watch_windows
-from .site import Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .recording import SAMPLE_RATE, watch_windows
+from .site import Call, Dims, Family, Site, Tap, Watch, first_text_tokens, is_instance
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
 
@@ -40,6 +43,16 @@ class WhisperTransformers(Family):
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.config.max_source_positions / 30.0 if site.side == "encoder" else None
+
+    hears_windows = True
+
+    def sample_rate(self, model: Any) -> int:
+        """16 kHz."""
+        return SAMPLE_RATE
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The encoder, on a spectrogram of 30 s."""
+        return _body(model).encoder, (mel(model, [samples]),), {}
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Where in its recording the window of 30 s begins."""

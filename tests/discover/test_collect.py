@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from families import FAMILIES
 from safetensors.torch import load_file
 
 from audiosae_steer.discover.collect import (
@@ -14,11 +16,12 @@ from audiosae_steer.discover.collect import (
     collect,
     list_audio,
     load_activations,
-    mel,
     recording_of,
     residuals,
 )
-from audiosae_steer.errors import AudioError, SteeringError
+from audiosae_steer.errors import AudioError, SiteError, SteeringError
+from audiosae_steer.sites import Site, family_of
+from audiosae_steer.sites.mel import mel
 
 SECONDS = (1.0, 2.0, 1.5)
 FRAMES = sum(int(s * 50) + 25 for s in SECONDS)
@@ -213,3 +216,38 @@ def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
         torch.testing.assert_close(ours[..., :120], heard[0][..., :120], rtol=0, atol=1e-4)
         torch.testing.assert_close(ours[..., 130:], heard[0][..., 130:], rtol=0, atol=1e-4)
     assert not torch.equal(mel(tiny_en, [samples], "zeros"), mel(tiny_en, [samples], "silence"))
+
+
+HEARING = [case for case in FAMILIES if case.name not in ("DiffRhythm", "whisper (openai-whisper)")]
+
+
+@pytest.mark.parametrize("case", HEARING, ids=lambda case: case.name)
+def test_every_family_that_hears_is_collected_from(case, audio, tmp_path):
+    model = case.make()
+    sites = [site for site in case.sites(model) if site.side == "encoder"]
+    for name, nnsight in (("hooks", False), ("traces", True)):
+        if nnsight and importlib.util.find_spec("nnsight") is None:
+            continue
+        collect(
+            model, [audio], sites, tmp_path / name, augment=False, padding_share=1.0, progress=False, nnsight=nnsight
+        )
+    rate = family_of(model).frame_rate(model, sites[0])
+    for site in sites:
+        found = load_activations(tmp_path / "hooks", site)
+        assert found.train.isfinite().all()
+        assert found.train.shape[1] == case.width(model, site)
+        if (tmp_path / "traces").is_dir():
+            assert torch.equal(found.train, load_activations(tmp_path / "traces", site).train)
+        seconds = {"ast": 0.0, "whisper": 30.0 * len(SECONDS)}.get(case.family, sum(SECONDS))
+        if seconds:
+            assert abs(len(found.train) + len(found.held_out) - rate * seconds) < 10  # pieces of 48 kHz overlap
+
+
+def test_what_makes_sound_and_what_is_not_reached_is_refused(audio, tmp_path, tiny_en):
+    made = next(case for case in FAMILIES if case.name == "DiffRhythm").make()
+    with pytest.raises(SiteError, match="hears no sound"):
+        collect(made, [audio], [1], tmp_path / "a", progress=False)
+    with pytest.raises(SiteError, match="nothing passed"):
+        collect(tiny_en, [audio], [Site(1, "decoder")], tmp_path / "b", progress=False, nnsight=True)
+    with pytest.raises(SiteError, match="no encoder layer 9"):
+        collect(tiny_en, [audio], [9], tmp_path / "c", progress=False)

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, Recipe, SteeringError, load_audio, load_recipe, steer
 from audiosae_steer.cli import app
-from audiosae_steer.discover.collect import mel
 from audiosae_steer.evaluate.arms import STRICT, TIMED, UNTIMED, recipe_arms, vad_arms
 from audiosae_steer.evaluate.bench import Bench, run_bench
 from audiosae_steer.evaluate.bench_failures import failures, gate_reading, write_failures
@@ -29,6 +28,7 @@ from audiosae_steer.evaluate.runner import BATCH, UNSTEERED, Runner
 from audiosae_steer.evaluate.sounds import Material, Sound, audible, hard, long_files, mixtures, open_sounds, words
 from audiosae_steer.evaluate.vad import highest_probability
 from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.sites.mel import mel
 
 # Whisper's normaliser leaves its list of spellings open
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")

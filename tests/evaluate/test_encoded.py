@@ -8,9 +8,9 @@ import torch
 from make import make_hf
 
 from audiosae_steer import AudioError, NeverCalledWarning, Push, SiteError, SteeringError, load_audio, steer
-from audiosae_steer.discover.collect import mel
 from audiosae_steer.evaluate.encoded import encode, resume, write
 from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.sites.mel import mel
 
 NAMES = ("rain", "clicks", "speech-01", "speech-07")
 

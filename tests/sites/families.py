@@ -18,7 +18,7 @@ from make import make_hf, make_openai
 from torch import Tensor, nn
 
 from audiosae_steer import Site
-from audiosae_steer.sites import family_of
+from audiosae_steer.sites import family_of, tap_at
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -55,6 +55,11 @@ class Case:
             return self.loop(model, seconds)
         args, kwargs = self.inputs(model, seconds)
         return self.answer(self.traced(model)(*args, **kwargs))
+
+    def width(self, model: Any, site: Site) -> int:
+        """Of the residual there."""
+        family = family_of(model)
+        return tap_at(model, family, site).size or family.dims(model).d_model
 
     def sites(self, model: Any) -> list[Site]:
         """Every layer."""

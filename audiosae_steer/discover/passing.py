@@ -1,0 +1,78 @@
+"""Residuals as they pass by a model's sites: in hooks of torch, or in an nnsight trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MissingExtraError, SiteError
+from ..sites import Site, Tap, family_of, tap_at
+
+
+def passing(
+    model: nn.Module, sites: Sequence[Site], module: nn.Module, *args: Any, nnsight: bool = False, **kwargs: Any
+) -> dict[Site, Tensor]:
+    """The residual (clips, frames, d_model) at each site of `model` while `module(*args, **kwargs)` runs.
+
+    Where a model takes its input in pieces, their frames follow each other.
+
+    Raises:
+        SiteError: nothing passes by a site.
+        MissingExtraError: nnsight was asked for, and is not installed.
+    """
+    family = family_of(model, paths=True)
+    taps = {site: tap_at(model, family, site) for site in sites}
+    read = _traced if nnsight and not family.in_pieces(model) else _hooked
+    found = read(module, taps, args, kwargs)
+    for site, pieces in found.items():
+        if not pieces:
+            raise SiteError(f"nothing passed by {site} when {type(module).__name__} ran: take a site of its encoder")
+    return {site: torch.cat(pieces, dim=1) for site, pieces in found.items()}
+
+
+def _hooked(module: nn.Module, taps: dict[Site, Tap], args: Any, kwargs: Any) -> dict[Site, list[Tensor]]:
+    found: dict[Site, list[Tensor]] = {site: [] for site in taps}
+
+    def output(site: Site) -> Any:
+        return lambda module, args, out: found[site].append(_shown(taps[site], out))
+
+    def given(site: Site) -> Any:
+        return lambda module, args, kwargs: found[site].append(_shown(taps[site], args or tuple(kwargs.values())))
+
+    handles = [
+        tap.module.register_forward_hook(output(site))
+        if tap.place == "output"
+        else tap.module.register_forward_pre_hook(given(site), with_kwargs=True)
+        for site, tap in taps.items()
+    ]
+    try:
+        with torch.no_grad():
+            module(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _traced(module: nn.Module, taps: dict[Site, Tap], args: Any, kwargs: Any) -> dict[Site, list[Tensor]]:
+    try:
+        from nnsight import NNsight
+    except ImportError as error:
+        raise MissingExtraError("nnsight is not installed; run: pip install 'audiosae-steer[nnsight]'") from error
+    names = {id(part): name for name, part in module.named_modules()}
+    found: dict[Site, list[Tensor]] = {site: [] for site in taps}
+    reached = [(site, tap) for site, tap in taps.items() if id(tap.module) in names]
+    traced = NNsight(module)
+    with torch.no_grad(), traced.trace(*args, **kwargs):
+        for site, tap in reached:
+            envoy = traced.get(names[id(tap.module)])
+            found[site].append(_shown(tap, envoy.output if tap.place == "output" else envoy.input))
+    return found
+
+
+def _shown(tap: Tap, output: Any) -> Tensor:
+    x: Tensor = output[0] if isinstance(output, tuple) else output
+    return (x.transpose(1, 2) if tap.layout == "bdf" else x).detach()

@@ -1,0 +1,39 @@
+"""What a Whisper hears: 30 s as a log-mel spectrogram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pad = Literal["silence", "zeros"]
+
+
+def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence") -> Tensor:
+    """Log-mel spectrograms (clips, n_mels, 3000) of up to 30 s of mono 16-kHz samples each.
+
+    Args:
+        model: a Whisper of either library.
+        samples: the clips.
+        pad: how the 30 s are filled up. `silence`: by zero samples, as transformers' processor does, and whoever calls
+            `whisper.decode` on `pad_or_trim(samples)`. `zeros`: by zeros in the spectrogram, which are not silence, as
+            `whisper.transcribe` does. A model hears the two differently.
+    """
+    weight = next(model.parameters())
+    bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
+    from whisper.audio import HOP_LENGTH, N_FRAMES, log_mel_spectrogram, pad_or_trim
+
+    spectra = [log_mel_spectrogram(pad_or_trim(torch.from_numpy(clip)), n_mels=bins) for clip in samples]
+    if pad == "zeros":
+        heard = [min(len(clip) // HOP_LENGTH, N_FRAMES) for clip in samples]
+        spectra = [pad_or_trim(spectrum[:, :frames], N_FRAMES) for spectrum, frames in zip(spectra, heard, strict=True)]
+    return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
+
+
+def encoder_path(model: Any) -> str:
+    """Where a Whisper of either library has its encoder."""
+    return "encoder" if hasattr(model, "dims") or not hasattr(model, "model") else "model.encoder"
