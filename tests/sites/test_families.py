@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +225,9 @@ def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> 
                 output = traced.output.save()
             assert torch.equal(case.answer(output), wanted), site
             assert torch.equal(case.answer(part(*args, **kwargs)), plain)
+
+
+def test_the_readme_has_a_row_for_every_family() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = text.split("| family | recognised |")[1].split("\n\n")[0].splitlines()[2:]
+    assert {row.split("|")[1].strip() for row in table} == {case.name for case in FAMILIES}
