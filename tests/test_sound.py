@@ -12,8 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import make_openai, make_sae
 
-from audiosae_steer import Ablate, Add, AudioError, EditError, Push, Scale, SiteError, edit_audio, steer_latents
+from audiosae_steer import (
+    Ablate,
+    Add,
+    AudioError,
+    EditError,
+    Push,
+    Scale,
+    SiteError,
+    edit_audio,
+    load_sae,
+    steer_latents,
+)
+from audiosae_steer.discover.train import measure
 from audiosae_steer.ops import reference
+from audiosae_steer.recipes import checkpoints_dir
 
 MONO = encodec(24000, 1)
 STEREO = encodec(48000, 2, chunk_length_s=1.0, overlap=0.01, normalize=True, use_causal_conv=False)
@@ -126,3 +139,15 @@ def test_latents_of_another_width_or_layout_are_refused() -> None:
         steer_latents(torch.zeros(1, 12, 40), sae, [Ablate(1)], layout="dbf")
     with pytest.raises(EditError, match="list"):
         steer_latents(torch.zeros(1, 12, 40), sae, "no-drums")
+
+
+def test_real_latents_and_the_sae_that_ships(assets: Any) -> None:
+    sae = load_sae(checkpoints_dir() / "diffrhythm-vae" / "latents.safetensors").float()
+    held_out = torch.load(sorted((assets / "diffrhythm-latents").glob("*.pt"))[-1], weights_only=True)
+    assert measure(sae, held_out[0].T).fvu < 0.08
+    fired = int(sae.encode(held_out[0].T).sum(0).argmax())
+    got = steer_latents(held_out, sae, [Scale(fired, 3.0, window=(10.0, 20.0))])
+    changed = (got != held_out).any(1)[0].nonzero().flatten() / (44100 / 2048)
+    assert 9.9 < float(changed.min()) < 11
+    assert 19 < float(changed.max()) < 20
+    assert torch.equal(steer_latents(held_out, sae, [Ablate(fired)], strength=0.0), held_out)
