@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -116,7 +117,7 @@ class Dims(NamedTuple):
     """Rows of the token embedding; 0 where there is none."""
 
 
-class Family:
+class Family(ABC):
     """One family of models: how it is recognised, and where its residuals are."""
 
     name: str
@@ -126,21 +127,21 @@ class Family:
     diffuses: bool = False
     """Whether it runs at each step of a diffusion."""
 
+    @abstractmethod
     def matches(self, model: nn.Module) -> bool:
         """Whether `model` belongs here; told by class names or structure, so that nothing heavy is imported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dims(self, model: nn.Module) -> Dims:
         """The model's sizes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tap(self, model: nn.Module, site: Site) -> Tap:
         """Where the residual at `site` is; the layer is known to exist."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frame_rate(self, model: nn.Module, site: Site) -> float | None:
         """Frames per second at `site`, or None where frames have no time."""
-        raise NotImplementedError
 
     def fingerprint_tensors(self, model: nn.Module) -> list[Tensor]:
         """A few tensors, in a fixed order, that tell these weights from others of the same shape."""

@@ -240,3 +240,39 @@ def test_compiled_without_a_graph_break() -> None:
     x = torch.randn(2, 5, D, device=DEVICE)
     compiled = torch.compile(lambda x: plan(2 * x, one) + 1, fullgraph=True, backend="inductor" if GPU else "eager")
     torch.testing.assert_close(compiled(x), plan(2 * x, one) + 1)
+
+
+needs_gpu = pytest.mark.skipif(not GPU, reason="CUDA graphs need a GPU")
+EDITED = [("relu", [Ablate([1, 2, 3])]), ("relu", [Push(torch.ones(D))]), ("topk", [Scale([1, 2], 0.5)])]
+
+
+@needs_gpu
+@pytest.mark.parametrize(("kind", "edits"), EDITED, ids=["delta", "add", "topk"])
+@pytest.mark.parametrize("frames", [1, 33])
+def test_captured_in_a_cuda_graph(kind: str, edits: list[Any], frames: int) -> None:
+    plan = Plan([edits], make_sae(kind, D, F), D, products=torch.bfloat16).to(DEVICE)
+    strength = torch.tensor(1.0, device=DEVICE)
+    x = torch.randn(2, frames, D, device=DEVICE, dtype=torch.bfloat16)
+    with torch.no_grad():
+        plan(x, strength)  # compiles
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = plan(x, strength)
+        for value in (1.0, 0.5, 0.0):  # strength is a buffer: nothing is captured again
+            x.copy_(torch.randn_like(x))
+            strength.fill_(value)
+            graph.replay()
+            assert torch.equal(captured, plan(x, strength))
+
+
+@needs_gpu
+@pytest.mark.parametrize(("kind", "edits"), EDITED, ids=["delta", "add", "topk"])
+def test_compiled_with_less_overhead(kind: str, edits: list[Any]) -> None:
+    plan = Plan([edits], make_sae(kind, D, F), D).to(DEVICE)
+    one = torch.tensor(1.0, device=DEVICE)
+    compiled = torch.compile(lambda x: plan(2 * x, one) + 1, fullgraph=True, mode="reduce-overhead")
+    for _ in range(4):
+        x = torch.randn(2, 5, D, device=DEVICE)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x).clone(), plan(2 * x, one) + 1)
