@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -17,7 +18,7 @@ from .ops import products_for
 from .parts import SiteEdits, SiteGate
 from .plan import Plan
 from .sae import SAE
-from .sites import Family, Site, Tap, frame_rate_at, tap_at
+from .sites import Family, Site, Tap, frame_rate_at, in_order, tap_at
 from .sites.site import Passes
 
 
@@ -39,7 +40,8 @@ def build_hooks(
         raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
     shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
     hooks: dict[Site, Hook] = {}
-    for site in sorted({*sites, *(each.site for each in gates)}, key=lambda site: site.order):
+    every = in_order(model, family, {*sites, *(each.site for each in gates)})
+    for site in every:
         tap = tap_at(model, family, site)
         weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
         # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
@@ -50,18 +52,20 @@ def build_hooks(
         if site in sites:
             part, choices = parts[sites.index(site)], named[sites.index(site)]
             lists = [_edit_list(choices.get(name, ())) for name in names]
+            _check_kind(part.sae)
             d_model = _width(model, family, tap, part, lists)
             _check_width(part.sae, d_model, site)
-            when = _when(part, family)
+            when = _when(part, family, model)
             products = products_for(weight.dtype, device)
             plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products)
             _check_selection(plan, part.sae, site)
             for each in gates:
-                _check_governs(each, site, model, family)
+                _check_governs(each, site, model, family, every)
         probe, frame_probe = None, None
         for each in gates:
             if each.site != site:
                 continue
+            _check_kind(each.sae)
             if site.path is None:
                 _check_width(each.sae, tap.size or family.dims(model).d_model, site)
             if isinstance(each.gate, ClipGate):
@@ -103,12 +107,17 @@ def _width(model: nn.Module, family: Family, tap: Tap, part: SiteEdits, lists: S
     pushes = [len(edit.vector) for edits in lists for edit in edits if isinstance(edit, Push)]
     if part.sae is None and not pushes:
         raise SiteError(f"how wide the residual at {part.site} is, its SAE or a Push tells: pass sae=")
-    return part.sae.d_model if isinstance(part.sae, SAE) else pushes[0]
+    return pushes[0] if part.sae is None else part.sae.d_model
 
 
-def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family) -> None:
+def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family, every: Sequence[Site]) -> None:
     kind = "clip gate" if isinstance(each.gate, ClipGate) else "frame gate"
-    if each.site.order > site.order:
+    if each.site != site and family.in_pieces(model):
+        raise GateError(
+            f"this {type(model).__name__} takes its input in pieces, and has read all of them before {site} is "
+            f"reached: the {kind} at {each.site} can govern edits there alone"
+        )
+    if every.index(each.site) > every.index(site):
         raise GateError(f"the {kind} at {each.site} comes after the edits at {site}, which it cannot govern")
     if kind == "frame gate" and frame_rate_at(model, family, site) != _frame_rate(model, family, each.site):
         raise GateError(
@@ -117,7 +126,7 @@ def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family)
         )
 
 
-def _when(part: SiteEdits, family: Family) -> When:
+def _when(part: SiteEdits, family: Family, model: nn.Module) -> When:
     """In which passes a part is at work."""
     if part.passes not in get_args(Passes):
         raise EditError(f"passes are {part.passes!r}; expected {', '.join(get_args(Passes))}")
@@ -125,6 +134,11 @@ def _when(part: SiteEdits, family: Family) -> When:
     flow = None if part.flow is None else _span(part.flow, "flow")
     if (steps or flow or part.passes != "both") and not family.diffuses:
         raise SiteError(f"ranges of steps, flow and passes are for diffusion models; {family.name} runs once")
+    if steps and not hasattr(model, "sample"):
+        raise SiteError(
+            f"a {type(model).__name__} alone does not know which step it is at: steer the model that samples, or take "
+            "flow=(from, up to)"
+        )
     if steps is None and part.steps not in ("all", "first"):
         raise EditError(f'steps are {part.steps!r}; expected "all", "first", or two numbers')
     if part.steps == "first" and part.site.side != "decoder":
@@ -138,8 +152,8 @@ def _span(given: Any, name: str) -> tuple[float, float]:
         start, end = (float(number) for number in given)
     except (TypeError, ValueError) as error:
         raise EditError(f"{name} are {given!r}; expected two numbers, from and up to") from error
-    if not start < end:
-        raise EditError(f"{name} from {start:g} up to {end:g} are none; the first number is less than the second")
+    if not start < end or not all(map(math.isfinite, (start, end))):
+        raise EditError(f"{name} from {start:g} up to {end:g} are none; expected two finite numbers, rising")
     return start, end
 
 
@@ -160,9 +174,12 @@ def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
         )
 
 
-def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
+def _check_kind(sae: Any) -> None:
     if sae is not None and not isinstance(sae, SAE):
         raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
+
+
+def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
     if sae is not None and sae.d_model != d_model:
         raise SiteError(
             f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "

@@ -60,12 +60,17 @@ def checked(
     return features, weights
 
 
-def pool(f: Tensor, kind: Pool) -> Tensor:
-    """Pool activations (clips, frames, n) over their frames: (clips, n)."""
+def pool(f: Tensor, kind: Pool, frames: Tensor | None = None) -> Tensor:
+    """Pool activations (clips, frames, n) over their frames: (clips, n).
+
+    `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+    """
+    if frames is not None:
+        f = f * frames[..., None]
     if kind == "max":
         return f.amax(1)
     if kind == "mean":
-        return f.mean(1)
+        return f.mean(1) if frames is None else f.sum(1) / frames.sum(1, keepdim=True).clamp(min=1)
     return f.sum(1) / (f > 0).sum(1).clamp(min=1)
 
 
@@ -96,6 +101,11 @@ class Reader(nn.Module):
         self.register_buffer("weights", torch.tensor(weights, dtype=dtype, device=device), persistent=False)
         self.register_buffer("offset", torch.tensor(offset, dtype=dtype, device=device), persistent=False)
 
+    @property
+    def d_model(self) -> int:
+        """Width of the residual that it reads."""
+        return self.W_enc.shape[-1]
+
     def read(self, x: Tensor) -> Tensor:
         """The activations (clips, frames, n) of its features on residuals x (clips, frames, d_model)."""
         rows = eager.Rows(self.W_enc, self.bias, self.thresholds, self.W_enc, self.unit_norm)
@@ -113,9 +123,9 @@ class Probe(Reader):
         super().__init__("clip gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
         self.pool = gate.pool
 
-    def forward(self, x: Tensor) -> Tensor:
-        """How far each clip of residuals x (clips, frames, d_model) is above the threshold: (clips,)."""
-        return pool(self.read(x), self.pool) @ self.weights + self.offset
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """How far each clip of residuals x (clips, frames, d_model) is above the threshold: (clips,); see `pool`."""
+        return pool(self.read(x), self.pool, frames) @ self.weights + self.offset
 
 
 def check_readable(what: str, features: Sequence[int], sae: SAE) -> None:

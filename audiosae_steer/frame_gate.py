@@ -58,9 +58,13 @@ class FrameProbe(Reader):
         self.reach = gate.reach
         self.reach_frames = round(gate.reach * frame_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """How far each frame of residuals x (clips, frames, d_model) is above the threshold: (clips, frames)."""
-        return nearby(self.read(x), self.reach_frames) @ self.weights + self.offset
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """How far each frame of residuals x (clips, frames, d_model) is above the threshold: (clips, frames).
+
+        `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+        """
+        f = self.read(x) if frames is None else self.read(x) * frames[..., None]
+        return nearby(f, self.reach_frames) @ self.weights + self.offset
 
 
 def nearby(f: Tensor, reach_frames: int) -> Tensor:

@@ -105,10 +105,10 @@ class Hook(nn.Module):
         """
         if self.removed:  # a deep copy of the model, made while it was steered, keeps the hook
             return x
-        if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
-            self.to(x.device)
         self.ran = True
         self._check(x)
+        if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
+            self.to(x.device)
         if self.layout == "bdf":
             return self._within(x.transpose(1, 2)).transpose(1, 2)
         return self._within(x)
@@ -132,17 +132,18 @@ class Hook(nn.Module):
         return self._steer(x)
 
     def _steer(self, x: Tensor) -> Tensor:
+        moment = self.shared.moment
+        filled = self._filled(x, moment)
         if self.probe is not None:
-            self.shared.opened = self.probe(x) > 0
+            self.shared.opened = self.probe(x, filled) > 0
         if self.frame_probe is not None:
-            self.shared.opened_frames = self.frame_probe(x) > 0
+            self.shared.opened_frames = self.frame_probe(x, filled) > 0
         if self.plan is None:
             return x
-        moment = self.shared.moment
         if not self.when.holds(moment):
             return x
         live = self._opened(x)
-        for other in (self._filled(x, moment), self.when.flowing(x, moment)):
+        for other in (filled, self.when.flowing(x, moment)):
             if other is not None:
                 live = other if live is None else _both(live, other)
         choice = None
@@ -156,9 +157,8 @@ class Hook(nn.Module):
             live = starting if live is None else _both(live, starting)
         offset, times = None, None
         if self.plan.start is not None:
-            offset = self.offset + moment.offset
-            if isinstance(moment.offset, Tensor):  # (rows,), from the processor
-                offset = offset.to(x.device, self.offset.dtype)
+            start = moment.offset
+            offset = self.offset + (start.to(self.offset) if isinstance(start, Tensor) else start)
             times = None if self.times is None else self.times(x.shape[1], x.device)
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
         return steered
@@ -166,7 +166,8 @@ class Hook(nn.Module):
     @property
     def width(self) -> int | None:
         """Of the residual that it edits or reads."""
-        return None if self.plan is None else self.plan.vectors.shape[-1]
+        reader = self.probe or self.frame_probe
+        return self.plan.vectors.shape[-1] if self.plan is not None else None if reader is None else reader.d_model
 
     def _filled(self, x: Tensor, moment: Moment) -> Tensor | None:
         """(rows, frames): which frames are of the input, where a batch is filled up to its longest clip."""

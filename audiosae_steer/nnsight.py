@@ -23,6 +23,7 @@ from .hook import Hook
 from .parts import SiteEdits, by_path, parts_by_hand, parts_of
 from .recipes import Recipe, load_recipe
 from .sites import Tap, family_of, tap_at
+from .steering import number
 
 
 def apply(
@@ -70,10 +71,11 @@ def apply(
     with torch.inference_mode(False):
         hooks, shared = build_hooks(model, family, parts, gates)
     # nnsight runs the pass in its own frames: no recording is cut in windows there
+    given_strength = number(1.0 if strength is None else strength, "strength", "0 switches the steering off")
     closers = family.watch(model, lambda moment: setattr(shared, "moment", moment), windows=False)
     try:
         for site, hook in hooks.items():
-            hook.strength.fill_(1.0 if strength is None else strength)
+            hook.strength.fill_(given_strength)
             _within(traced, model, tap_at(model, family, site), hook)
     finally:
         for close in closers:

@@ -100,8 +100,9 @@ class Plan(nn.Module):
         count = max((len(stages) for stages in choices), default=0)
         idle = Stage(None, Affine.identity(width), Affine.identity(width), torch.zeros(d_model, dtype=torch.float64))
         padded = [stages + [idle] * (count - len(stages)) for stages in choices]
+        never, always = (torch.inf, torch.inf), (-torch.inf, torch.inf)
         windows = torch.tensor(
-            [[stage.window or (-torch.inf, torch.inf) for stage in stages] for stages in padded], dtype=torch.float64
+            [[never if s is idle else s.window or always for s in stages] for stages in padded], dtype=torch.float64
         ).reshape(len(choices), count, 2)
 
         def stack(rows: list[list[Tensor]], *shape: int) -> Tensor:
@@ -250,7 +251,8 @@ class Plan(nn.Module):
         adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
         if adds is None:
             width, (kind, k, *_) = len(self.all_b_enc), self.sae_kind
-            few = kind in ("topk", "batchtopk") and selection.sums_kept(like.device, k or 0, width)
+            selects = kind == "topk" or (kind == "batchtopk" and self.all_threshold is None)
+            few = selects and selection.sums_kept(like.device, k or 0, width)
             written = count if self.error == "keep" else count + (k or 0) if few else width
             adds = d * (width + written)
         moved = 0 if self.path == "identity" else 2 * d * like.element_size()

@@ -223,8 +223,8 @@ class SAE(nn.Module):
             w = self.weights(self._dtype(x))._replace(kind="relu", threshold=None)
             f = reference.encode(x.to(w.W_enc.dtype).reshape(1, -1, self.d_model), w).flatten()
             frames += x.numel() // self.d_model
-            # twice the share that one batch would keep on its own is ample for the share of the whole
-            kept.append(torch.topk(f, min(f.numel(), 2 * self.gate.k * (x.numel() // self.d_model))).values)
+            # eight times the share that one batch would keep on its own is ample for its share of the whole
+            kept.append(torch.topk(f, min(f.numel(), 8 * self.gate.k * (x.numel() // self.d_model))).values)
         if not frames:
             raise CheckpointError("no activations to calibrate the threshold on; give at least one batch of frames")
         ranked = torch.cat(kept).sort(descending=True).values

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from .edits import Edit
-from .errors import AudioError, EditError, SiteError
+from .errors import AudioError, EditError, SiteError, SteeringError
 from .plan import ErrorMode, Plan
 from .sae import SAE
 from .sites import Site, family_of, unwrap
-from .steering import steer
+from .sites.encodec import missing
+from .steering import number, steer
 
 LATENTS_PER_SECOND = 44100 / 2048
 """Of DiffRhythm's VAE."""
@@ -48,7 +50,7 @@ def edit_audio(
         Sound of the shape of `wav`, at its rate.
 
     Raises:
-        AudioError: `wav` is no sound, or not of as many channels as the model takes.
+        AudioError: `wav` is no sound, not of as many channels as the model takes, or at a bandwidth that it lacks.
         SiteError: the model is no codec.
     """
     inner: Any = unwrap(model)
@@ -68,17 +70,30 @@ def edit_audio(
     if batch.shape[1] != channels:
         raise AudioError(f"wav has {batch.shape[1]} channels, and this model takes {channels}")
     weight = next(inner.parameters())
-    given = batch.to(weight.device, weight.dtype)
+    known = inner.target_bandwidths if config is None else config.target_bandwidths
+    if bandwidth is not None and bandwidth not in known:
+        raise AudioError(
+            f"bandwidth is {bandwidth!r}; this model has {', '.join(f'{each:g}' for each in known)} kbit/s"
+        )
+    given = functional.pad(batch.to(weight.device, weight.dtype), (0, missing(inner, batch.shape[-1])))
     site = Site(1, side)
     with torch.no_grad(), steer(inner, sae=sae, site=site, edits=edits, error=error, strength=strength):
-        if config is None:
-            if bandwidth is not None:
-                inner.set_target_bandwidth(bandwidth)
-            out = inner(given)
-        else:
-            out = inner(given, bandwidth=bandwidth).audio_values
+        out = _through(inner, given, bandwidth)
     made: Tensor = out[..., : sound.shape[-1]].to(sound.device, sound.dtype).reshape(sound.shape)
     return made
+
+
+def _through(model: Any, wav: Tensor, bandwidth: float | None) -> Tensor:
+    if hasattr(model, "config"):
+        made: Tensor = model(wav, bandwidth=bandwidth).audio_values
+        return made
+    before = model.bandwidth
+    try:
+        model.bandwidth = before if bandwidth is None else bandwidth
+        sound: Tensor = model(wav)
+    finally:
+        model.bandwidth = before
+    return sound
 
 
 def steer_latents(
@@ -119,6 +134,10 @@ def steer_latents(
         raise SiteError(f"latents are {shape}; expected three axes: batch, and d and frames as layout says")
     if not isinstance(edits, Sequence) or isinstance(edits, str):
         raise EditError(f"edits must be a list, not {type(edits).__name__}")
+    if sae is not None and not isinstance(sae, SAE):
+        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
+    if not number(frame_rate, "frame_rate", "it is in latents per second") > 0:
+        raise SteeringError(f"frame_rate is {frame_rate}; expected latents per second, more than 0")
     x = latents.transpose(1, 2) if layout == "bdf" else latents
     if sae is not None and sae.d_model != x.shape[-1]:
         raise SiteError(
@@ -127,5 +146,6 @@ def steer_latents(
         )
     dtype = torch.promote_types(latents.dtype, torch.float32)
     plan = Plan([list(edits)], sae, x.shape[-1], error=error, frame_rate=frame_rate, dtype=dtype).to(x.device)
-    steered: Tensor = plan(x, torch.tensor(strength, dtype=dtype, device=x.device))
+    amount = number(strength, "strength", "0 changes nothing")
+    steered: Tensor = plan(x, torch.tensor(amount, dtype=dtype, device=x.device))
     return steered.transpose(1, 2) if layout == "bdf" else steered

@@ -48,7 +48,8 @@ def check(edits: Sequence[Edit], sae: SAE | None, d_model: int, frame_rate: floa
             raise EditError(f"{edit!r} is not an edit; use Ablate, Scale, Clamp, Set, Add or Push")
         if edit.window is not None and frame_rate is None:
             raise EditError(
-                "a window needs a site with a time axis; a decoder's steps have none: edit an encoder layer"
+                "a window needs a site with a time axis; a decoder's steps have none: edit an encoder layer. Of a path "
+                "say how many frames a second has: Site(path=..., frame_rate=...)"
             )
 
 

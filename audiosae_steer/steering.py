@@ -47,7 +47,7 @@ class Steering:
             if any(hook.when.first for hook in self._hooks.values()):
                 embedding, after = family.text_start(self.model)
                 self._closers.append(embedding.register_forward_hook(token_hook(self._shared, after)).remove)
-            for site in sorted(self._hooks, key=lambda site: site.order):
+            for site in self._hooks:
                 self._closers.append(_register(taps[site], self._hooks[site]))
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model, self._edited))
@@ -77,7 +77,7 @@ class Steering:
 
     @strength.setter
     def strength(self, value: float) -> None:
-        self._strength = _number(value, "strength", "0 switches the steering off")
+        self._strength = number(value, "strength", "0 switches the steering off")
         self._fill("strength", self._strength if self._enabled else 0.0)
 
     @property
@@ -97,7 +97,7 @@ class Steering:
 
     @offset.setter
     def offset(self, value: float) -> None:
-        self._fill("offset", _number(value, "offset", "it is in seconds"))
+        self._fill("offset", number(value, "offset", "it is in seconds"))
 
     def _edited(self, rows: int) -> Tensor | bool:
         """Which of so many rows of text are of clips that it edits; the others keep the rule against empty texts."""
@@ -278,7 +278,12 @@ def steer(
     return steering
 
 
-def _number(value: float, name: str, hint: str) -> float:
+def number(value: float, name: str, hint: str) -> float:
+    """A finite number.
+
+    Raises:
+        SteeringError: it is none.
+    """
     try:
         number = float(value)
     except (TypeError, ValueError) as error:

@@ -84,6 +84,7 @@ def ways(
     sae: SAE, topk: SAE, edited: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[dict[str, Way], list[str]]:
     """What is timed, by name, and what had to be left out."""
+    torch._dynamo.reset()  # each shape compiles its own
     features = list(range(edited))
     one = torch.tensor(1.0, device=device)
     products = products_for(dtype, device)
@@ -155,7 +156,7 @@ def measure(device: torch.device, dtype: torch.dtype, clock: Clock) -> dict[str,
                 for way, run in found.items():
                     with torch.no_grad():
                         taken = clock(run, inputs)
-                    share = f"{floor / taken['median']:.0%}" if way.startswith("delta") else ""
+                    share = f"{floor / taken['median']:.0%}" if way.startswith("delta") and frames > 1 else ""
                     print(
                         f"| {d} | {width} | {frames} | {edited} | {way} | {1e6 * taken['median']:,.0f} µs | "
                         f"{1e6 * taken['p10']:,.0f} to {1e6 * taken['p90']:,.0f} | {share} |",

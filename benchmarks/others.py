@@ -30,6 +30,8 @@ def random_sae(d: int, features: int, kind: str = "batchtopk") -> SAE:
 def by_hand(sae: SAE, features: list[int], *, topk: bool) -> Way:
     """What one writes first, and dictionary_learning's form: encode all, decode twice, keep the error."""
 
+    chosen = torch.tensor(features, device=sae.W_enc.device)
+
     def way(x: Tensor) -> Tensor:
         pre = torch.relu((x - sae.b_dec) @ sae.W_enc.T + sae.b_enc)
         if topk:
@@ -38,7 +40,7 @@ def by_hand(sae: SAE, features: list[int], *, topk: bool) -> Way:
         else:
             f = pre * (pre > THRESHOLD)
         error = x - (f @ sae.W_dec + sae.b_dec)
-        f[..., features] = 0
+        f[..., chosen] = 0
         return f @ sae.W_dec + sae.b_dec + error
 
     return way
@@ -67,8 +69,10 @@ def saelens(sae: SAE, features: list[int], *, topk: bool) -> Way:
         if not topk:
             theirs.threshold.fill_(THRESHOLD)
 
+    chosen = torch.tensor(features, device=sae.W_enc.device)
+
     def ablate(f: Tensor, hook: Any) -> Tensor:
-        f[..., features] = 0
+        f[..., chosen] = 0
         return f
 
     theirs.add_hook("hook_sae_acts_post", ablate)
@@ -88,11 +92,12 @@ def sparsify(sae: SAE, features: list[int]) -> Way:
 
     def way(x: Tensor) -> Tensor:
         top = torch.relu((x[0] - sae.b_dec) @ sae.W_enc.T + sae.b_enc).topk(K, sorted=False)
-        kept = top.values.masked_fill(torch.isin(top.indices, edited), 0.0)
+        kept = top.values.masked_fill(edited[top.indices], 0.0)
         error = x[0] - decode(top.indices, top.values, sae.W_dec.mT)
         return (decode(top.indices, kept, sae.W_dec.mT) + error)[None]
 
-    edited = torch.tensor(features, device=sae.W_enc.device)
+    edited = torch.zeros(sae.n_features, dtype=torch.bool, device=sae.W_enc.device)
+    edited[features] = True
     return way
 
 

@@ -154,7 +154,10 @@ def measure(subject: Subject, rounds: int) -> dict[str, Any]:
             for name in rng.sample(list(arms), len(arms)):
                 times[name].append(arms[name]())
         x = torch.randn(1, subject.frames, d, generator=torch.Generator().manual_seed(1))
-        own = {name: [timed(lambda way=way: way(x)) for _ in range(15)] for name, way in edits.items()}
+        own: dict[str, list[float]] = {name: [] for name in edits}
+        for _ in range(18):
+            for name, way in edits.items():
+                own[name].append(timed(lambda way=way: way(x)))
     base = np.array(times["unsteered"])
     whole = float(np.median(base))
     print(f"\n{subject.name}: d = {d}, F = {width}, {subject.frames} frames; a pass {whole:.3f} s, {rounds} rounds")
@@ -213,7 +216,7 @@ def main() -> None:
     found["machine"] = {**machine(), "threads": given.threads}
     for name in given.models.split(","):
         subject = SUBJECTS[name]()
-        found[name] = measure(subject, max(3, given.rounds // 4) if subject.few else given.rounds)
+        found[name] = measure(subject, max(6, given.rounds // 4) if subject.few else given.rounds)
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     picture = given.out.with_suffix(".png")
     draw(found, picture)

@@ -510,7 +510,7 @@ def test_behind_a_shut_gate_the_first_step_is_left_alone(tiny_en, clips, sae):
 def test_edits_of_the_first_step_say_what_they_need(tiny_en):
     with pytest.raises(SiteError, match="for a decoder"):
         steer(tiny_en, [SiteEdits(Site(2), None, [Push(torch.ones(384))], steps="first")])
-    with pytest.raises(EditError, match="expected all or first"):
+    with pytest.raises(EditError, match='expected "all", "first"'):
         steer(tiny_en, [SiteEdits(Site(2, "decoder"), None, [Push(torch.ones(384))], steps="last")])
     with steer(tiny_en, FIRST) as steering:
         assert "first token" in steering.explain()

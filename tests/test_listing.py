@@ -14,11 +14,15 @@ from typer.testing import CliRunner
 
 from audiosae_steer import (
     Ablate,
+    ClipGate,
+    GateError,
     ModelError,
     Push,
     Scale,
     Site,
+    SiteEdits,
     SiteError,
+    SiteGate,
     SteeringError,
     UnknownModelError,
     list_sites,
@@ -141,6 +145,29 @@ def test_a_residual_of_another_shape_is_refused_and_the_model_goes_on() -> None:
 def test_what_is_no_site_is_refused(fields: Any, says: str) -> None:
     with pytest.raises(SiteError, match=says):
         Site(**fields)
+
+
+def test_gates_and_edits_at_paths_are_ordered_as_the_model_runs() -> None:
+    model, sae = make_openai(d=24), make_sae("relu", 24, 31)
+    gate = ClipGate(features=[1], weights=[1.0], bias=0.0, threshold=0.0, pool="max")
+    late, early = Site(path="encoder.blocks.2"), Site(path="encoder.blocks.0.mlp")
+    with pytest.raises(GateError, match="comes after"):
+        steer(model, [SiteEdits(Site(2), sae, [Ablate(1)])], gate=SiteGate(late, sae, gate))
+    parts = [SiteEdits(late, sae, [Ablate(1)]), SiteEdits(early, sae, [Ablate(1)])]
+    with torch.no_grad(), steer(model, parts) as s:
+        model.encoder(0.1 * torch.randn(1, 80, 3000))
+    assert s.sites == (early, late)
+    with torch.no_grad(), steer(model, [SiteEdits(late, sae, [Ablate(1)])], gate=SiteGate(Site(2), sae, gate)) as s:
+        model.encoder(0.1 * torch.randn(1, 80, 3000))
+    assert s.opened is not None
+
+
+def test_what_gives_no_residual_is_refused_by_name() -> None:
+    model = speech_encoder("HubertModel")()
+    with steer(model, site=Site(path="encoder"), edits=[Push(torch.ones(24))]), pytest.raises(SiteError, match="type"):
+        model(0.1 * torch.randn(1, 8000))
+    with pytest.raises(SteeringError, match="not an SAE"):
+        steer(model, site=Site(path="encoder.layers.0"), sae="sae.safetensors", edits=[Ablate(1)])
 
 
 def test_a_width_that_nothing_tells_is_asked_for() -> None:

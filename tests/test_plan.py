@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from make import KINDS, NORMS, edit_lists, make_sae, naive_edit, naive_push
 from torch import Tensor
 
-from audiosae_steer import SAE, Ablate, Add, Clamp, EditError, Push, Scale, Set
-from audiosae_steer.ops import reference
+from audiosae_steer import SAE, Ablate, Add, Clamp, EditError, Normalisation, Push, Scale, Set
+from audiosae_steer.ops import reference, selection
 from audiosae_steer.plan import Plan
 
 RATE = 20.0
@@ -222,3 +222,40 @@ def test_feature_edits_need_an_sae() -> None:
         Plan([[Ablate(1)]], None, D)
     with pytest.raises(EditError, match="pass sae="):
         Plan([[]], None, D, error="drop")
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+@pytest.mark.parametrize("block", [512, 4])
+def test_a_reconstruction_is_the_sum_of_few_rows(kind: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "BLOCK", block)
+    sae = make_sae(kind, D, 64)  # 5 of 64 are few
+    x = torch.randn(3, 21, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    edits = [Scale(list(range(0, 64, 3)), 0.25), Set(4, 0.5)]
+    plan = Plan([edits], sae, D, error="drop", dtype=torch.float64)
+    one = torch.tensor(1.0, dtype=torch.float64)
+    assert plan.cost().multiply_adds == D * (64 + 5 + len(plan.features))
+    torch.testing.assert_close(plan(x, one), truth(x, sae, edits, 1.0, "drop", None))
+    assert plan(x[:, :0], one).shape == (3, 0, D)
+    assert torch.autograd.gradcheck(lambda v: plan(v, one), x[:1, :3].clone().requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_frame_of_zeros_under_a_large_norm_stays_finite(dtype: torch.dtype) -> None:
+    sae = make_sae("jumprelu", D, F, 0, Normalisation("unit_norm", 30.0))
+    x = torch.randn(1, 4, D, dtype=dtype)
+    x[0, 1] = 0.0
+    plan = Plan([[Scale([1, 2], 0.5), Add(3, 0.1)]], sae, D, dtype=dtype)
+    x.requires_grad_()
+    steered = plan(x, torch.tensor(1.0, dtype=dtype), live=torch.tensor([[True, False, True, True]]))
+    steered.sum().backward()
+    assert steered.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+def test_a_choice_with_fewer_windows_touches_nothing_outside_of_them() -> None:
+    first = [Push(torch.ones(D), window=(0.0, 0.1)), Push(torch.ones(D), window=(0.3, 0.4))]
+    plan = Plan([first, first[:1]], None, D, frame_rate=RATE)
+    x = torch.full((2, 10, D), -0.0)
+    got = plan(x, torch.tensor(1.0), choice=torch.tensor([0, 1]))
+    assert torch.equal(got[1, 2:].view(torch.int32), x[1, 2:].view(torch.int32))
+    assert plan(x[:, :0], torch.tensor(1.0), choice=torch.tensor([0, 1])).shape == (2, 0, D)

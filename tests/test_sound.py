@@ -151,3 +151,29 @@ def test_real_latents_and_the_sae_that_ships(assets: Any) -> None:
     assert 9.9 < float(changed.min()) < 11
     assert 19 < float(changed.max()) < 20
     assert torch.equal(steer_latents(held_out, sae, [Ablate(fired)], strength=0.0), held_out)
+
+
+def test_lengths_at_which_the_last_chunk_but_one_is_short() -> None:
+    model = STEREO()
+    for length in (47521, 47700, 95040, 95041, 95200, 95201, 95360, 95361):
+        wav = sound(2, length)
+        assert edit_audio(model, wav, [Push(torch.ones(16))]).shape == wav.shape
+
+
+def test_a_bandwidth_is_that_of_one_call() -> None:
+    model, wav = encodec_package(), sound(1, 4800)
+    model.target_bandwidths = [3.0, 6.0]
+    edit_audio(model, wav, [Push(torch.ones(16))], bandwidth=3.0)
+    assert model.bandwidth == 6.0
+    with pytest.raises(AudioError, match="3, 6 kbit/s"):
+        edit_audio(model, wav, [Push(torch.ones(16))], bandwidth=5.0)
+
+
+def test_gates_of_a_codec_that_runs_in_pieces_stay_where_they_read() -> None:
+    from audiosae_steer import ClipGate, GateError, Site, SiteEdits, SiteGate, steer
+
+    sae = make_sae("relu", 16, 31)
+    gate = SiteGate(Site(1), sae, ClipGate(features=[1], weights=[1.0], bias=0.0, threshold=0.0, pool="max"))
+    with pytest.raises(GateError, match="pieces"):
+        steer(STEREO(), [SiteEdits(Site(1, "decoder"), sae, [Ablate(1)])], gate=gate)
+    steer(MONO(), [SiteEdits(Site(1, "decoder"), sae, [Ablate(1)])], gate=gate)._leave(quiet=True)

@@ -91,7 +91,7 @@ def collect(
         padding_share: share of the padding's frames to keep.
         batch: clips per forward pass.
         seed: of everything random.
-        nnsight: read them in nnsight's traces rather than in hooks of torch.
+        nnsight: read them in nnsight's traces rather than in hooks of torch: clip by clip, every frame.
         progress: show a progress bar.
 
     Raises:
@@ -117,6 +117,7 @@ def collect(
         "seed": seed,
         "files": hashlib.sha256("\n".join(str(file) for file in files).encode()).hexdigest(),
         "dims": list(family.dims(inner)),
+        **({"nnsight": True} if nnsight else {}),
     }
     manifest = out / "manifest.json"
     if manifest.is_file():
@@ -136,7 +137,7 @@ def collect(
         if path.is_file():
             continue
         rng = np.random.default_rng(seed + 7919 * number)
-        if family.hears_windows and not nnsight:
+        if family.hears_windows and not nnsight and all(site.path is None and site.side == "encoder" for site in sites):
             tensors = _shard(inner, shard, clips, [site.layer for site in sites], augment, padding_share, batch, rng)
         else:
             tensors = _clip_by_clip(inner, family, shard, clips, sites, augment, nnsight, rng)
@@ -242,11 +243,16 @@ def _clip_by_clip(
         if augment:
             samples = _mix(samples, clip, every, rng, rate) if rng.random() < 1 / 3 else samples
             samples = np.clip(samples * 10 ** (rng.uniform(-20, 6) / 20), -1, 1).astype(np.float32)
-        module, args, kwargs = family.listen(model, samples)
-        for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
-            side = "held_out" if clip.held_out else "train"
-            kept[f"layer_{_key(site)}.{side}"].append(taken.flatten(0, 1).cpu().half())
-            widths.update({f"layer_{_key(site)}.{each}": taken.shape[-1] for each in sides})
+        side = "held_out" if clip.held_out else "train"
+        longest = family.longest(model)
+        step = len(samples) if longest is None else int(longest * rate)
+        for start in range(0, len(samples), step):
+            piece = samples[start : start + step]
+            module, args, kwargs = family.listen(model, piece)
+            for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
+                heard = family.heard(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
+                kept[f"layer_{_key(site)}.{side}"].append(taken[:, heard].flatten(0, 1).cpu().half())
+                widths.update({f"layer_{_key(site)}.{each}": taken.shape[-1] for each in sides})
     return {key: torch.cat(rows) if rows else torch.zeros(0, widths[key]).half() for key, rows in kept.items()}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MissingExtraError, SiteError
-from ..sites import Site, Tap, family_of, tap_at
+from ..sites import Site, Tap, family_of, in_order, tap_at
 
 
 def passing(
@@ -24,7 +24,7 @@ def passing(
         MissingExtraError: nnsight was asked for, and is not installed.
     """
     family = family_of(model, paths=True)
-    taps = {site: tap_at(model, family, site) for site in sites}
+    taps = {site: tap_at(model, family, site) for site in in_order(model, family, sites)}
     read = _traced if nnsight and not family.in_pieces(model) else _hooked
     found = read(module, taps, args, kwargs)
     for site, pieces in found.items():

@@ -88,7 +88,7 @@ def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -
         times = (torch.arange(x.shape[1], device=x.device, dtype=start.dtype) + 0.5) / where.rate
     if where.offset is not None:  # (1 or clips, frames)
         times = times + where.offset.reshape(-1, 1)
-    times = times.reshape(-1, 1, x.shape[1], 1)
+    times = (times if times.dim() == 2 else times[None])[:, None, :, None]
     first, last = pick(start, where.choice), pick(end, where.choice)
     return (times >= first[..., None, None]) & (times < last[..., None, None])
 
@@ -151,7 +151,7 @@ def slope(f: Tensor, firing: Tensor, on: Tensor | None) -> Tensor:
 def write(x: Tensor, change: Tensor, rows: Rows) -> Tensor:
     """x + change·W_dec in the dtype of x, the change being (clips, frames, E) in feature space."""
     if rows.unit_norm is not None:
-        change = change / reference.input_scale(x, "unit_norm", rows.unit_norm)
+        change = change / reference.input_scale(x.to(rows.bias.dtype), "unit_norm", rows.unit_norm)
     flat = x.reshape(-1, x.shape[-1])
     change = change.reshape(len(flat), len(rows.bias)).to(x.dtype)
     return torch.addmm(flat, change, rows.W_dec.to(x.dtype)).reshape(x.shape)

@@ -131,10 +131,10 @@ def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
 
 @select.register_fake
 def _(pre: Tensor, index: Tensor, k: int) -> Tensor:
-    return pre.new_empty(len(pre), len(index))
+    return pre.new_empty((len(pre), len(index)), dtype=torch.float32)
 
 
-def _mapper(op: Any, per_clip: set[int]) -> Any:
+def _mapper(op: Any, per_clip: set[int], offset: int | None = None) -> Any:
     def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):
             raise SteeringError(
@@ -142,9 +142,9 @@ def _mapper(op: Any, per_clip: set[int]) -> Any:
                 "choices"
             )
         given, size = list(args), info.batch_size
-        for number in per_clip:
+        for number in per_clip | ({offset} if offset is not None else set()):
             tensor, dim = given[number], dims[number]
-            if tensor is not None:
+            if tensor is not None and not (number == offset and tensor.dim() == 0):  # one offset holds for all clips
                 whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
                 given[number] = whole.reshape(-1, *whole.shape[2:])
         out: Tensor = op(*given)
@@ -153,8 +153,8 @@ def _mapper(op: Any, per_clip: set[int]) -> Any:
     return mapped
 
 
-_delta.register_vmap(_mapper(_delta, {0, 11, 12, 16}))
-_add.register_vmap(_mapper(_add, {0, 5, 6}))
+_delta.register_vmap(_mapper(_delta, {0, 11, 12, 16}, offset=13))
+_add.register_vmap(_mapper(_add, {0, 5, 6}, offset=7))
 rank.register_vmap(_mapper(rank, {0}))
 
 

@@ -78,7 +78,7 @@ def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
     if norm == "scalar":
         return scale
     norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.clamp(norms, min=torch.finfo(x.dtype).tiny).reciprocal() * scale
+    return scale / torch.clamp(norms, min=torch.finfo(x.dtype).tiny * max(1.0, scale))  # a frame of zeros stays finite
 
 
 def encode(x: Tensor, w: Weights) -> Tensor:

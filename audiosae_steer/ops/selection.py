@@ -86,7 +86,7 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
         chosen: Tensor = fused.select(pre[0], index, k)
         return chosen[None]
     if not _asks(pre):
-        cut = torch.topk(pre, k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+        cut = _least(torch.topk(pre, k, dim=-1, sorted=False).values)
         return reference.kept(own, _ranked(pre, k, index, cut, own >= cut))
     cut, crowded = _edges(torch.topk(pre, k + 1, dim=-1, sorted=False).values)
     mask = own >= cut
@@ -99,6 +99,11 @@ def _edges(top: Tensor) -> tuple[Tensor, Tensor]:
     """Of the k + 1 largest of each frame: the k-th (…, 1), and where the next is tied with it (…)."""
     following, cut = torch.topk(top, 2, dim=-1, largest=False).values.unbind(-1)  # in rising order
     return cut[..., None], (cut == following) & (cut > 0)
+
+
+def _least(top: Tensor) -> Tensor:
+    """The least of the last axis (…, 1) that is a number."""
+    return top.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(-1, keepdim=True)
 
 
 def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Tensor:
@@ -116,7 +121,7 @@ def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     if not _asks(x):
         pre = dense(x, w).clamp(min=0)
         # a radix selection on a GPU: nothing is sorted
-        low = torch.topk(pre.flatten(), wanted, sorted=False).values.amin()
+        low = _least(torch.topk(pre.flatten(), wanted, sorted=False).values)
         tied, room = pre == low, wanted - (pre > low).sum()
         before = tied.sum(-1).cumsum(-1) - tied.sum(-1)  # ties in earlier frames of the clip
         among = tied.cumsum(-1, dtype=torch.int32)[..., index] + before[..., None]
@@ -138,8 +143,9 @@ def _edge(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor | None
     for pre in _blocks(x, w):
         own.append(pre[..., index].clamp(min=0))
         # nothing below the worst of so many that are known can be among the best
-        low = best.amin() if len(best) == wanted else zero
-        best = torch.cat([best, pre[~(pre <= low)]])
+        full = len(best) == wanted
+        low = best.amin() if full else zero
+        best = torch.cat([best, pre[~(pre < low)] if full else pre[~(pre <= low)]])  # what is tied with it counts
         if best.isnan().any():
             return None, own[0]
         if len(best) > wanted:
@@ -169,7 +175,7 @@ def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Ten
 
 
 def _parted_clip(x: Tensor, w: reference.Weights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
-    if not _asks(x) or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
+    if not _asks(x) or not x.shape[1] or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
         return _taken(gated(x, w), w, index)
     cut, own = _edge(x, w, index)
     if cut is None:
@@ -189,7 +195,8 @@ def _taken(f: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tens
 
 def _asks(x: Tensor) -> bool:
     """Whether asking the device for a number is free."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    mapped: bool = torch._C._functorch.is_batchedtensor(x)  # under vmap
+    return x.device.type == "cpu" and not mapped and not torch.compiler.is_compiling()
 
 
 def _nothing(x: Tensor, index: Tensor) -> Tensor:

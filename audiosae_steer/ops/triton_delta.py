@@ -51,7 +51,7 @@ def _frames(
     if TIMES:
         times = tl.load(times_ptr + t, mask=t < frames, other=0.0).to(tl.float32)
     else:
-        times = (t.to(tl.float32) + 0.5) / rate
+        times = tl.div_rn(t.to(tl.float32) + 0.5, tl.zeros([BLOCK_M], tl.float32) + rate)
     if OFFSET:
         times = times + tl.load(offset_ptr + (clip if OFFSET == 2 else 0)).to(tl.float32)
     which = tl.load(choice_ptr + clip) if CHOICE else clip * 0
@@ -118,7 +118,8 @@ def _delta_kernel(
                 here = inside[:, None] & (columns < d)[None, :]
                 x = tl.load(x_row + columns[None, :] * x_d, mask=here, other=0.0).to(tl.float32)
                 squares += tl.sum(x * x, 1)
-            scale = unit_scale / tl.maximum(tl.sqrt(squares), 1.1754943508222875e-38, propagate_nan=tl.PropagateNan.ALL)
+            least = 1.1754943508222875e-38 * tl.maximum(unit_scale, 1.0)
+            scale = unit_scale / tl.maximum(tl.sqrt(squares), least, propagate_nan=tl.PropagateNan.ALL)
 
         for block in range(0, E, BLOCK_E):
             features = block + tl.arange(0, BLOCK_E)
@@ -222,12 +223,12 @@ def add(
     out = torch.empty_like(x) if out is None else out
     if not x.numel():
         return out
-    live, choice = _flat(where.live), _flat(where.choice)
+    live, choice, offset, times = (_flat(each) for each in (where.live, where.choice, where.offset, where.times))
     block_m, block_d = 1 if frames == 1 else 16, min(triton.next_power_of_2(d), 256)
     grid = (clips * triton.cdiv(frames, block_m), triton.cdiv(d, block_d))
     with on(x.device):
         _add_kernel[grid](
-            x, out, vectors, start, end, live, choice, strength, where.offset, where.times,
+            x, out, vectors, start, end, live, choice, strength, offset, times,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
             WINDOWS=start is not None, TIMES=where.times is not None, OFFSET=_offsets(where),
             LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
@@ -260,12 +261,12 @@ def delta(
     one = block_e >= width
     scratch = x if one else torch.empty((clips, frames, d), dtype=torch.float32, device=x.device)
     tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    live, choice = _flat(where.live), _flat(where.choice)
+    live, choice, offset, times = (_flat(each) for each in (where.live, where.choice, where.offset, where.times))
     grid = (clips * triton.cdiv(frames, block_m),)
     with on(x.device):
         _delta_kernel[grid](
             x, out, scratch, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent,
-            edits.vectors, edits.start, edits.end, live, choice, strength, where.offset, where.times, rank,
+            edits.vectors, edits.start, edits.end, live, choice, strength, offset, times, rank,
             frames, d, width, stages, k, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
             SILENT=edits.silent is not None, WINDOWS=edits.start is not None, TIMES=where.times is not None,
             OFFSET=_offsets(where),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ __all__ = [
     "family_of",
     "fingerprint",
     "frame_rate_at",
+    "in_order",
     "tap_at",
     "unwrap",
 ]
@@ -91,6 +93,28 @@ def tap_at(model: nn.Module, family: Family, site: Site) -> Tap:
         has = f"this model's {site.side} has layers 1 to {layers}" if layers else f"this model has no {site.side}"
         raise SiteError(f"there is no {site}: {has}; `audiosae-steer sites` lists what can be steered")
     return family.tap(model, site)
+
+
+def in_order(model: nn.Module, family: Family, sites: Iterable[Site]) -> list[Site]:
+    """Sites in the order in which a forward pass reaches them, as far as the order of a model's modules tells."""
+    entered: dict[int, int] = {}
+    left: dict[int, int] = {}
+
+    def visit(module: nn.Module) -> None:
+        if id(module) in entered:
+            return
+        entered[id(module)] = len(entered) + len(left)
+        for child in module.children():
+            visit(child)
+        left[id(module)] = len(entered) + len(left)
+
+    visit(model)
+
+    def reached(site: Site) -> tuple[int, str]:
+        tap = tap_at(model, family, site)
+        return (left if tap.place == "output" else entered)[id(tap.module)], str(site)
+
+    return sorted(sites, key=reached)
 
 
 def _module_at(model: nn.Module, path: str) -> nn.Module:

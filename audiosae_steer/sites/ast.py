@@ -59,6 +59,10 @@ class AST(Family):
         features = extract(samples, sampling_rate=16000, return_tensors="pt").input_values
         return model, (features.to(weight.device, weight.dtype),), {}
 
+    def longest(self, model: nn.Module) -> float:
+        """As many seconds as its spectrogram holds."""
+        return float(_body(model).config.max_length / FRAMES_PER_SECOND)
+
     def frame_rate(self, model: nn.Module, site: Site) -> float:
         """Patches a second in one band: 10, each 0.16 s long."""
         return float(FRAMES_PER_SECOND / _body(model).config.time_stride)

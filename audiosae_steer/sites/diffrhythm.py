@@ -11,7 +11,7 @@ from .override import overridden, override
 from .site import Dims, Family, Moment, Site, Tap, Watch
 
 SAMPLE_RATE, SAMPLES_PER_LATENT = 44100, 2048
-_CALLS = "_audiosae_steer_samples"
+_CALL = "_audiosae_steer_call"
 
 
 class DiffRhythm(Family):
@@ -48,12 +48,13 @@ class DiffRhythm(Family):
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Step, time and pass of each run of the transformer: guided, it runs twice a step, the second time without."""
-        seen, step = -1, -1
+        seen: Any = None
+        step = -1
 
         def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             nonlocal seen, step
-            call = vars(model).get(_CALLS, 0)
-            if call != seen:
+            call = vars(module).get(_CALL)
+            if call is None or call is not seen:
                 seen, step = call, -1
             conditional = not (kwargs.get("drop_text") or kwargs.get("drop_audio_cond"))
             step += conditional
@@ -74,5 +75,9 @@ def _body(model: Any) -> Any:
 
 def _sample(model: Any, *args: Any, **kwargs: Any) -> Any:
     """Each call begins with step 0."""
-    vars(model)[_CALLS] = vars(model).get(_CALLS, 0) + 1
-    return overridden(model, "sample")(*args, **kwargs)
+    body = _body(model)
+    vars(body)[_CALL] = object()
+    try:
+        return overridden(model, "sample")(*args, **kwargs)
+    finally:
+        vars(body).pop(_CALL, None)

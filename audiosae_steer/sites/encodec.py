@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from .override import overridden, override
 from .site import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
 
-_CALLS = "_audiosae_steer_calls_"
+_CALL = "_audiosae_steer_call"
 
 
 class EnCodec(Family):
@@ -59,7 +60,8 @@ class EnCodec(Family):
         """The whole codec; a mono clip on as many channels as it takes."""
         config = getattr(model, "config", None)
         weight = next(model.parameters())
-        wav = torch.from_numpy(samples).to(weight.device, weight.dtype)
+        wav = functional.pad(torch.from_numpy(samples), (0, missing(model, len(samples))))
+        wav = wav.to(weight.device, weight.dtype)
         return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}
 
     def in_pieces(self, model: Any) -> bool:
@@ -68,21 +70,26 @@ class EnCodec(Family):
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
+        if not windows or not self.in_pieces(model):
+            return []
         closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
-        for part, name in ((model.encoder, "encode"), (model.decoder, "decode")):
-            hook = part.register_forward_pre_hook(_counting(model, name, tell))
-            closers.append(hook.remove)
+        closers += [
+            part.register_forward_pre_hook(_counting(_stride(model), tell)).remove
+            for part in (model.encoder, model.decoder)
+        ]
         return closers
 
 
-def _counting(model: Any, name: str, tell: Watch) -> Callable[[Any, Any], None]:
-    seen, chunk = -1, 0
+def _counting(stride: float, tell: Watch) -> Callable[[Any, Any], None]:
+    seen: Any = None
+    chunk = 0
 
     def count(module: Any, args: Any) -> None:
         nonlocal seen, chunk
-        call = vars(model).get(_CALLS + name, 0)
-        seen, chunk = call, chunk + 1 if call == seen else 0
-        tell(Moment(offset=chunk * _stride(model)))
+        call = vars(module).get(_CALL)  # none where the module is called by itself
+        chunk = chunk + 1 if call is not None and call is seen else 0
+        seen = call
+        tell(Moment(offset=chunk * stride))
 
     return count
 
@@ -95,14 +102,31 @@ def _stride(model: Any) -> float:
     return 0.0 if samples is None else samples / rate
 
 
+def missing(model: Any, length: int) -> int:
+    """Samples to add to a sound of that length, so that transformers can stack its chunks and lay them over each other.
+
+    Where the last chunk is shorter than what chunks overlap by, it fails.
+    """
+    config = getattr(model, "config", None)
+    if config is None or config.chunk_length is None:
+        return 0
+    hop, stride, chunk = math.prod(config.upsampling_ratios), int(config.chunk_stride), int(config.chunk_length)
+    last = (length - 1) // stride
+    least = hop * (math.ceil((chunk - stride) / hop) - 1) + 1
+    return max(0, last * stride + least - length) if last > 0 else 0
+
+
 def _encode(model: Any, *args: Any, **kwargs: Any) -> Any:
-    return _called(model, "encode", args, kwargs)
+    return _called(model, model.encoder, "encode", args, kwargs)
 
 
 def _decode(model: Any, *args: Any, **kwargs: Any) -> Any:
-    return _called(model, "decode", args, kwargs)
+    return _called(model, model.decoder, "decode", args, kwargs)
 
 
-def _called(model: Any, name: str, args: Any, kwargs: Any) -> Any:
-    vars(model)[_CALLS + name] = vars(model).get(_CALLS + name, 0) + 1
-    return overridden(model, name)(*args, **kwargs)
+def _called(model: Any, part: nn.Module, name: str, args: Any, kwargs: Any) -> Any:
+    vars(part)[_CALL] = object()
+    try:
+        return overridden(model, name)(*args, **kwargs)
+    finally:
+        vars(part).pop(_CALL, None)

@@ -27,7 +27,7 @@ class Recording:
 
     def __init__(self) -> None:
         self._strides: Any = None  # of the pipeline's last batch, kept alive so that the next is another object
-        self._last: tuple[float, tuple[int, int, int]] | None = None
+        self._next: float | None = None  # seconds at which the next chunk's own part begins; None: a new recording
         self._starts: list[float] = []
 
     def offset(self, rows: int, sample_rate: int) -> float | Tensor:
@@ -43,30 +43,29 @@ class Recording:
             if (module, name) == (_GENERATE, "generate_with_fallback"):
                 rows_of = [_of(known["fallback_index_map"], row) for row in rows_of]
             elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in known:
-                seek = [float(known["seek"][_of(known["batch_idx_map"], row)]) for row in rows_of]
+                rows_of = [_of(known["batch_idx_map"], row) for row in rows_of]
+                seek = [float(known["seek"][row]) for row in rows_of]
                 starts += torch.tensor(seek, dtype=torch.float64) / MEL_FRAMES_PER_SECOND
                 found = True
             elif (module, name) == (_PIPELINE, "_forward") and known.get("stride") is not None:
-                of_batch = self._chunks(known["stride"], sample_rate)
-                if len(of_batch) == rows:
-                    starts += torch.tensor(of_batch, dtype=torch.float64)
-                    found = True
+                of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
+                starts += torch.tensor([of_batch[min(row, len(of_batch) - 1)] for row in rows_of], dtype=torch.float64)
+                found = True
             frame = frame.f_back
         return starts if found else 0.0
 
-    def _chunks(self, strides: Any, sample_rate: int) -> list[float]:
-        """Seconds at which each chunk of a pipeline's batch begins: chunks come in order, the first without a left."""
+    def _chunks(self, strides: Any, lasts: Any, sample_rate: int) -> list[float]:
+        """Seconds at which each chunk of a pipeline's batch begins; chunks come in order, recording after recording."""
         if strides is self._strides:  # the same batch, decoded once more
             return self._starts
         self._strides, self._starts = strides, []
         listed: Sequence[Any] = [strides] if isinstance(strides, tuple) else strides
-        for stride in listed:
+        ends: Sequence[Any] = lasts if isinstance(lasts, (list, tuple)) else [lasts]
+        for number, stride in enumerate(listed):
             length, left, right = (int(samples) for samples in stride)
-            start = 0.0
-            if left and self._last is not None:
-                before, (last_length, _, last_right) = self._last
-                start = before + (last_length - last_right - left) / sample_rate
-            self._last = (start, (length, left, right))
+            start = 0.0 if self._next is None else self._next - left / sample_rate
+            last = bool(ends[number]) if number < len(ends) else False
+            self._next = None if last else start + (length - right) / sample_rate
             self._starts.append(start)
         return self._starts
 
@@ -80,8 +79,8 @@ def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
     recording = Recording()
 
     def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        if not torch.compiler.is_compiling():
-            given = args[0] if args else kwargs["input_features"]
-            tell(Moment(offset=recording.offset(len(given), SAMPLE_RATE)))
+        given = args[0] if args else kwargs["input_features"]
+        compiling = torch.compiler.is_compiling()
+        tell(Moment(offset=0.0 if compiling else recording.offset(len(given), SAMPLE_RATE)))
 
     return encoder.register_forward_pre_hook(look, with_kwargs=True).remove

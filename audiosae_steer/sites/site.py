@@ -63,11 +63,6 @@ class Site:
     def __str__(self) -> str:
         return f"{self.side} layer {self.layer}" if self.path is None else repr(self.path)
 
-    @property
-    def order(self) -> tuple[bool, int]:
-        """Sorts sites in the order in which a forward pass reaches them; paths first."""
-        return (self.side == "decoder", self.layer)
-
 
 @dataclass(frozen=True)
 class Tap:
@@ -165,6 +160,17 @@ class Family(ABC):
     def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
         """What to call, and with what, so that a mono clip passes by its encoder's sites."""
         raise SiteError(f"{self.name} hears no sound, of which activations could be collected: it makes some")
+
+    def longest(self, model: nn.Module) -> float | None:
+        """Seconds of the longest clip that it hears at once; None: any."""
+        return None
+
+    def heard(self, model: nn.Module, site: Site, frames: int, seconds: float) -> Tensor:
+        """Which of so many frames are of a clip of so many seconds, and not of what fills it up: (frames,) bool."""
+        tap = self.tap(model, site) if site.path is None else None
+        if tap is None or tap.times is None:
+            return torch.ones(frames, dtype=torch.bool)
+        return tap.times(frames, torch.device("cpu")) < seconds
 
     def in_pieces(self, model: nn.Module) -> bool:
         """Whether one pass takes its input in pieces, and comes by a site once for each."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from .recording import Recording
 from .site import Call, Dims, Family, Moment, Site, Tap, Watch
@@ -48,7 +48,8 @@ class SpeechEncoder(Family):
     def frame_rate(self, model: nn.Module, site: Site) -> float:
         """One frame for as many samples as the convolutions' strides multiply to: 50 a second of 16 kHz."""
         config = _body(model).config
-        return float(getattr(config, "sample_rate", SAMPLE_RATE) / math.prod(config.conv_stride))
+        pooled = getattr(config, "squeeze_factor", 1)  # SEW pools before its layers
+        return float(self.sample_rate(model) / math.prod(config.conv_stride) / pooled)
 
     def sample_rate(self, model: nn.Module) -> int:
         """16 kHz, of MERT 24 kHz."""
@@ -64,15 +65,28 @@ class SpeechEncoder(Family):
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The mask of frames that the encoder is given; and where a pipeline's chunk begins."""
-        recording, rate = Recording(), int(getattr(_body(model).config, "sample_rate", SAMPLE_RATE))
+        body, recording, rate = _body(model), Recording(), self.sample_rate(model)
+        offset: float | Tensor = 0.0
+
+        def begin(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            nonlocal offset
+            offset = 0.0
+            if windows and not torch.compiler.is_compiling():
+                offset = recording.offset(len(args[0] if args else kwargs["input_values"]), rate)
+            tell(Moment(offset=offset))
 
         def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            x = args[0] if args else kwargs["hidden_states"]
             mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
-            offset = recording.offset(len(x), rate) if windows and not torch.compiler.is_compiling() else 0.0
             tell(Moment(frames=None if mask is None or mask.dim() != 2 else mask.bool(), offset=offset))
 
-        return [_body(model).encoder.register_forward_pre_hook(look, with_kwargs=True).remove]
+        return [
+            body.register_forward_pre_hook(begin, with_kwargs=True).remove,
+            body.encoder.register_forward_pre_hook(look, with_kwargs=True).remove,
+        ]
+
+    def fingerprint_tensors(self, model: nn.Module) -> list[Tensor]:
+        """Of the model without its head."""
+        return super().fingerprint_tensors(_body(model))
 
 
 def _body(model: Any) -> Any:

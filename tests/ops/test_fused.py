@@ -230,6 +230,11 @@ def test_vmap_maps_over_inputs(edit: Any) -> None:
     x = torch.randn(4, 2, 5, D, device=DEVICE)
     mapped = torch.vmap(lambda clips: plan(clips, one))(x)
     torch.testing.assert_close(mapped, torch.stack([plan(clips, one) for clips in x]))
+    starts = torch.tensor([0.0, 0.3], device=DEVICE)  # of each clip, the same for all that is mapped
+    timed = Plan([[type(edit)(*([edit.features] if isinstance(edit, Ablate) else [edit.vector]), window=(0.2, 0.4))]],
+                 make_sae("relu", D, F), D, frame_rate=RATE).to(DEVICE)  # fmt: skip
+    mapped = torch.vmap(lambda clips: timed(clips, one, offset=starts))(x)
+    torch.testing.assert_close(mapped, torch.stack([timed(clips, one, offset=starts) for clips in x]))
     with pytest.raises(SteeringError, match="maps its inputs"):
         torch.vmap(lambda strength: plan(x[0], strength))(torch.ones(3, device=DEVICE))
 

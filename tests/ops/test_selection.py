@@ -47,8 +47,11 @@ def test_the_same_as_of_all_features(kind, k, F, shape, values, block, seed, ask
     assert torch.equal(got, reference.encode(x, w)[..., index])
 
 
+@pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize("kind", ["topk", "batchtopk"])
-def test_nan_spreads_as_in_the_reference(kind) -> None:
+def test_nan_spreads_as_in_the_reference(kind, asks, monkeypatch) -> None:
+    if not asks:
+        monkeypatch.setattr(selection, "_asks", lambda x: False)
     w = weights(kind, 2, 7, 3, 3, 0)
     x = torch.randn(2, 9, 3, dtype=torch.float64)
     x[1, 4, 0] = float("nan")
@@ -144,3 +147,21 @@ def test_ranks_under_vmap() -> None:
         torch.vmap(lambda rows: fused.rank(x[0], rows, bias, W[index], bias[index], index))(W.expand(2, 31, 12))
     args = (x[0], W, bias, W[index], bias[index], index)
     torch.library.opcheck(torch.ops.audiosae_steer.rank.default, args)
+
+
+def test_ties_in_a_later_block_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "BLOCK", 1)
+    ones = torch.ones(2, 1, dtype=torch.float64)
+    w = reference.Weights(
+        ones, torch.zeros(2, dtype=torch.float64), ones, torch.zeros(1, dtype=torch.float64), "batchtopk", 1, None,
+        "none", 1.0,
+    )  # fmt: skip
+    x = torch.ones(1, 2, 1, dtype=torch.float64)
+    assert torch.equal(selection.selected(x, w, torch.arange(2)), reference.encode(x, w))
+
+
+def test_the_operator_of_bits_is_checked_by_torch() -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    pre = torch.randn(5, 40, device=DEVICE).bfloat16()
+    index = torch.tensor([3, 4], device=DEVICE)
+    torch.library.opcheck(torch.ops.audiosae_steer.select.default, (pre, index, 7), test_utils="test_faketensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -89,6 +90,7 @@ def test_the_transformer_alone_is_known_too() -> None:
     [
         ({"passes": "null"}, "conditional"),
         ({"steps": (3, 3)}, "are none"),
+        ({"steps": (0, float("inf"))}, "finite"),
         ({"flow": "all"}, "two numbers"),
         ({"steps": "some"}, "first"),
     ],
@@ -97,6 +99,24 @@ def test_what_is_no_range_is_refused(model: CFM, more: Any, says: str) -> None:
     with pytest.raises(EditError, match=says):
         steer(model, [SiteEdits(Site(1), None, PUSH, **more)])
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_steps_of_a_transformer_alone_are_refused() -> None:
+    with pytest.raises(SiteError, match="which step"):
+        steer(DiT(), [SiteEdits(Site(1), None, PUSH, steps=(0, 2))])
+
+
+def test_a_deep_copy_counts_its_own_steps_and_nothing_is_left_behind(model: CFM) -> None:
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    cond, text = 0.1 * torch.randn(1, 20, 8), torch.ones(1, 20, dtype=torch.long)
+    with steer(model, [SiteEdits(Site(1), None, PUSH, steps=(0, 1))]):
+        wanted = model.sample(cond, text)
+        twin = copy.deepcopy(model)
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == before
+    del twin
+    with steer(model, [SiteEdits(Site(1), None, PUSH, steps=(0, 1))]):
+        for _ in range(3):
+            assert torch.equal(model.sample(cond, text), wanted)
 
 
 def test_other_models_have_no_steps_of_that_kind() -> None:

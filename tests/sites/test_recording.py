@@ -106,23 +106,52 @@ def _place(given: Tensor, whole: Tensor) -> float | None:
         return None
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_chunks_of_a_pipeline(tiny_en_hf: Any, batch: int) -> None:
+@pytest.mark.parametrize(("batch", "strides"), [(1, (6, 4)), (2, (6, 4)), (1, (0, 10)), (2, (0, 0))])
+def test_chunks_of_a_pipeline(tiny_en_hf: Any, batch: int, strides: tuple[int, int]) -> None:
     from transformers import pipeline
 
     processor = load_processor("tiny.en")
     asr = pipeline(
         "automatic-speech-recognition", model=tiny_en_hf, tokenizer=processor.tokenizer,
-        feature_extractor=processor.feature_extractor, chunk_length_s=30, stride_length_s=(6, 4), batch_size=batch,
+        feature_extractor=processor.feature_extractor, chunk_length_s=30, stride_length_s=strides, batch_size=batch,
     )  # fmt: skip
     encoder = tiny_en_hf.model.encoder
     with edited(asr, encoder, encoder.layers, 384) as passes:
         for seed in range(2):  # the second recording begins anew
             asr(sound(75, seed), generate_kwargs={"max_new_tokens": 3})
     rows = torch.cat([changed for _, changed in passes])
-    assert len(rows) == 2 * 4
+    step = 30 - sum(strides)
+    chunks = len(range(0, 75 - (step < 30) * 10, step))
+    assert len(rows) == 2 * chunks
     for chunk, changed in enumerate(rows):
-        assert torch.equal(changed, wanted(20.0 * (chunk % 4))), chunk
+        assert torch.equal(changed, wanted(float(step * (chunk % chunks)))), chunk
+
+
+def test_rows_of_a_pipelines_batch_that_are_decoded_once_more(tiny_en_hf: Any) -> None:
+    from transformers import pipeline
+
+    processor = load_processor("tiny.en")
+    asr = pipeline(
+        "automatic-speech-recognition", model=tiny_en_hf, tokenizer=processor.tokenizer,
+        feature_extractor=processor.feature_extractor, chunk_length_s=30, stride_length_s=(6, 4), batch_size=2,
+    )  # fmt: skip
+    encoder, audio = tiny_en_hf.model.encoder, sound(75)
+    again = {"max_new_tokens": 6, "temperature": (0.0, 0.4), "logprob_threshold": -2.0, "return_timestamps": True}
+    with edited(asr, encoder, encoder.layers, 384) as passes:
+        asr(audio, generate_kwargs=again)
+    places = {}
+    for start in (0.0, 20.0, 40.0, 60.0):
+        piece = audio[int(16000 * start) : int(16000 * (start + 30))]
+        heard = processor.feature_extractor(piece, sampling_rate=16000, return_tensors="pt").input_features[0]
+        places[start] = heard
+    seen = 0
+    for features, changed in passes:
+        for row, spectrogram in enumerate(features):
+            found = [(start, _place(spectrogram, whole)) for start, whole in places.items()]
+            start, within = next((start, within) for start, within in found if within is not None)
+            assert torch.equal(changed[row], wanted(start + within)), start
+            seen += 1
+    assert seen > 4
 
 
 def test_chunks_of_a_ctc_pipeline(tmp_path: Any) -> None:

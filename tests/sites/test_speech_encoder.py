@@ -7,7 +7,8 @@ import torch
 from families import STABLE, speech_encoder
 from make import make_sae
 
-from audiosae_steer import Add, Push, Scale, steer
+from audiosae_steer import Add, ClipGate, Push, Scale, Site, steer
+from audiosae_steer.sites import fingerprint
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")  # WavLM's own
@@ -54,3 +55,39 @@ def test_steering_changes_the_text_of_a_ctc_head() -> None:
         steered = text()
     assert letter in steered
     assert text() == plain
+
+
+@pytest.mark.parametrize("kind", ["max", "mean", "nonzero_mean"])
+def test_a_gate_does_not_hear_what_fills_up_a_batch(kind: str) -> None:
+    model = speech_encoder("HubertModel", **STABLE)()
+    wav = 0.1 * torch.randn(1, 32000, generator=torch.Generator().manual_seed(0))
+    both = torch.cat([wav, torch.nn.functional.pad(wav[:, :16000], (0, 16000))])
+    mask = torch.ones(2, 32000, dtype=torch.long)
+    mask[1, 16000:] = 0
+    sae = make_sae("relu", 24, 40)
+    gate = ClipGate(features=[1, 2, 3], weights=[1.0, 1.0, 1.0], bias=0.0, threshold=0.0, pool=kind)
+    with torch.no_grad(), steer(model, sae=sae, layer=2, edits=[Push(torch.ones(24))], gate=gate) as steering:
+        (hook,) = steering.hooks.values()
+        scores: list[torch.Tensor] = []
+        hook.probe.register_forward_hook(lambda m, args, out: scores.append(out))
+        model(both, attention_mask=mask)
+        heard = int(model._get_feat_extract_output_lengths(torch.tensor(16000)))
+        model(wav[:, :16000], attention_mask=torch.ones(1, 16000, dtype=torch.long))
+    torch.testing.assert_close(scores[0][1], scores[1][0], rtol=0.02, atol=0.02)
+    assert heard < 100
+
+
+def test_a_site_before_the_encoder_knows_its_own_pass() -> None:
+    model = speech_encoder("HubertModel")()
+    wav = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+    site = Site(path="feature_projection.projection", frame_rate=50.0)
+    with torch.no_grad():
+        plain = model(wav[:1]).last_hidden_state
+        with steer(model, site=site, edits=[Push(torch.ones(24), window=(5.0, 6.0))]):
+            assert torch.equal(model(wav[:1]).last_hidden_state, plain)
+            model(wav)  # another number of rows
+
+
+def test_a_fingerprint_is_that_of_the_model_without_its_head() -> None:
+    with_head = speech_encoder("HubertForCTC")()
+    assert fingerprint(with_head) == fingerprint(with_head.hubert)
