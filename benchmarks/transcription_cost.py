@@ -4,8 +4,8 @@
 
 Three ways: no steering; the recipe that ships; and ablating 100 features after every decoder layer, which runs at each
 token. Only passes with the same text as unsteered are compared: other text takes another time. (The features ablated
-are of a random SAE at a strength of 1e-6: the work of an edit, and no other text.) The clips are speech: the recipe's gate reads
-them and stays shut, which is what speech costs.
+are of a random SAE at a strength of 1e-6: the work of an edit, and no other text.) The clips are speech: the recipe's
+gate reads them and stays shut, which is what speech costs.
 """
 
 from __future__ import annotations
