@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import threading
 from collections.abc import Callable
@@ -115,7 +116,9 @@ def block_input(frames: int) -> torch.Tensor:
 def one_block(model: Any, layer: int, x: torch.Tensor) -> torch.Tensor:
     """One encoder block with its hooks, without the rest of the model."""
     block = blocks(model)[layer - 1]
-    output = block(x) if hasattr(model, "dims") else block(x, attention_mask=None)
+    wanted = ("attention_mask", "layer_head_mask")  # the second in transformers 4
+    nothing = {name: None for name in wanted if name in inspect.signature(block.forward).parameters}
+    output = block(x) if hasattr(model, "dims") else block(x, **nothing)
     return output[0] if isinstance(output, tuple) else output
 
 

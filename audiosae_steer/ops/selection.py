@@ -23,7 +23,7 @@ WIDEST = 16384
 SPARSE = 1 / 8
 """Share of the features up to which a frame's sum over those that it keeps is faster than a product with all rows.
 
-Two cores, 1500 frames, 768 × 6144: 4.5 against 104 ms for 50 features, 40 against 100 for 800 (`benchmarks/kernels.py`).
+Two cores, 1500 frames, 768 × 6144 (`benchmarks/kernels.py`): 4.5 against 104 ms for 50 features, 40 against 100 for 800
 """
 
 

@@ -151,7 +151,7 @@ def test_rows_of_a_pipelines_batch_that_are_decoded_once_more(tiny_en_hf: Any) -
             start, within = next((start, within) for start, within in found if within is not None)
             assert torch.equal(changed[row], wanted(start + within)), start
             seen += 1
-    assert seen > 4
+    assert seen >= 4
 
 
 def test_chunks_of_a_ctc_pipeline(tmp_path: Any) -> None:
