@@ -216,7 +216,7 @@ def main() -> None:
     found["machine"] = {**machine(), "threads": given.threads}
     for name in given.models.split(","):
         subject = SUBJECTS[name]()
-        found[name] = measure(subject, max(6, given.rounds // 4) if subject.few else given.rounds)
+        found[name] = measure(subject, max(1, given.rounds // 4) if subject.few else given.rounds)
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     picture = given.out.with_suffix(".png")
     draw(found, picture)
