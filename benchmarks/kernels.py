@@ -8,9 +8,10 @@ Also: at how many kept features a frame's sum over their rows is faster than the
 For each shape (N frames of a residual of width d, an SAE of F features, E of them edited) and each way: median time
 with the 10th and 90th percentile, bytes and operations that the edit needs at least (x read and written once, the
 edited rows read once, 4·d·E operations a frame), and the time these would take at the ceilings measured here: a large
-copy, and a large matrix product. Inputs of many frames rotate through more memory than the caches hold, single frames do
-not. On a GPU a call is timed by itself, between two events: short ones then time the launch as well. The extra `[bench]` brings
-SAELens, `pip install eai-sparsify` its encoder and decoder; without them those ways are left out, and said to be.
+copy, and a large matrix product. Inputs of many frames rotate through more memory than the caches hold, single frames
+do not. On a GPU a call is timed by itself, between two events: short ones then time the launch as well. The extra
+`[bench]` brings SAELens, `pip install eai-sparsify` its encoder and decoder; without them those ways are left out, and
+said to be.
 """
 
 from __future__ import annotations

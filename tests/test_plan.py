@@ -228,12 +228,12 @@ def test_feature_edits_need_an_sae() -> None:
 @pytest.mark.parametrize("block", [512, 4])
 def test_a_reconstruction_is_the_sum_of_few_rows(kind: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "BLOCK", block)
-    sae = make_sae(kind, D, 64)  # 5 of 64 are few
+    sae = make_sae(kind, D, 96)  # 5 of 96 are few
     x = torch.randn(3, 21, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    edits = [Scale(list(range(0, 64, 3)), 0.25), Set(4, 0.5)]
+    edits = [Scale(list(range(0, 96, 3)), 0.25), Set(4, 0.5)]
     plan = Plan([edits], sae, D, error="drop", dtype=torch.float64)
     one = torch.tensor(1.0, dtype=torch.float64)
-    assert plan.cost().multiply_adds == D * (64 + 5 + len(plan.features))
+    assert plan.cost().multiply_adds == D * (96 + 5 + len(plan.features))
     torch.testing.assert_close(plan(x, one), truth(x, sae, edits, 1.0, "drop", None))
     assert plan(x[:, :0], one).shape == (3, 0, D)
     assert torch.autograd.gradcheck(lambda v: plan(v, one), x[:1, :3].clone().requires_grad_())
