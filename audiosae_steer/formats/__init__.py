@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import CheckpointError, HubError
+from torch import Tensor
+
+from ..errors import CheckpointError, HubError, ThresholdWarning
 from ..sae import SAE
 from .audiosae import AudioSAE
 from .layers import files_of, number_of
+from .measured import settle
 from .native import Native, save_sae
 from .saelens import SAELens
+from .sharded import INDEX, index_of
 from .state import is_torch_file, load_state
 
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
@@ -22,6 +27,8 @@ class Format(Protocol):
     """One way in which SAEs are stored."""
 
     name: str
+    states_normalisation: bool
+    """Whether its files say how the residual is normalised before the SAE; else it is measured where it can be."""
 
     def files(self, names: Sequence[str]) -> list[str]:
         """Which of a place's files it would need, settings first; none if there are none that it could read."""
@@ -36,20 +43,41 @@ class Format(Protocol):
 FORMATS: tuple[Format, ...] = (SAELens(), AudioSAE(), Native())
 
 
-def load_sae(source: str | Path, layer: int | None = None, *, revision: str | None = None) -> SAE:
+def load_sae(
+    source: str | Path,
+    layer: int | None = None,
+    *,
+    revision: str | None = None,
+    activations: Tensor | Sequence[Tensor] | None = None,
+) -> SAE:
     """An SAE from a file, a folder or the Hub.
 
     Args:
         source: a file, a folder, or "user/repo" on the Hub.
         layer: which one, where there are several (`layer_8/`, or `encoder-8.safetensors`).
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
+        activations: residuals (frames, d_model) or (clips, frames, d_model) of the model and layer that it is for.
+            With them, what the file leaves open is measured: how its input is normalised, and the threshold of a
+            batchtopk gate that has none. `info["normalisation"]` and `info["threshold"]` say what was found.
 
     Raises:
         CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
-            layers and `layer` is none of them.
+            layers and `layer` is none of them; or it explains nothing of the activations.
         HubError: the Hub could not be reached, or has no such repository, revision or layer.
     """
+    if activations is None:
+        return _load(source, layer, revision)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThresholdWarning)  # it is given one below
+        sae, stated = _load(source, layer, revision)
+    return settle(sae, activations, str(source), stated=stated)
+
+
+def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
+    """The SAE, and whether its file says how its input is normalised."""
     path = Path(source).expanduser()
+    if not path.exists() and index_of(path).is_file():
+        path = index_of(path)
     if not path.exists():
         if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
@@ -57,15 +85,17 @@ def load_sae(source: str | Path, layer: int | None = None, *, revision: str | No
     if revision is not None:
         raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
     if path.is_file():
-        return _checked(_read(path), layer, None, str(path))
+        sae, stated = _read(path)
+        return _checked(sae, layer, None, str(path)), stated
     names = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
     files = files_of([name for name in sorted(names) if (path / name).is_file()], layer, str(path))
     number = number_of(files)
     chosen = path if number is None else _place(path, files)
-    return _checked(_read(chosen), layer, number, str(path))
+    sae, stated = _read(chosen)
+    return _checked(sae, layer, number, str(path)), stated
 
 
-def _from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
     from ..hub import Listing, fetch, sha256_of
 
     def choose(listing: Listing) -> list[str]:
@@ -83,16 +113,17 @@ def _from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
     fetched = fetch(repo, choose, revision)
     weights = fetched.files[-1]
     file = fetched.folder / weights
-    sae = _checked(_read(file), layer, number_of(fetched.files), repo)
+    sae, stated = _read(file)
+    sae = _checked(sae, layer, number_of(fetched.files), repo)
     earlier = sae.info.get("source")
     sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of(file)}
     if isinstance(earlier, dict):
         sae.info["source"]["made_from"] = earlier
-    return sae
+    return sae, stated
 
 
 def _place(folder: Path, files: Sequence[str]) -> Path:
-    first = folder / files[0]
+    first = folder / next((name for name in files if name.endswith(INDEX)), files[0])
     return first if first.parent == folder else first.parent
 
 
@@ -110,10 +141,10 @@ def _checked(sae: SAE, layer: int | None, number: int | None, where: str) -> SAE
     return sae
 
 
-def _read(path: Path) -> SAE:
+def _read(path: Path) -> tuple[SAE, bool]:
     for format_ in FORMATS:
         if format_.recognises(path):
-            return format_.read(path)
+            return format_.read(path), format_.states_normalisation
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     for file in files:
         if is_torch_file(file):

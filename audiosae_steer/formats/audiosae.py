@@ -45,6 +45,7 @@ class AudioSAE:
     """Reads a folder with one such torch file, or the file."""
 
     name = "audiosae"
+    states_normalisation = False
 
     def files(self, names: Sequence[str]) -> list[str]:
         """`ae.pt`, or the only torch file, and its settings."""
@@ -170,6 +171,6 @@ def _threshold(file: Path, stored: object) -> Tensor | None:
         f"{file} {unset}: the k·n largest of each clip of n frames are selected instead, which runs the whole SAE; "
         "SAE.calibrate_threshold() makes it fast",
         ThresholdWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return None

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from ..errors import CheckpointError
 
 _IN_FOLDER = re.compile(r"((?:.*/)?layer_(\d+)/)[^/]+")
-_BY_NAME = re.compile(r"(?:encoder|layer)[-_](\d+)\.safetensors")
+_BY_NAME = re.compile(
+    r"((?:encoder|layer)[-_](\d+))(?:-[0-9a-f]{8}-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?"
+)
 
 
 def layers_of(names: Iterable[str]) -> dict[int, list[str]]:
@@ -25,7 +27,7 @@ def layers_of(names: Iterable[str]) -> dict[int, list[str]]:
         if found := _IN_FOLDER.fullmatch(name):
             folders.setdefault(int(found[2]), {}).setdefault(found[1], []).append(name)
         elif found := _BY_NAME.fullmatch(name):
-            folders.setdefault(int(found[1]), {}).setdefault(name, []).append(name)
+            folders.setdefault(int(found[2]), {}).setdefault(found[1], []).append(name)
     for number, places in folders.items():
         if len(places) > 1:
             raise CheckpointError(

@@ -20,6 +20,17 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
 from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
+from .sharded import (
+    INDEX,
+    SHARD_BYTES,
+    clear_shards,
+    is_index,
+    is_shard,
+    load_parts,
+    read_index,
+    split,
+    write_shards,
+)
 
 FORMAT = "audiosae-steer"
 SCHEMA = "1"
@@ -40,14 +51,18 @@ class Native:
     """Reads the native file, or a folder with one."""
 
     name = "native"
+    states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
-        """The one safetensors file, if there is just one."""
+        """The one safetensors file, if there is just one; or an index with its parts."""
         found = [name for name in names if name.endswith(".safetensors")]
+        indices = [name for name in names if name.endswith(INDEX)]
+        if len(indices) == 1 and found and all(is_shard(name) for name in found):
+            return [*found, *indices]
         return found if len(found) == 1 else []
 
     def recognises(self, path: Path) -> bool:
-        """A safetensors file that says so in its header.
+        """A safetensors file that says so in its header, or the index of one in parts.
 
         Raises:
             CheckpointError: it is a safetensors file, but a damaged one.
@@ -63,13 +78,13 @@ class Native:
         file = _file_of(path)
         if file is None:
             raise CheckpointError(f"{path} is no native SAE file; load_sae() reads the other formats")
-        header = read_header(file)
+        header, parts = read_index(file) if is_index(file) else (read_header(file), None)
         _check_header(file, header)
         metadata = header.metadata
         gate = _gate(file, metadata)
         normalisation = _normalisation(file, metadata)
         info = _info(file, metadata["info"])
-        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL))
+        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(parts)
         try:
             return SAE(
                 *(tensors[name] for name in _REQUIRED),
@@ -83,8 +98,11 @@ class Native:
             raise CheckpointError(f"{file}: {error}") from error
 
 
-def save_sae(sae: SAE, path: str | Path) -> None:
+def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write the native file: whole, or not at all. Folders that are missing are made.
+
+    Above `shard_bytes` it is written in parts with an index, `NAME.safetensors.index.json`; `load_sae` takes either
+    that or the name given here.
 
     Raises:
         CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
@@ -118,7 +136,12 @@ def save_sae(sae: SAE, path: str | Path) -> None:
         "scale": repr(float(sae.normalisation.scale)),
         "info": info,
     }
+    parts = split(tensors, shard_bytes)
+    if len(parts) > 1:
+        write_shards(path, parts, metadata, write_whole)
+        return
     write_whole(path, save(tensors, metadata))
+    clear_shards(path)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -150,8 +173,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _file_of(path: Path) -> Path | None:
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    native = [f for f in files if is_safetensors(f) and read_header(f).metadata.get("format") == FORMAT]
+    native = [file for file in files if _is_native(file)]
     return native[0] if len(native) == 1 else None
+
+
+def _is_native(file: Path) -> bool:
+    if is_index(file):
+        return read_index(file)[0].metadata.get("format") == FORMAT
+    return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
 
 
 def _check_header(path: Path, header: Header) -> None:

@@ -37,6 +37,7 @@ class SAELens:
     """Reads a folder that SAELens wrote, or its weights with the settings beside them."""
 
     name = "saelens"
+    states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
         """The two files, and the activation scaler of a checkpoint."""

@@ -1,0 +1,149 @@
+"""Native files above a size are written as several, with an index as transformers and the Hub have it.
+
+`sae.safetensors` becomes `sae-3f9c02d1-00001-of-00002.safetensors`, … and `sae.safetensors.index.json`, whose
+`metadata` is that of the native header and whose `weight_map` names each tensor's file. The index is written last and
+the shards of a write have a name of their own, so that a reader, or a crash, sees the old SAE or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .header import Header, Shape, load_tensors, read_header
+from .settings import read_settings
+
+SHARD_BYTES = 2_000_000_000
+INDEX = ".safetensors.index.json"
+_SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
+
+Write = Callable[[Path, bytes], None]
+
+
+def index_of(path: Path) -> Path:
+    """Where the index of a native file lies: `sae.safetensors.index.json` for `sae.safetensors`."""
+    return path.with_name(path.name.removesuffix(".safetensors") + INDEX)
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is such an index, by its name and content."""
+    return path.name.endswith(INDEX) and path.is_file() and "weight_map" in read_settings(path)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file is a part of an SAE, by its name."""
+    return _SHARD.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def split(tensors: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+    """Tensors in parts of at most `most` bytes, or of one tensor."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > most:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
+
+
+def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Mapping[str, str], write: Write) -> None:
+    """Write parts and index, and then take away what lay there before.
+
+    Args:
+        path: of the SAE, as if it were one file.
+        parts: what goes into each file.
+        metadata: of the native header.
+        write: puts bytes into a file, whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written there; what was there before is still there.
+    """
+    from safetensors.torch import save
+
+    index = index_of(path)
+    stem, token = index.name.removesuffix(INDEX), secrets.token_hex(4)
+    names = [f"{stem}-{token}-{n + 1:05d}-of-{len(parts):05d}.safetensors" for n in range(len(parts))]
+    try:
+        for name, part in zip(names, parts, strict=True):
+            write(path.with_name(name), save(dict(part), {"format": "audiosae-steer part"}))
+        content = {
+            "metadata": {**metadata, "total_size": sum(t.nbytes for part in parts for t in part.values())},
+            "weight_map": {key: name for name, part in zip(names, parts, strict=True) for key in part},
+        }
+        write(index, (json.dumps(content, indent=1) + "\n").encode())
+    except BaseException:
+        for name in names:
+            with suppress(OSError):
+                path.with_name(name).unlink(missing_ok=True)
+        raise
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    clear_shards(path, keep=names)
+
+
+def clear_shards(path: Path, keep: Sequence[str] = ()) -> None:
+    """Take away the parts of older writes of `path`, and with `keep` empty the index too."""
+    index = index_of(path)
+    if not keep:
+        with suppress(OSError):
+            index.unlink(missing_ok=True)
+    stem = index.name.removesuffix(INDEX)
+    for other in path.parent.glob(f"{_escaped(stem)}-*-of-*.safetensors"):
+        found = _SHARD.fullmatch(other.name)
+        if found is not None and found[1] == stem and other.name not in keep:
+            with suppress(OSError):
+                other.unlink()
+
+
+def read_index(path: Path) -> tuple[Header, dict[str, Path]]:
+    """What the index says, as if it were the header of one file, and the file of each tensor.
+
+    Raises:
+        CheckpointError: it is damaged, names a file outside its folder or one that is not there.
+    """
+    content = read_settings(path)
+    metadata, names = content.get("metadata"), content.get("weight_map")
+    if not isinstance(metadata, dict) or not isinstance(names, dict) or not names or len(names) > 64:
+        raise CheckpointError(f"{path} is no index of an SAE's parts; fetch it again")
+    files: dict[str, Path] = {}
+    headers: dict[str, Header] = {}
+    shapes: dict[str, Shape] = {}
+    for tensor, name in names.items():
+        if not isinstance(name, str) or not is_shard(name) or "/" in name or "\\" in name:
+            raise CheckpointError(f"{path} names {name!r} as a part, which no part is called; the index is forged")
+        files[tensor] = path.with_name(name)
+        if not files[tensor].is_file():
+            raise CheckpointError(f"{path} names {name}, which is not there; fetch every part of the SAE")
+        if name not in headers:
+            headers[name] = read_header(files[tensor])
+        if tensor not in headers[name].shapes:
+            raise CheckpointError(f"{path} looks for {tensor} in {name}, which does not hold it; fetch them again")
+        shapes[tensor] = headers[name].shapes[tensor]
+    text = {key: value for key, value in metadata.items() if key != "total_size"}
+    if not all(isinstance(value, str) for value in text.values()):
+        raise CheckpointError(f"{path}: its metadata is not text by name; the file is damaged")
+    return Header(shapes, text), files
+
+
+def load_parts(files: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, each from its file."""
+    found: dict[str, Tensor] = {}
+    for path in dict.fromkeys(files.values()):
+        found |= load_tensors(path, [tensor for tensor, file in files.items() if file == path])
+    return found
+
+
+def _escaped(stem: str) -> Any:
+    from glob import escape
+
+    return escape(stem)
