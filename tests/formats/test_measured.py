@@ -114,7 +114,7 @@ def test_activations_of_something_else(tmp_path: Path) -> None:
     x = residuals()
     write(tmp_path, trained(x, Normalisation()))
     with pytest.raises(CheckpointError, match="explains nothing of these activations.*another model or layer"):
-        load_sae(tmp_path, activations=torch.randn(400, D) * 100)
+        load_sae(tmp_path, activations=torch.randn(400, D) / 100 + 50)
     with pytest.raises(CheckpointError, match="width 12, and these activations are 11 wide"):
         load_sae(tmp_path, activations=x[:, :11])
     with pytest.raises(CheckpointError, match="NaN"):
