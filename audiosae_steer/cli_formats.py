@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,9 @@ import typer
 from .cli_shared import ModelOption, progress, say
 from .errors import CheckpointError, SteeringError
 
-SourceArgument = Annotated[str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
+]
 LayerOption = Annotated[int | None, typer.Option(help="which, where there are several; default: all")]
 RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit on the Hub")]
 AudioOption = Annotated[
@@ -43,8 +45,8 @@ def convert(
     from .convert import convert as convert_all
     from .convert import layers_in
 
-    layers = [layer] if layer is not None else layers_in(source, revision) or [None]
-    with _frames(model, audio, layers, side, most, cache) as frames, progress() as tell:
+    layers = [layer] if layer is not None else layers_in(source, revision)
+    with _frames(model, audio, layers or [None], side, most, cache) as frames, progress() as tell:
         done = convert_all(
             source, out, layer, revision=revision, precision=precision, activations=frames, side=side, progress=tell,
             measured_on=f"{model}, {most} files of {', '.join(path.name for path in audio)}" if audio else "",
@@ -75,9 +77,9 @@ def inspect(
     from .evaluate.explain import of_sae
     from .formats import load_sae
 
-    layers = [layer] if layer is not None else layers_in(source, revision) or [None]
     found = {}
-    for each in layers:
+    layers: list[int | None] = [layer] if layer is not None else [*layers_in(source, revision)]
+    for each in layers or [None]:
         sae = load_sae(source, each, revision=revision)
         name = str(source) if each is None else f"{source}, layer {each}"
         if as_json:
@@ -98,7 +100,9 @@ def calibrate_threshold(
     audio: Annotated[list[Path], typer.Option(help="sound to calibrate on: folder, file, or .txt list; repeatable")],
     model: ModelOption = "tiny.en",
     layer: LayerOption = None,
-    k: Annotated[int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")] = None,
+    k: Annotated[
+        int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")
+    ] = None,
     revision: RevisionOption = None,
     side: SideOption = "encoder",
     most: MostOption = 64,
@@ -153,7 +157,7 @@ def _words(value: Any) -> str:
 
 @contextmanager
 def _frames(
-    model: str, audio: list[Path] | None, layers: list[int | None], side: str, most: int, cache: Path | None
+    model: str, audio: list[Path] | None, layers: Sequence[int | None], side: str, most: int, cache: Path | None
 ) -> Iterator[Callable[[int | None], Any] | None]:
     """A function of the layer that gives residuals of the audio; None without audio."""
     if not audio:

@@ -46,4 +46,4 @@ def measure(sae: SAE, activations: Tensor) -> Figures:
 
 def blocks(activations: Tensor) -> list[Tensor]:
     """The clips of activations, or frames in a row in blocks that a wide SAE's activations fit into memory for."""
-    return list(activations) if activations.dim() == 3 else list(activations.split(BLOCK))
+    return list(activations) if activations.dim() == 3 else list(torch.split(activations, BLOCK))

@@ -32,13 +32,14 @@ FLOORS = (
     ("errors",),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
-    ("stages", "plan"),
+    ("stages", "plan", "quality"),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),
     ("discover", "evaluate"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
+    ("convert",),
+    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

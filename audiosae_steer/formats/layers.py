@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import CheckpointError
 
 _IN_FOLDER = re.compile(r"((?:.*/)?layer_(\d+)/)[^/]+")
-_BY_NAME = re.compile(
-    r"((?:encoder|layer)[-_](\d+))(?:-[0-9a-f]{8}-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?"
-)
+_BY_NAME = re.compile(r"((?:encoder|layer)[-_](\d+))(?:-[0-9a-f]{8}-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?")
 
 
 def layers_of(names: Iterable[str]) -> dict[int, list[str]]:
@@ -24,9 +22,7 @@ def layers_of(names: Iterable[str]) -> dict[int, list[str]]:
     """
     folders: dict[int, dict[str, list[str]]] = {}
     for name in names:
-        if found := _IN_FOLDER.fullmatch(name):
-            folders.setdefault(int(found[2]), {}).setdefault(found[1], []).append(name)
-        elif found := _BY_NAME.fullmatch(name):
+        if (found := _IN_FOLDER.fullmatch(name)) or (found := _BY_NAME.fullmatch(name)):
             folders.setdefault(int(found[2]), {}).setdefault(found[1], []).append(name)
     for number, places in folders.items():
         if len(places) > 1:
