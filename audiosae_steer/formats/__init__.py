@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ class Format(Protocol):
 
 
 FORMATS: tuple[Format, ...] = (SAELens(), AudioSAE(), Native())
+MAX_FILES = 1000
+"""In one folder."""
 
 
 def load_sae(source: str | Path, layer: int | None = None, *, revision: str | None = None) -> SAE:
@@ -53,19 +56,21 @@ def load_sae(source: str | Path, layer: int | None = None, *, revision: str | No
     if not path.exists():
         if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
-        return _from_hub(source, layer, revision)
+        return from_hub(source, layer, revision)
     if revision is not None:
         raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
     if path.is_file():
         return _checked(_read(path), layer, None, str(path))
-    names = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
-    files = files_of([name for name in sorted(names) if (path / name).is_file()], layer, str(path))
+    if not path.is_dir():  # a pipe, a device: reading it might never end
+        raise CheckpointError(f"{path} is neither a file nor a folder; an SAE is one of them")
+    files = files_of(_names(path), layer, str(path))
     number = number_of(files)
     chosen = path if number is None else _place(path, files)
     return _checked(_read(chosen), layer, number, str(path))
 
 
-def _from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+    """`load_sae` of a repository, whatever folder of that name there may be here."""
     from ..hub import Listing, fetch, sha256_of
 
     def choose(listing: Listing) -> list[str]:
@@ -89,6 +94,27 @@ def _from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
     if isinstance(earlier, dict):
         sae.info["source"]["made_from"] = earlier
     return sae
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a folder and of its layers, with `/` between."""
+    names, places = [], [""]
+    try:
+        for place in places:
+            with os.scandir(folder / place) as entries:
+                for count, entry in enumerate(entries):
+                    if count == MAX_FILES:
+                        raise CheckpointError(
+                            f"{folder / place} holds more than {MAX_FILES:,} files, as no folder of an SAE does; name "
+                            "the file"
+                        )
+                    if entry.is_file():
+                        names.append(place + entry.name)
+                    elif not place and entry.name.startswith("layer_") and entry.is_dir():
+                        places.append(f"{entry.name}/")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {folder} ({error}); see to its permissions") from error
+    return sorted(names)
 
 
 def _place(folder: Path, files: Sequence[str]) -> Path:

@@ -67,13 +67,15 @@ class AudioSAE:
         file = _file_of(path)
         if file is None:
             raise CheckpointError(f"{path} holds no {', '.join(_READ)}; load_sae() reads the other formats")
-        state = load_state(file)
+        state = load_state(file, mapped=True)
         config = _config(file.parent / "config.json")
         kind = _kind(file, state, config)
         tensors = {name: value for name, value in state.items() if name in _SHAPES and isinstance(value, Tensor)}
         check_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _SHAPES)
         n_features, d_model = tensors["encoder.weight"].shape
         agree(file, config, {"activation_dim": d_model, "dict_size": n_features})
+        state = load_state(file)
+        tensors = {name: value for name, value in state.items() if name in tensors}
         info: dict[str, Any] = {"format": self.name, "read_as": kind.name, "because": kind.because, "config": config}
         W_enc, b_enc = tensors["encoder.weight"].contiguous(), tensors["encoder.bias"]
         W_dec, b_dec = tensors["decoder.weight"].T.contiguous(), tensors["bias" if "bias" in tensors else "b_dec"]
@@ -134,7 +136,7 @@ def _kind(file: Path, state: Mapping[str, Any], config: Mapping[str, Any]) -> _K
     missing = [name for name in _WEIGHTS if not isinstance(state.get(name), Tensor)]
     said = config.get("dict_class")
     # the class itself, or its repr: "<class 'dictionary_learning.trainers.BatchTopKSAE'>"
-    named = re.sub(r"\W+$", "", str(said)).rsplit(".", 1)[-1] if said else None
+    named = re.sub(r"\W+$", "", str(said)[-200:]).rsplit(".", 1)[-1] if said else None
     if named not in (None, *_READ) or unknown or missing or by_keys is None:
         what = f"of class {named}" if named not in (None, *_READ) else f"with {', '.join(sorted(state)[:8])}"
         raise CheckpointError(

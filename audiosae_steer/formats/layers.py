@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import CheckpointError
 
-_IN_FOLDER = re.compile(r"((?:.*/)?layer_(\d+)/)[^/]+")
-_BY_NAME = re.compile(r"(?:encoder|layer)[-_](\d+)\.safetensors")
+_IN_FOLDER = re.compile(r"((?:.*/)?layer_([0-9]{1,4})/)[^/]+")
+_BY_NAME = re.compile(r"(?:encoder|layer)[-_]([0-9]{1,4})\.safetensors")
 
 
 def layers_of(names: Iterable[str]) -> dict[int, list[str]]:

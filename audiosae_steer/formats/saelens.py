@@ -7,6 +7,7 @@ against sae-lens 6.54; settings of versions before 6 are understood too.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as version 6 names them; before it, one class had its activation function as a setting."""
     version = str(config.get("sae_lens_version") or _metadata(config).get("sae_lens_version") or "0")
     new = dict(config)
-    if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= 6:
+    if re.match(r"([6-9]|[1-9][0-9]+)(\.|$)", version):
         return new
     activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
     arguments = config.get("activation_fn_kwargs")
