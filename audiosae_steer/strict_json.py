@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 MAX_DEPTH = 100
+MAX_PARTS = 200_000
+"""Lists and dicts in one text: each takes a hundred times the memory of the characters it is written in."""
 _LARGEST = 1 << 64
 
 
 def parse(text: str | bytes, *, lenient: bool = False) -> Any:
     """The content of `text`.
 
-    Refused are names that occur twice, NaN, numbers beyond float64 or 64 bits, halves of surrogate pairs, and nesting
-    deeper than `MAX_DEPTH`, at which the functions that walk through it later could run out of stack.
+    Refused are names that occur twice, NaN, numbers beyond float64 or 64 bits, halves of surrogate pairs, more
+    lists and dicts than `MAX_PARTS`, and nesting deeper than `MAX_DEPTH`, at which the functions that walk through it later could run out of stack.
 
     Args:
         text: as str, or as UTF-8.
@@ -36,9 +38,12 @@ def parse(text: str | bytes, *, lenient: bool = False) -> Any:
         constant(digits[:20])
         return None
 
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    if text.count("[") + text.count("{") > MAX_PARTS:
+        raise ValueError("it holds too many lists and dicts")
     try:
         content = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+            text,
             object_pairs_hook=_once,
             parse_constant=constant,
             parse_float=number,

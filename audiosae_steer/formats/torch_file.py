@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from .pickled import MAX_BYTES, Unpickled, unpickle
 
-MAX_DIRECTORY = 4_000_000
+MAX_DIRECTORY = 1_000_000
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 

@@ -162,7 +162,7 @@ def _safetensors(file: Path) -> Iterator[Variant]:
     yield Variant(f"{file.name} goes on", _put(file.name, whole + bytes(64)), True)
     yield Variant(f"{file.name} of endless dicts", made(b'{"a":' * 100_000), True)
     yield Variant(f"{file.name} of endless lists", made(b"{" + b"[" * 200_000), True)
-    yield Variant(f"{file.name} of many small lists", made(b'{"a":[' + b"[]," * 1_300_000 + b"[]]}"), True)
+    yield Variant(f"{file.name} of many small lists", made(b'{"a":[' + b"[]," * 300_000 + b"[]]}"), True)
     yield Variant(f"{file.name} of metadata that is none", made({**header, "__metadata__": {"format": ["pt"]}}), True)
     yield Variant(f"{file.name} of 5 MB of metadata", made({**header, "__metadata__": {"x": "y" * 5_000_000}}), True)
     twice = json.dumps(header)[:-1] + f', "{names[0]}": {json.dumps(header[names[0]])}}}'
@@ -245,18 +245,18 @@ def _torch(file: Path, canary: Path) -> Iterator[Variant]:
         at = whole.find(b"PK\x01\x02")
         end = whole.rfind(b"PK\x05\x06")
         patches = {
-            "an encrypted entry": (at + 8, b"\x01"),
+            "an entry that is encrypted": (at + 8, b"\x01"),
             "an entry of 4 GB": (at + 24, b"\xfe\xff\xff\xff"),
             "an entry of 4 GB, twice said": (at + 20, b"\xfe\xff\xff\xff\xfe\xff\xff\xff"),
             "an entry that is elsewhere": (at + 42, b"\x10\x27\0\0"),
-            "a packed entry": (at + 10, b"\x08"),
+            "an entry that is packed": (at + 10, b"\x08"),
             "a directory of 4 GB": (end + 12, b"\xfe\xff\xff\xff"),
             "a directory elsewhere": (end + 16, b"\x01\0\0\0"),
             "65,535 entries": (end + 8, b"\xff\xff\xff\xff"),
         }
         for name, (place, data) in patches.items():
             changed = whole[:place] + data + whole[place + len(data) :]
-            yield Variant(f"{file.name} with {name}", _put(file.name, changed), name != "65,535 entries")
+            yield Variant(f"{file.name} with {name}", _put(file.name, changed), name.startswith("an entry"))
 
 
 def _zip(entries: dict[str, bytes]) -> bytes:
