@@ -5,11 +5,14 @@ python benchmarks/formats/make.py --only sparsify     # eai-sparsify 1.3.3
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-import torch
-from sparsify import SparseCoder, SparseCoderConfig
-from writing import D, F, K, keep, new, randomised, residuals
+os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # its decoder without a GPU; read when it is imported
+
+import torch  # noqa: E402
+from sparsify import SparseCoder, SparseCoderConfig  # noqa: E402
+from writing import D, F, K, keep, new, randomised, residuals  # noqa: E402
 
 CASES: dict[str, dict[str, Any]] = {
     "topk": {"expansion_factor": F // D},
