@@ -17,7 +17,8 @@ def parse(text: str | bytes, *, lenient: bool = False) -> Any:
     """The content of `text`.
 
     Refused are names that occur twice, NaN, numbers beyond float64 or 64 bits, halves of surrogate pairs, more
-    lists and dicts than `MAX_PARTS`, and nesting deeper than `MAX_DEPTH`, at which the functions that walk through it later could run out of stack.
+    lists and dicts than `MAX_PARTS`, and nesting deeper than `MAX_DEPTH`, at which the functions that walk through it
+    later could run out of stack.
 
     Args:
         text: as str, or as UTF-8.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,15 @@ from typing import Protocol
 from ..errors import CheckpointError, HubError
 from ..sae import SAE
 from .audiosae import AudioSAE
-from .layers import files_of, number_of
+from .dictionary_learning import DictionaryLearning
+from .freud import Freud
+from .layers import files_in, files_of, number_of
 from .native import Native, save_sae
+from .overcomplete import Overcomplete
+from .plain import Plain
 from .saelens import SAELens
-from .state import is_torch_file, load_state
+from .sparsify import Sparsify
+from .state import NUMBERS, is_torch_file, load_state
 
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
 
@@ -34,9 +38,16 @@ class Format(Protocol):
         """The SAE in it."""
 
 
-FORMATS: tuple[Format, ...] = (SAELens(), AudioSAE(), Native())
-MAX_FILES = 1000
-"""In one folder."""
+FORMATS: tuple[Format, ...] = (
+    Sparsify(),
+    SAELens(),
+    AudioSAE(),
+    DictionaryLearning(),
+    Freud(),
+    Overcomplete(),
+    Native(),
+    Plain(),
+)
 
 
 def load_sae(source: str | Path, layer: int | None = None, *, revision: str | None = None) -> SAE:
@@ -63,7 +74,7 @@ def load_sae(source: str | Path, layer: int | None = None, *, revision: str | No
         return _checked(_read(path), layer, None, str(path))
     if not path.is_dir():  # a pipe, a device: reading it might never end
         raise CheckpointError(f"{path} is neither a file nor a folder; an SAE is one of them")
-    files = files_of(_names(path), layer, str(path))
+    files = files_of(files_in(path), layer, str(path))
     number = number_of(files)
     chosen = path if number is None else _place(path, files)
     return _checked(_read(chosen), layer, number, str(path))
@@ -96,27 +107,6 @@ def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
     return sae
 
 
-def _names(folder: Path) -> list[str]:
-    """The files of a folder and of its layers, with `/` between."""
-    names, places = [], [""]
-    try:
-        for place in places:
-            with os.scandir(folder / place) as entries:
-                for count, entry in enumerate(entries):
-                    if count == MAX_FILES:
-                        raise CheckpointError(
-                            f"{folder / place} holds more than {MAX_FILES:,} files, as no folder of an SAE does; name "
-                            "the file"
-                        )
-                    if entry.is_file():
-                        names.append(place + entry.name)
-                    elif not place and entry.name.startswith("layer_") and entry.is_dir():
-                        places.append(f"{entry.name}/")
-    except OSError as error:
-        raise CheckpointError(f"cannot read {folder} ({error}); see to its permissions") from error
-    return sorted(names)
-
-
 def _place(folder: Path, files: Sequence[str]) -> Path:
     first = folder / files[0]
     return first if first.parent == folder else first.parent
@@ -143,10 +133,12 @@ def _read(path: Path) -> SAE:
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     for file in files:
         if is_torch_file(file):
-            load_state(file)  # where a torch file cannot be read at all, the reason is what helps
+            load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
     content = ", ".join(file.name for file in files[:8]) or "nothing"
     known = ", ".join(format_.name for format_ in FORMATS)
     raise CheckpointError(
-        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: a native safetensors "
-        "file, cfg.json with sae_weights.safetensors, or ae.pt with config.json"
+        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: ae.pt with config.json, "
+        "a checkpoint of FREUD or a model of overcomplete, cfg.json with sae.safetensors or sae_weights.safetensors, "
+        "a native safetensors file, or W_enc and W_dec in .safetensors or .npz. "
+        "Of a folder of hookpoints, take one folder"
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,10 +15,76 @@ from .header import MAX_BYTES
 from .pickled import Stored, unpickle
 from .torch_file import Place, describe, is_torch_file
 
-__all__ = ["is_torch_file", "load_object", "load_state"]
+__all__ = ["NUMBERS", "StandIns", "is_torch_file", "load_object", "load_state", "names_of", "stand_in"]
+StandIns = tuple[type, ...]
+T = TypeVar("T")
 
 
-def load_state(path: Path, stand_ins: Iterable[type] = (), *, mapped: bool = False) -> Mapping[str, Any]:
+def stand_in(path: str, base: type) -> type:
+    """A class of ours that the unpickler takes where a file names `path`, "module.Class": nothing of theirs is run."""
+    module, _, name = path.rpartition(".")
+    return type(name, (base,), {"__module__": module, "__qualname__": name})
+
+
+class _Skipped:
+    """Stands for a value that nobody reads."""
+
+    def __new__(cls, *_: object) -> _Skipped:
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+# numbers of NumPy's, which training loops leave beside the tensors: a mean loss, the best so far
+NUMBERS: StandIns = tuple(
+    stand_in(path, _Skipped)
+    for path in (
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.dtype",
+        "numpy.dtypes.Float32DType",
+        "numpy.dtypes.Float64DType",
+    )
+)
+
+
+def torch_files(names: Sequence[str]) -> list[str]:
+    """Of a place's files, the one torch file and the settings beside it, settings first; none if there are several."""
+    by_name = {name.rsplit("/", 1)[-1]: name for name in names}
+    weights = [name for name in names if name.endswith((".pt", ".pth"))]
+    for usual in ("ae.pt", "bestval.pth"):
+        if len(weights) > 1 and usual in by_name:
+            weights = [by_name[usual]]
+    if len(weights) != 1:
+        return []
+    settings = [name for name in names if name.endswith(".json")]
+    if "config.json" in by_name:
+        settings = [by_name["config.json"]]
+    return [*(settings if len(settings) == 1 else []), *weights]
+
+
+def torch_file_in(path: Path, holds: Callable[[Path, T], bool], load: Callable[[Path], T]) -> Path | None:
+    """The one torch file at `path`, a file or a folder, of whose content `holds` says so; None if there is none."""
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    found = []
+    for file in files:
+        if file.is_file() and is_torch_file(file):
+            try:
+                content = load(file)
+            except CheckpointError:
+                continue
+            if holds(file, content):
+                found.append(file)
+    return found[0] if len(found) == 1 else None
+
+
+def names_of(path: Path, stand_ins: StandIns = ()) -> Mapping[str, Any]:
+    """As `load_state`, with the tensors on the device `meta`: to see names and shapes before numbers are read."""
+    return load_state(path, stand_ins, mapped=True)
+
+
+def load_state(path: Path, stand_ins: StandIns = (), *, mapped: bool = False) -> Mapping[str, Any]:
     """What a torch file holds, by name: `load_object`, if that is a state dict.
 
     Raises:
@@ -30,7 +96,7 @@ def load_state(path: Path, stand_ins: Iterable[type] = (), *, mapped: bool = Fal
     return state
 
 
-def load_object(path: Path, stand_ins: Iterable[type] = (), *, mapped: bool = False) -> object:
+def load_object(path: Path, stand_ins: StandIns = (), *, mapped: bool = False) -> object:
     """What a torch file holds. No code in it is ever run, and no more memory taken than the file is long.
 
     Args:
@@ -46,12 +112,11 @@ def load_object(path: Path, stand_ins: Iterable[type] = (), *, mapped: bool = Fa
             raise CheckpointError(f"{path} is no file; expected one that torch.save wrote")
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path} is larger than {MAX_BYTES / 1e9:.0f} GB, which no SAE of audio models is")
-        classes = tuple(stand_ins)
-        found = describe(path, classes)
+        found = describe(path, stand_ins)
         if mapped:
             return found.value
         with path.open("rb") as file:
-            return unpickle(*found.pickle, make=_Storages(file, found.places).tensor, stand_ins=classes).value
+            return unpickle(*found.pickle, make=_Storages(file, found.places).tensor, stand_ins=stand_ins).value
     except CheckpointError:
         raise
     except Exception as error:  # of many kinds: of this file, of the disk, of the memory at hand

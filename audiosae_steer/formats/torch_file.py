@@ -6,7 +6,6 @@ not by `torch.load`, because a check by one reader of zips says little of what a
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 from collections.abc import Iterable
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from .pickled import MAX_BYTES, Unpickled, unpickle
+from .zips import is_npz, opened
 
-MAX_DIRECTORY = 1_000_000
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -39,7 +38,7 @@ class TorchFile(NamedTuple):
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as `torch.save` writes it, today (a zip) or long ago (a pickle)."""
+    """Whether a file begins as `torch.save` writes it, today (a zip) or long ago (a pickle); `.npz` is another zip."""
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False
@@ -47,7 +46,7 @@ def is_torch_file(path: Path) -> bool:
             start = file.read(4)
     except OSError:
         return False
-    return start == _ZIP or start[:1] == _PICKLE
+    return start[:1] == _PICKLE or (start == _ZIP and not is_npz(path))
 
 
 def describe(path: Path, stand_ins: Iterable[type] = ()) -> TorchFile:
@@ -87,19 +86,8 @@ def describe(path: Path, stand_ins: Iterable[type] = ()) -> TorchFile:
 _Found = tuple[Unpickled, dict[str, Place], tuple[bytes, int]]
 
 
-class _Bounded(io.BufferedReader):
-    """A file of which nobody reads more at once than a directory may be long."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            size = MAX_DIRECTORY
-        if size > MAX_DIRECTORY:
-            raise ValueError("its directory is larger than a torch file's")
-        return super().read(size)
-
-
 def _in_zip(path: Path, file: BinaryIO, size: int, stand_ins: Iterable[type]) -> _Found:
-    with _Bounded(io.FileIO(path)) as bounded, zipfile.ZipFile(bounded) as archive:
+    with opened(path) as archive:
         entries = archive.infolist()
     names = [entry.filename for entry in entries]
     if len({name.lower() for name in names}) != len(names):
