@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .printable import printable
+
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="openai-whisper name or .pt, transformers id or folder, CTranslate2 folder")
 ]
@@ -48,7 +50,7 @@ def console(*, stderr: bool = False) -> Any:
 
 def say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
     """Print a line."""
-    console(stderr=stderr).print(text, markup=markup)
+    console(stderr=stderr).print(printable(text, None), markup=markup)
 
 
 def complain(error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -15,6 +14,8 @@ from .ops import eager
 from .sae import SAE
 
 Pool = Literal["max", "mean", "nonzero_mean"]
+LARGEST = 1e30
+"""Of weights and thresholds, so that their sums stay finite in float32."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def checked(
         )
     if min(features) < 0 or len(set(features)) != len(features):
         raise GateError(f"a {what}'s features must be different indices, counted from 0")
-    if not all(math.isfinite(number) for number in (*weights, *numbers)):
-        raise GateError(f"a {what} holds NaN or infinite numbers; calibrate it again")
+    if not all(abs(number) <= LARGEST for number in (*weights, *numbers)):
+        raise GateError(f"a {what} holds NaN, infinite or numbers above {LARGEST:g}; calibrate it again")
     return features, weights
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import AudioSAESteerError, CheckpointError
 from .formats import load_sae, save_sae
 from .formats.header import is_safetensors, read_header
-from .formats.layers import files_of, layers_of
+from .formats.layers import files_in, files_of, layers_of
 from .formats.sharded import SHARD_BYTES, index_of, read_index
 from .quality import Figures, measure
 from .sae import SAE
@@ -148,8 +148,7 @@ def _layers(source: str | Path, revision: str | None) -> tuple[dict[int, list[st
     if path.is_dir():
         if revision is not None:
             raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
-        names = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
-        return layers_of(name for name in names if (path / name).is_file()), None
+        return layers_of(files_in(path)), None
     if path.exists() or isinstance(source, Path) or source.count("/") != 1:
         return {}, revision  # a file, or nothing: loading it says what
     from .hub import listing
@@ -165,8 +164,7 @@ def _identity(source: str | Path, layer: int | None, commit: str | None) -> dict
     path = Path(source).expanduser()
     names = [path]
     if path.is_dir():
-        every = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
-        names = [path / name for name in sorted(files_of(every, layer, str(path))) if (path / name).is_file()]
+        names = [path / name for name in files_of(files_in(path), layer, str(path))]
     elif not path.exists() and index_of(path).is_file():
         names = [index_of(path)]
     digest = hashlib.sha256()

@@ -262,7 +262,7 @@ def from_spec(spec: dict[str, Any]) -> Edit:
     """
     arguments = dict(spec)
     kind = arguments.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise EditError(f"edit kind {kind!r} is unknown; expected one of {', '.join(KINDS)}")
     try:
         return KINDS[kind](**arguments)

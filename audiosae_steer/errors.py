@@ -24,9 +24,17 @@ Each message says what is wrong, what was expected and what to do next.
 
 from __future__ import annotations
 
+from .printable import printable
+
 
 class AudioSAESteerError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose.
+
+    Messages quote what strangers wrote: as text they are cut short, and hold nothing that a terminal would act on.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class CheckpointError(AudioSAESteerError):
@@ -78,7 +86,10 @@ class MissingExtraError(AudioSAESteerError, ImportError):
 
 
 class AudioSAESteerWarning(UserWarning):
-    """Base of every warning of this package."""
+    """Base of every warning of this package; as text like the errors."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class FingerprintWarning(AudioSAESteerWarning):

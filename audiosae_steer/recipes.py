@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
+from . import strict_json
 from .clip_gate import ClipGate
 from .edits import Edit, from_spec
 from .errors import RecipeError, RecipeNotFoundError
+from .files import write_whole
 from .frame_gate import LONGEST, FrameGate
+from .recipe_checks import (
+    MAX_EDITS,
+    MAX_SAES,
+    MAX_SITES,
+    EditSpec,
+    FileName,
+    HubName,
+    Line,
+    Text,
+    beside,
+    check_edits,
+    finite,
+)
 from .sae import SAE
 from .sites import Dims, Site, family_of, fingerprint, unwrap
 
@@ -36,31 +47,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True)
 
 
-def _buildable(spec: dict[str, Any]) -> dict[str, Any]:
-    from_spec(spec)
-    return spec
-
-
-EditSpec = Annotated[dict[str, Any], AfterValidator(_buildable)]
-
-
 class SAESpec(_Strict):
     """Where an SAE comes from: a file beside the recipe, or a repository on the Hub pinned to a revision."""
 
-    file: str | None = None
-    repo: str | None = None
-    layer: int | None = None
-    revision: str | None = None
+    file: FileName | None = None
+    repo: HubName | None = None
+    layer: int | None = Field(default=None, ge=0, le=10_000)
+    revision: HubName | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-
-    @field_validator("file")
-    @classmethod
-    def _inside(cls, file: str | None) -> str | None:
-        if file is not None and (
-            PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file
-        ):
-            raise ValueError(f"{file!r} leaves the recipe's folder; name a file beside it")
-        return file
 
     @model_validator(mode="after")
     def _one_source(self) -> SAESpec:
@@ -74,10 +68,15 @@ class SiteSpec(_Strict):
 
     layer: int = Field(ge=1)
     side: Literal["encoder", "decoder"] = "encoder"
-    sae: str | None = None
+    sae: Line | None = None
     error: Literal["keep", "drop"] = "keep"
     steps: Literal["all", "first"] = "all"
-    edits: list[EditSpec] = Field(min_length=1)
+    edits: list[EditSpec] = Field(min_length=1, max_length=MAX_EDITS)
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> SiteSpec:
+        check_edits(self.edits)
+        return self
 
     def build(self) -> list[Edit]:
         """The edits."""
@@ -89,7 +88,7 @@ class GateSpec(_Strict):
 
     layer: int = Field(ge=1)
     side: Literal["encoder", "decoder"] = "encoder"
-    sae: str
+    sae: Line
     features: Features
     weights: list[float]
     bias: float = 0.0
@@ -109,7 +108,7 @@ class FrameGateSpec(_Strict):
 
     layer: int = Field(ge=1)
     side: Literal["encoder"] = "encoder"
-    sae: str
+    sae: Line
     features: Features
     weights: list[float]
     bias: float = 0.0
@@ -127,8 +126,8 @@ class FrameGateSpec(_Strict):
 class ModelSpec(_Strict):
     """The model a recipe was made for."""
 
-    family: str
-    name: str
+    family: Line
+    name: Line
     d_model: int
     encoder_layers: int
     decoder_layers: int
@@ -154,11 +153,11 @@ class Recipe(_Strict):
     """What to edit where, in which model, and how it was found and measured. Read one with `load_recipe`."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
-    name: str = Field(min_length=1)
-    description: str = ""
+    name: Line = Field(min_length=1)
+    description: Text = ""
     model: ModelSpec
-    saes: dict[str, SAESpec] = {}
-    sites: list[SiteSpec] = Field(min_length=1)
+    saes: dict[Line, SAESpec] = Field({}, max_length=MAX_SAES)
+    sites: list[SiteSpec] = Field(min_length=1, max_length=MAX_SITES)
     gate: GateSpec | None = None
     frame_gate: FrameGateSpec | None = None
     allow_empty: bool = False
@@ -177,14 +176,22 @@ class Recipe(_Strict):
         return self
 
     def load_saes(self) -> dict[str, SAE]:
-        """Every SAE it uses, by its name in the recipe, checked against its sha256."""
-        from .formats import load_sae
+        """Every SAE it uses, by its name in the recipe, checked against its sha256.
+
+        Raises:
+            RecipeError, CheckpointError, HubError: one is missing, damaged, another one, or not in the recipe's folder.
+        """
+        from .formats import from_hub, load_sae
         from .hub import verify_sha256
 
-        loaded = {}
+        loaded: dict[str, SAE] = {}
+        same: dict[SAESpec, SAE] = {}
         for key, spec in self.saes.items():
+            if spec in same:
+                loaded[key] = same[spec]
+                continue
             if spec.repo is not None:
-                loaded[key] = load_sae(spec.repo, layer=spec.layer, revision=spec.revision)
+                same[spec] = loaded[key] = from_hub(spec.repo, spec.layer, spec.revision)
                 found = loaded[key].info.get("source", {}).get("sha256")
                 if spec.sha256 is not None and found != spec.sha256:
                     raise RecipeError(
@@ -194,14 +201,10 @@ class Recipe(_Strict):
                 continue
             if self._folder is None:
                 raise RecipeError(f"recipe {self.name!r} names the file {spec.file!r}, but was not read from a folder")
-            path = self._folder / str(spec.file)
-            if not path.is_file():
-                raise RecipeError(
-                    f"recipe {self.name!r} needs {path}, which is not there; copy the SAE beside the recipe"
-                )
+            path = beside(self._folder, str(spec.file), self.name)
             if spec.sha256 is not None:
                 verify_sha256(path, spec.sha256)
-            loaded[key] = load_sae(path)
+            same[spec] = loaded[key] = load_sae(path)
         return loaded
 
     def misfit(self, model: Any) -> str | None:
@@ -217,22 +220,24 @@ class Recipe(_Strict):
         return None
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON; whole or not at all."""
-        path = Path(path)
-        text = json.dumps(self.model_dump(by_alias=True, exclude_none=True), indent=1, ensure_ascii=False) + "\n"
-        # numbers one a line are no easier to read, and hundreds of them hide the rest
-        text = re.sub(r"\[([^\[\]{}\"]*)\]", lambda found: "[" + " ".join(found[1].split()) + "]", text)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        """Write the JSON; whole or not at all. NaN and infinite numbers among what was measured become null.
+
+        Raises:
+            RecipeError: an edit holds such numbers, or it cannot be written there.
+        """
+        content = self.model_dump(by_alias=True, exclude_none=True)
+        content = {key: value if key == "sites" else finite(value) for key, value in content.items()}
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # others may read a recipe; a temporary file is its owner's alone
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        except ValueError as error:
+            raise RecipeError(f"{self} has edits with NaN or infinite numbers ({error}); JSON has none") from error
+        # numbers one a line are no easier to read, and hundreds of them hide the rest; strings are stepped over
+        text = re.sub(
+            r'"(?:[^"\\]|\\.)*"|\[([^\[\]{}"]*)\]',
+            lambda found: found[0] if found[1] is None else "[" + " ".join(found[1].split()) + "]",
+            text,
+        )
+        write_whole(path, text, RecipeError)
 
     def __str__(self) -> str:
         return f"recipe {self.name} for {self.model.name}"
@@ -319,15 +324,17 @@ def _from_hub(repo: str, revision: str | None) -> Recipe:
 def _read(path: Path) -> Recipe:
     if not path.is_file():
         raise RecipeNotFoundError(f"there is no recipe file at {path}; a recipe's folder holds recipe.json")
-    if path.stat().st_size > MAX_BYTES:
-        raise RecipeError(f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no recipe is; is it the right file?")
     try:
-        recipe = Recipe.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(
+                f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no recipe is; is it the right file?"
+            )
+        recipe = Recipe.model_validate(strict_json.parse(path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RecipeError(f"{path} is not a recipe of schema 1: {where}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{path} is not a recipe: it does not hold valid JSON ({error})") from error
     recipe._folder = path.parent
     return recipe

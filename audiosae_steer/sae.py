@@ -297,7 +297,8 @@ def _check(
             continue
         if not tensor.is_floating_point():
             raise CheckpointError(f"{name} is {tensor.dtype}; expected float32, float16 or bfloat16")
-        if not torch.isfinite(tensor).all():
+        # what computes with it may be float32
+        if not torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all():
             raise CheckpointError(f"{name} holds NaN or infinite numbers; the file is damaged: fetch or train it anew")
     if gate.kind == "jumprelu" and threshold is None:
         raise CheckpointError("a jumprelu gate needs a threshold, one number per feature; the checkpoint has none")

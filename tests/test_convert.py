@@ -17,7 +17,7 @@ from test_hub import REPO, audiosae_files
 
 from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, load_sae
 from audiosae_steer.convert import convert, layers_in, recalibrated
-from audiosae_steer.formats.native import write_whole
+from audiosae_steer.files import write_whole
 from audiosae_steer.quality import measure
 from audiosae_steer.recipes import checkpoints_dir
 
@@ -53,10 +53,10 @@ def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, mon
 
     written = []
 
-    def stops(path: Path, data: bytes) -> None:
+    def stops(path: Path, data: bytes, raising: type) -> None:
         if len(written) == 5:
             raise KeyboardInterrupt
-        write_whole(path, data)
+        write_whole(path, data, raising)
         written.append(path)
 
     monkeypatch.setattr(native, "write_whole", stops)

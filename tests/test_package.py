@@ -29,7 +29,7 @@ HEAVY = (
 )
 
 FLOORS = (
-    ("errors",),
+    ("errors", "files", "strict_json", "printable"),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan", "quality"),

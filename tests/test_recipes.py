@@ -135,7 +135,7 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
         ({"schema": 2}, "schema"),
         ({"surprise": 1}, "surprise"),
         ({"sites": []}, "sites"),
-        ({"strength": float("nan")}, "strength"),
+        ({"strength": float("nan")}, "NaN is no JSON"),
         ({"saes": {"a": {"file": "/etc/passwd"}}}, "leaves the recipe's folder"),
         ({"saes": {"a": {"file": "../sae.safetensors"}}}, "leaves the recipe's folder"),
         ({"saes": {"a": {}}}, "either a file"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import MissingExtraError, RecipeError
 from ..evaluate.false_speech import Share
+from ..files import whole, write_whole
 from ..recipes import Recipe, SAESpec
 from .arms import Figures
 from .candidates import Candidate
@@ -77,7 +77,7 @@ def write_files(recipe: Recipe, sweep: Sweep, outcome: Outcome, out: Path) -> No
     folder = folder_of(out)
     try:
         folder.mkdir(exist_ok=True)
-        _write(folder / "candidates.json", json.dumps(_listed(sweep, outcome), indent=1) + "\n")
+        write_whole(folder / "candidates.json", json.dumps(_listed(sweep, outcome), indent=1) + "\n")
         draw_front(sweep, outcome, folder / "front.png")
         recipe.save(out)
     except OSError as error:
@@ -140,9 +140,8 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
     )
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    part = path.with_suffix(".part")
-    figure.savefig(part, dpi=130, format="png")
-    os.replace(part, path)
+    with whole(path) as part:
+        figure.savefig(part, dpi=130, format="png")
 
 
 def _placed(base: Recipe, key: str, spec: SAESpec, sweep: Sweep, number: int, folder: Path) -> SAESpec:
@@ -262,9 +261,3 @@ def _cliff(cliff: Cliff) -> dict[str, Any]:
         "highest_tried": cliff.highest,
         "strength_wer_blanked": rungs,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

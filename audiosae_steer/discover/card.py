@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..evaluate.bench_report import MODES
+from ..files import write_whole
 from ..models.load import NAMES
 from ..recipes import Recipe
 from .dataset import parse
@@ -70,9 +70,8 @@ def write_card(
         "## Limits\n\n" + _limits(gated),
         "## Data and licences\n\n" + _data(dealt),
     ]
-    path, part = folder / "README.md", folder / ".README.md.part"
-    part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    path = folder / "README.md"
+    write_whole(path, "\n\n".join(parts) + "\n")
     return path
 
 

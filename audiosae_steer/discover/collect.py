@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import AudioError, SteeringError
+from ..files import whole, write_whole
 from ..models import audio_files, load_audio
 from ..models.audio import SAMPLE_RATE
 from ..sites import Family, Site, family_of, tap_at, unwrap
@@ -141,8 +141,8 @@ def collect(
             tensors = _shard(inner, shard, clips, [site.layer for site in sites], augment, padding_share, batch, rng)
         else:
             tensors = _clip_by_clip(inner, family, shard, clips, sites, augment, nnsight, rng)
-        save_file(tensors, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        with whole(path, SteeringError) as part:
+            save_file(tensors, part)
     _write_json(manifest, {"settings": settings, "complete": True, "clips": len(clips), "shards": len(shards)})
     return out
 
@@ -317,9 +317,7 @@ def _mix(
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, json.dumps(content, indent=1) + "\n", SteeringError)
 
 
 def track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RecipeError
+from ..files import whole
 from ..formats import load_sae
 from ..hub import sha256_of
 from ..recipes import ModelSpec, Recipe, SAESpec, SiteSpec
@@ -109,15 +110,13 @@ def edit_of(found: Found, sae: SAE) -> dict[str, Any]:
 
 def write_table(found: Found, path: Path) -> None:
     """Every clip with its recording, label and side of the split, as a CSV; whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "start_seconds", "group", "label", "side", "pad"])
         rows = zip(found.clips, found.groups, found.pads, found.labels, found.held, strict=True)
         for clip, group, pad, label, held in rows:
             side = "held out" if held else "fit"
             writer.writerow([clip.path.name, f"{clip.start / 16_000:g}", Path(group).name, int(label), side, pad])
-    os.replace(part, path)
 
 
 def _description(found: Found) -> str:

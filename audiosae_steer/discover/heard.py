@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import AudioError
 from ..evaluate.encoded import encode, write
+from ..files import write_whole
 from ..sites import fingerprint
 from ..sites.mel import Pad
 from .objective import Spoken
@@ -69,6 +70,5 @@ def _transcripts(
     name = f"transcribing speech, with{'' if timed else 'out'} timestamps"
     found = [w.tokens for w in write(model, rows, layer, timestamps=timed, progress=name if progress else None)]
     if path is not None:
-        path.with_suffix(".part").write_text(json.dumps(found), encoding="utf-8")
-        path.with_suffix(".part").replace(path)
+        write_whole(path, json.dumps(found))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ..clip_gate import Pool, pool
 from ..errors import AudioError, SiteError, SteeringError
+from ..files import whole
 from ..sae import SAE
 from ..sites import Site, family_of, fingerprint, tap_at, unwrap
 from ..sites.mel import Pad
@@ -167,10 +167,8 @@ def _cached(
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["texts"])
     tensors, texts = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"texts": json.dumps(texts)})
-    os.replace(part, path)
+    with whole(path) as part:
+        save_file(tensors, part, metadata={"texts": json.dumps(texts)})
     return tensors, texts
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from ..evaluate.bench import run_bench
 from ..evaluate.bench_report import write_report
 from ..evaluate.bench_settings import BenchData, Recipes
 from ..evaluate.sounds import Sound
+from ..files import whole, write_whole
 from ..recipes import Recipe, load_recipe
 from .calibration import calibrate
 from .card import write_card
@@ -56,7 +56,7 @@ def calibrated(run: Run, gated: Path, rival: Path | None) -> tuple[Path, Path]:
         try:
             choose(UNGATED, folder)
         except SteeringError as error:  # gates may be what it takes
-            (folder / REFUSED).write_text(f"{error}\n", encoding="utf-8")
+            write_whole(folder / REFUSED, f"{error}\n", SteeringError)
 
     others = [rival.parent] if rival is not None else []
     hangs_on = [gated.parent, side.key, settings.budget, settings.calibrate, language]
@@ -151,13 +151,15 @@ def deliver(result: Path, out: Path) -> None:
     """Put every file of `result` into `out`, each whole, recipes after what they need."""
     try:
         out.mkdir(exist_ok=True)
-        files = sorted((path for path in result.rglob("*") if path.is_file()), key=lambda path: _last(path, result))
+        files = sorted(
+            (path for path in result.rglob("*") if path.is_file() and path.suffix != ".part"),
+            key=lambda path: _last(path, result),
+        )
         for file in files:
             target = out / file.relative_to(result)
             target.parent.mkdir(exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
-            shutil.copyfile(file, part)
-            os.replace(part, target)
+            with whole(target, SteeringError) as part:
+                shutil.copyfile(file, part)
     except OSError as error:
         raise SteeringError(f"cannot write into {out}: {error.strerror}; choose another folder") from error
     if not (out / f"{UNGATED}.json").exists() or (result / f"{UNGATED}.json").exists():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from ..recipes import Recipe
 from ..sae import SAE
 from . import figures
@@ -93,9 +93,7 @@ def write_report(
         f"<title>{html.escape(recipe.name)}: discovered features</title>\n<style>{STYLE}</style>\n"
         "</head>\n<body>\n<main>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
     )
-    part = path.with_suffix(".html.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, page)
     return path
 
 

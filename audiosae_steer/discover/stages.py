@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SteeringError
+from ..files import write_whole
 
 DONE = "done.json"
 
@@ -53,9 +53,7 @@ class Stages:
         folder.mkdir(exist_ok=True)
         begun = time.monotonic()
         make(folder)
-        part = folder / "done.part"
-        part.write_text(json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n", "utf-8")
-        os.replace(part, folder / DONE)
+        write_whole(folder / DONE, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n")
         return folder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import torch
 
 from ..clip_gate import Probe, pool
 from ..errors import MissingExtraError
+from ..files import write_whole
 from ..sites.mel import mel
 from .arms import Mode
 from .bench import Bench
@@ -118,10 +118,7 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, page)
     return path
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import MissingExtraError
+from ..files import whole
 from .arms import LABELS
 
 TITLES = {
@@ -91,9 +91,8 @@ def draw_front(found: dict[str, Any], path: Path) -> Path:
     for axis, chosen in zip(axes, panels.values(), strict=False):
         _label(canvas.get_renderer(), axis, chosen)
     figure.set_layout_engine("none")
-    part = path.with_suffix(f".{os.getpid()}.part")
-    figure.savefig(part, dpi=130, format="png", metadata={"Software": None})
-    os.replace(part, path)
+    with whole(path) as part:
+        figure.savefig(part, dpi=130, format="png", metadata={"Software": None})
     return path
 
 

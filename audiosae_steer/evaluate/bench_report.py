@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from .arms import LABELS
 
 MODES = {
@@ -25,8 +25,8 @@ def write_report(found: dict[str, Any], out: Path) -> list[Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "false-speech.json", out / "table.md"]
-    _write(paths[0], json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    _write(paths[1], tables(found))
+    write_whole(paths[0], json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_whole(paths[1], tables(found))
     if found.get("clips"):
         from .bench_plot import draw_front
 
@@ -228,9 +228,3 @@ def _sources(described: dict[str, Any]) -> str:
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(path.suffix + f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

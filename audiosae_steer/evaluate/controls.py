@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,6 +16,7 @@ from ..discover.pooled import frames_of
 from ..discover.rank import top_features, weigh
 from ..edits import Add, Push, Scale
 from ..errors import SteeringError
+from ..files import whole
 from ..parts import SiteEdits
 from ..recipes import Recipe
 from ..sae import SAE
@@ -115,10 +115,8 @@ def save_summary(found: Summary, path: Path) -> None:
 
     tensors: dict[str, NDArray[Any]] = {f"features.{kind}": values for kind, values in found.features.items()}
     tensors |= {"means": found.means, "no_speech_prob": found.no_speech_prob, "present": found.present}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    save_file(tensors, part)
-    os.replace(part, path)
+    with whole(path) as part:
+        save_file(tensors, part)
 
 
 def load_summary(path: Path) -> Summary:

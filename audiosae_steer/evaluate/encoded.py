@@ -7,7 +7,6 @@ runs from there: the hooks on block n, the blocks after it, and Whisper's own de
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ..discover.collect import WINDOW, residuals, track
 from ..errors import AudioError, SiteError, SteeringError
+from ..files import whole
 from ..sites import fingerprint
 from ..sites.mel import Pad
 from ..steering import Steering
@@ -235,10 +235,8 @@ def _check(model: Any, layer: int) -> None:
 
 def _keep(row: Tensor | None, path: Path | None) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")  # two runs may share a cache
-        torch.save(row, part)
-        os.replace(part, path)
+        with whole(path) as part:  # two runs may share a cache
+            torch.save(row, part)
 
 
 def _key(weights: str, layer: int, pad: Pad, clip: Samples) -> str:

@@ -15,6 +15,7 @@ from ..clip_gate import Probe
 from ..discover.collect import residuals
 from ..edits import Add, FeatureEdit
 from ..errors import MissingExtraError, SteeringError
+from ..files import whole
 from ..models.audio import SAMPLE_RATE
 from ..recipes import Recipe, SiteSpec
 from ..sae import SAE
@@ -61,10 +62,8 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
     title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
     figure.suptitle(title, fontsize=13, parse_math=False)
     axes[2, 0].set_ylabel(_whose(spec, len(rows), len(edited)))
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise SteeringError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    with whole(path, SteeringError) as part:
+        figure.savefig(part, dpi=110, format="png")
     return path
 
 

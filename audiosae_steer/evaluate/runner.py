@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files import write_whole
 from ..sites import fingerprint
 from ..sites.mel import Pad, mel
 from .arms import STRICT, TIMED, UNTIMED, Arm, Masked, Mode, Steered
@@ -129,11 +130,7 @@ class Runner:
         """What `make` gives, made once."""
         path = self.cache / f"{name}.json"
         if not path.is_file():
-            made = json.dumps(make())
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            part.write_text(made, encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, json.dumps(make()))
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import SteeringError
+from ..files import write_whole
 from .transcribe import Transcript
 
 ARROW = re.compile("-{2,}>")  # would begin another cue
@@ -26,17 +25,9 @@ def write_transcript(transcript: Transcript, path: str | Path) -> Path:
     form = FORMATS.get(path.suffix.removeprefix(".").lower())
     if form is None:
         raise SteeringError(f"{path.name} ends in no format that is written; expected one of {', '.join(FORMATS)}")
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(form(transcript))
-        os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise SteeringError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    if not path.parent.is_dir():  # which is more likely a slip than a wish
+        raise SteeringError(f"cannot write {path}: there is no such folder; choose another folder")
+    write_whole(path, form(transcript), SteeringError)
     return path
 
 

@@ -13,12 +13,17 @@ from torch import Tensor
 from ..errors import CheckpointError, HubError, ThresholdWarning
 from ..sae import SAE
 from .audiosae import AudioSAE
-from .layers import files_of, number_of
+from .dictionary_learning import DictionaryLearning
+from .freud import Freud
+from .layers import files_in, files_of, number_of
 from .measured import settle
 from .native import Native, save_sae
+from .overcomplete import Overcomplete
+from .plain import Plain
 from .saelens import SAELens
 from .sharded import INDEX, index_of
-from .state import is_torch_file, load_state
+from .sparsify import Sparsify
+from .state import NUMBERS, is_torch_file, load_state
 
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
 
@@ -40,7 +45,16 @@ class Format(Protocol):
         """The SAE in it."""
 
 
-FORMATS: tuple[Format, ...] = (SAELens(), AudioSAE(), Native())
+FORMATS: tuple[Format, ...] = (
+    Sparsify(),
+    SAELens(),
+    AudioSAE(),
+    DictionaryLearning(),
+    Freud(),
+    Overcomplete(),
+    Native(),
+    Plain(),
+)
 
 
 def load_sae(
@@ -87,12 +101,18 @@ def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[
     if path.is_file():
         sae, stated = _read(path)
         return _checked(sae, layer, None, str(path)), stated
-    names = [entry.relative_to(path).as_posix() for entry in (*path.glob("*"), *path.glob("layer_*/*"))]
-    files = files_of([name for name in sorted(names) if (path / name).is_file()], layer, str(path))
+    if not path.is_dir():  # a pipe, a device: reading it might never end
+        raise CheckpointError(f"{path} is neither a file nor a folder; an SAE is one of them")
+    files = files_of(files_in(path), layer, str(path))
     number = number_of(files)
     chosen = path if number is None else _place(path, files)
     sae, stated = _read(chosen)
     return _checked(sae, layer, number, str(path)), stated
+
+
+def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+    """`load_sae` of a repository, whatever folder of that name there may be here."""
+    return _from_hub(repo, layer, revision)[0]
 
 
 def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
@@ -148,10 +168,12 @@ def _read(path: Path) -> tuple[SAE, bool]:
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     for file in files:
         if is_torch_file(file):
-            load_state(file)  # where a torch file cannot be read at all, the reason is what helps
+            load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
     content = ", ".join(file.name for file in files[:8]) or "nothing"
     known = ", ".join(format_.name for format_ in FORMATS)
     raise CheckpointError(
-        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: a native safetensors "
-        "file, cfg.json with sae_weights.safetensors, or ae.pt with config.json"
+        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: ae.pt with config.json, "
+        "a checkpoint of FREUD or a model of overcomplete, cfg.json with sae.safetensors or sae_weights.safetensors, "
+        "a native safetensors file, or W_enc and W_dec in .safetensors or .npz. "
+        "Of a folder of hookpoints, take one folder"
     )

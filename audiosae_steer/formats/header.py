@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
@@ -11,9 +10,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .. import strict_json
 from ..errors import CheckpointError
 
-MAX_HEADER = 16_000_000
+MAX_BYTES = 8_000_000_000
+MAX_HEADER = 4_000_000
+MAX_SIZE = 1 << 24
+"""Of one side of a tensor."""
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 Shape = tuple[int, ...]
@@ -53,14 +56,18 @@ def read_header(path: Path) -> Header:
         CheckpointError: it is truncated or forged, or does not account for every byte of the file.
     """
     try:
+        if not path.is_file():
+            raise CheckpointError(f"{path} is no file; expected one in safetensors")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise CheckpointError(f"{path} is larger than {MAX_BYTES / 1e9:.0f} GB, which no SAE of audio models is")
         with path.open("rb") as file:
-            size = path.stat().st_size
             raw = file.read(8)
             length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
             if not 2 <= length <= min(MAX_HEADER, size - 8):
                 raise CheckpointError(f"{path} is no safetensors file, or is truncated; fetch it again")
-            content = json.loads(file.read(length), object_pairs_hook=_once)
-    except (OSError, ValueError, RecursionError) as error:
+            content = strict_json.parse(file.read(length))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is no safetensors file, or is damaged ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no safetensors file: its header is no JSON object")
@@ -84,7 +91,7 @@ def check_shapes(
             bound where it first occurs.
 
     Raises:
-        CheckpointError: a tensor disagrees with those before it, or is empty.
+        CheckpointError: a tensor disagrees with those before it, is empty, or has a side above `MAX_SIZE`.
     """
     sizes: dict[str, int] = {}
     for name, layouts in expected.items():
@@ -93,7 +100,9 @@ def check_shapes(
         shape = shapes[name]
         for layout in layouts:
             same = len(layout) == len(shape)
-            if same and all(n > 0 and sizes.get(letter, n) == n for letter, n in zip(layout, shape, strict=True)):
+            if same and all(
+                0 < n <= MAX_SIZE and sizes.get(letter, n) == n for letter, n in zip(layout, shape, strict=True)
+            ):
                 sizes.update(zip(layout, shape, strict=True))
                 break
         else:
@@ -120,13 +129,6 @@ def load_tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
             return {name: file.get_tensor(name).clone() for name in names if name in present}
     except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({error}); fetch it again") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise ValueError("a name occurs twice in its header")
-    return dict(pairs)
 
 
 def _entry(path: Path, name: str, entry: object) -> _Entry:

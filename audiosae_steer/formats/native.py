@@ -7,17 +7,16 @@ metadata `format`, `schema`, `gate`, `k`, `normalisation`, `scale`, and `info` a
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from .. import strict_json
 from ..errors import CheckpointError
+from ..files import write_whole
 from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
 from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
 from .sharded import (
@@ -121,11 +120,12 @@ def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> N
         tensors[name] = tensor.detach().cpu().contiguous().clone()
     try:
         info = json.dumps(sae.info, allow_nan=False)
+        strict_json.parse(info)  # what could not be read back is not written
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the SAE's info is not plain JSON ({error}); keep to strings, finite numbers, lists and dicts"
         ) from error
-    if len(info) > MAX_HEADER // 2:
+    if len(json.dumps(info)) > MAX_HEADER - 100_000:  # as text within the header, where quotes cost two bytes
         raise CheckpointError(f"the SAE's info is {len(info) / 1e6:.0f} MB of JSON; keep it to what describes the SAE")
     metadata = {
         "format": FORMAT,
@@ -138,37 +138,10 @@ def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> N
     }
     parts = split(tensors, shard_bytes)
     if len(parts) > 1:
-        write_shards(path, parts, metadata, write_whole)
+        write_shards(path, parts, metadata)
         return
-    write_whole(path, save(tensors, metadata))
+    write_whole(path, save(tensors, metadata), CheckpointError)
     clear_shards(path)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step: a reader, or a crash, sees the old file or the new one.
-
-    Raises:
-        CheckpointError: it cannot be written there.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # the rename is durable once the folder is; not every file system lets one ask for it
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _file_of(path: Path) -> Path | None:
@@ -230,9 +203,8 @@ def _whole_number(path: Path, text: str) -> int | None:
 
 def _info(path: Path, text: str) -> dict[str, Any]:
     try:
-        info = json.loads(text)
-        json.dumps(info, allow_nan=False)
-    except (ValueError, RecursionError) as error:
+        info = strict_json.parse(text)
+    except ValueError as error:
         raise CheckpointError(f"{path}: its info is not JSON ({error}); the file is damaged") from error
     if not isinstance(info, dict):
         raise CheckpointError(f"{path}: its info is not a JSON object; the file is damaged")

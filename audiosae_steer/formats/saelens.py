@@ -1,12 +1,14 @@
 """SAELens: a folder with `cfg.json` and `sae_weights.safetensors`; `W_enc` is (d, F) there and `W_dec` (F, d).
 
-Read are its inference SAEs: standard, topk, and jumprelu, which is also how it saves batchtopk and matryoshka. Written
-against sae-lens 6.54; settings of versions before 6 are understood too.
+Read are standard, topk, jumprelu and gated; batchtopk and matryoshka, which it saves as jumprelu when training has
+ended, and which a checkpoint of the training holds with their threshold so far. Written against sae-lens 6.54; settings
+of versions before 6 are understood too.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,34 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..sae import SAE, Gate, Normalisation
+from .folding import by_norms, gated_as_jumprelu, reading_raw
 from .header import check_shapes, is_safetensors, load_tensors, read_header
 from .settings import agree, read_settings, whole_number
+from .thresholds import stored_threshold
 
-_ARCHITECTURES = ("standard", "topk", "jumprelu")
-_TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold", "scaling_factor", "finetuning_scaling_factor")
+_WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
+_BATCHED = (*_WEIGHTS, "topk_threshold")
+_ARCHITECTURES = {
+    "standard": _WEIGHTS,
+    "topk": _WEIGHTS,
+    "jumprelu": _WEIGHTS,
+    "gated": ("W_enc", "W_dec", "b_dec", "r_mag", "b_gate", "b_mag"),
+    "batchtopk": _BATCHED,
+    "matryoshka_batchtopk": _BATCHED,
+}
+_OPTIONAL = ("scaling_factor", "finetuning_scaling_factor")
+_THRESHOLDS = ("threshold", "log_threshold")
 _SHAPES: dict[str, list[tuple[str, ...]]] = {
     "W_enc": [("d_in", "d_sae")],
     "b_enc": [("d_sae",)],
     "W_dec": [("d_sae", "d_in")],
     "b_dec": [("d_in",)],
+    "r_mag": [("d_sae",)],
+    "b_gate": [("d_sae",)],
+    "b_mag": [("d_sae",)],
     "threshold": [("d_sae",)],
+    "log_threshold": [("d_sae",)],
+    "topk_threshold": [()],
     "scaling_factor": [("d_sae",)],
     "finetuning_scaling_factor": [("d_sae",)],
 }
@@ -42,9 +61,12 @@ class SAELens:
     def files(self, names: Sequence[str]) -> list[str]:
         """The two files, and the activation scaler of a checkpoint."""
         by_name = {name.rsplit("/", 1)[-1]: name for name in names}
-        if not {"cfg.json", "sae_weights.safetensors"} <= set(by_name):
+        weights = [name for name in by_name if name.endswith(".safetensors")]
+        if "sae_weights.safetensors" in by_name:
+            weights = ["sae_weights.safetensors"]
+        if "cfg.json" not in by_name or len(weights) != 1:
             return []
-        return [by_name[name] for name in ("cfg.json", _SCALER, "sae_weights.safetensors") if name in by_name]
+        return [by_name[name] for name in ("cfg.json", _SCALER, *weights) if name in by_name]
 
     def recognises(self, path: Path) -> bool:
         """Weights of its names and shapes, with its settings beside them.
@@ -66,34 +88,31 @@ class SAELens:
         config = _modern(read_settings(file.parent / "cfg.json"))
         architecture = _architecture(file, config)
         shapes = read_header(file).shapes
-        unknown = sorted(set(shapes) - set(_TENSORS))
-        if unknown or not {"W_enc", "b_enc", "W_dec", "b_dec"} <= set(shapes):
-            raise CheckpointError(
-                f"{file} holds {', '.join(sorted(shapes))[:200]}; expected W_enc, b_enc, W_dec, b_dec"
-            )
+        needed = _ARCHITECTURES[architecture]
+        unknown = set(shapes) - {*needed, *_OPTIONAL, *(_THRESHOLDS if architecture == "jumprelu" else ())}
+        if unknown or not set(needed) <= set(shapes):
+            raise CheckpointError(f"{file} holds {', '.join(sorted(shapes))[:200]}; expected {', '.join(needed)}")
         check_shapes(file, shapes, _SHAPES)
         d_in, d_sae = shapes["W_enc"]
         agree(file, config, {"d_in": d_in, "d_sae": d_sae})
         normalisation = _normalisation(file, config, d_in)
-        tensors = load_tensors(file, _TENSORS)
-        for name in ("scaling_factor", "finetuning_scaling_factor"):
+        tensors = load_tensors(file, shapes)
+        for name in _OPTIONAL:
             if name in tensors and not torch.allclose(tensors[name].double(), torch.ones(d_sae).double()):
                 raise CheckpointError(f"{file} rescales its features by {name}, which is not read; fold it first")
-        if architecture == "jumprelu" and "threshold" not in tensors:
-            raise CheckpointError(f"{file} is a jumprelu SAE without its threshold; fetch it again")
-        gate = Gate("topk", whole_number(config.get("k"), f"{file}: k")) if architecture == "topk" else None
-        W_enc, b_enc, W_dec = _folded(tensors, config, architecture)
-        metadata = config.get("metadata")
+        info: dict[str, Any] = {"format": self.name, "architecture": architecture, "metadata": _metadata(config)}
+        gate, threshold = _gate(file, config, architecture, tensors, info)
+        W_enc, b_enc, W_dec, gated_threshold = _folded(tensors, config, architecture)
         try:
             return SAE(
                 W_enc,
                 b_enc,
                 W_dec,
                 tensors["b_dec"],
-                gate=gate or Gate("jumprelu" if architecture == "jumprelu" else "relu"),
-                threshold=tensors["threshold"] if architecture == "jumprelu" else None,
+                gate=gate,
+                threshold=threshold if gated_threshold is None else gated_threshold,
                 normalisation=normalisation,
-                info={"format": self.name, "architecture": architecture, "metadata": metadata or {}},
+                info=info,
             )
         except CheckpointError as error:
             raise CheckpointError(f"{file}: {error}") from error
@@ -114,7 +133,7 @@ def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as version 6 names them; before it, one class had its activation function as a setting."""
     version = str(config.get("sae_lens_version") or _metadata(config).get("sae_lens_version") or "0")
     new = dict(config)
-    if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= 6:
+    if re.match(r"([6-9]|[1-9][0-9]+)(\.|$)", version):
         return new
     activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
     arguments = config.get("activation_fn_kwargs")
@@ -138,11 +157,9 @@ def _metadata(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _architecture(file: Path, config: Mapping[str, Any]) -> str:
     architecture = str(config.get("architecture"))
     if architecture not in _ARCHITECTURES:
-        hint = ""
-        if "batchtopk" in architecture:
-            hint = "; this is a checkpoint of its training: save_inference_model() writes the jumprelu that is read"
         raise CheckpointError(
-            f"{file} is of SAELens' architecture {architecture!r}; read are {', '.join(_ARCHITECTURES)}{hint}"
+            f"{file} is of SAELens' architecture {architecture!r}, which is not read; read are "
+            f"{', '.join(_ARCHITECTURES)}"
         )
     if config.get("reshape_activations") not in (None, "none"):
         raise CheckpointError(
@@ -173,17 +190,38 @@ def _normalisation(file: Path, config: Mapping[str, Any], d_in: int) -> Normalis
     )
 
 
+def _gate(
+    file: Path, config: Mapping[str, Any], architecture: str, tensors: Mapping[str, Tensor], info: dict[str, Any]
+) -> tuple[Gate, Tensor | None]:
+    """The gate, and the threshold that the file holds for it."""
+    if architecture == "topk":
+        return Gate("topk", whole_number(config.get("k"), f"{file}: k")), None
+    if architecture == "jumprelu":
+        if "log_threshold" in tensors:  # as older checkpoints of its training have it
+            return Gate("jumprelu"), tensors["log_threshold"].exp()
+        if "threshold" not in tensors:
+            raise CheckpointError(f"{file} is a jumprelu SAE without its threshold; fetch it again")
+        return Gate("jumprelu"), tensors["threshold"]
+    if architecture in ("batchtopk", "matryoshka_batchtopk"):
+        gate = Gate("batchtopk", whole_number(config.get("k"), f"{file}: k"))
+        threshold = stored_threshold(file, tensors["topk_threshold"], unset=0.0)
+        info.update(read_as="a checkpoint of training", because=f"its architecture is {architecture}")
+        info["threshold"] = "none" if threshold is None else "stored"
+        return gate, threshold
+    return Gate("jumprelu" if architecture == "gated" else "relu"), None
+
+
 def _folded(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any], architecture: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Encoder and decoder in the convention of `SAE`, computed in float64; what is unchanged keeps its dtype."""
-    W_enc, b_enc, W_dec = tensors["W_enc"].T.contiguous(), tensors["b_enc"], tensors["W_dec"]
-    dtype = torch.promote_types(W_enc.dtype, torch.float32)
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Weights in the convention of `SAE`, and a gated SAE's threshold; what is unchanged keeps its dtype."""
+    W_enc, W_dec, threshold = tensors["W_enc"].T.contiguous(), tensors["W_dec"], None
+    if architecture == "gated":
+        W_enc, b_enc, threshold = gated_as_jumprelu(W_enc, *(tensors[name] for name in ("r_mag", "b_gate", "b_mag")))
+    else:
+        b_enc = tensors["b_enc"]
     if not config.get("apply_b_dec_to_input", True):  # there the encoder reads x itself, here x − b_dec
-        b_enc = (b_enc.double() + W_enc.double() @ tensors["b_dec"].double()).to(dtype)
-    if architecture == "topk" and config.get("rescale_acts_by_decoder_norm", False):
-        norms = W_dec.double().norm(dim=-1)
-        W_enc, b_enc = (W_enc * norms[:, None]).to(dtype), (b_enc * norms).to(dtype)
-        norms[norms == 0] = 1.0
-        W_dec = (W_dec / norms[:, None]).to(dtype)
-    return W_enc, b_enc, W_dec
+        b_enc = reading_raw(W_enc, b_enc, tensors["b_dec"])
+    if "topk" in architecture and config.get("rescale_acts_by_decoder_norm", architecture != "topk"):
+        W_enc, b_enc, W_dec = by_norms(W_enc, b_enc, W_dec)
+    return W_enc, b_enc, W_dec, threshold

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from .. import strict_json
 from ..errors import CheckpointError
+from ..files import stays_inside
 
 MAX_BYTES = 4_000_000
 
@@ -15,13 +16,18 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The JSON object in a file; NaN and Infinity, which are not JSON, become None.
 
     Raises:
-        CheckpointError: it is not a JSON object, or too large to be settings.
+        CheckpointError: it is not a JSON object, too large to be settings, or a link to a file somewhere else, which
+            an SAE would carry along in its `info`.
     """
     try:
+        if not path.is_file():
+            raise CheckpointError(f"{path} is no file; expected settings in JSON")
+        if not stays_inside(path.parent, path):
+            raise CheckpointError(f"{path} is a link that leaves its folder; put a copy of the settings there")
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no SAE's settings are")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    except (OSError, ValueError, RecursionError) as error:
+        content = strict_json.parse(path.read_bytes(), lenient=True)
+    except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object; fetch it again")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..files import write_whole
 from .header import Header, Shape, load_tensors, read_header
 from .settings import read_settings
 
 SHARD_BYTES = 2_000_000_000
 INDEX = ".safetensors.index.json"
 _SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
-
-Write = Callable[[Path, bytes], None]
 
 
 def index_of(path: Path) -> Path:
@@ -56,14 +55,13 @@ def split(tensors: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
     return parts
 
 
-def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Mapping[str, str], write: Write) -> None:
+def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Mapping[str, str]) -> None:
     """Write parts and index, and then take away what lay there before.
 
     Args:
         path: of the SAE, as if it were one file.
         parts: what goes into each file.
         metadata: of the native header.
-        write: puts bytes into a file, whole or not at all.
 
     Raises:
         CheckpointError: it cannot be written there; what was there before is still there.
@@ -75,12 +73,12 @@ def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Ma
     names = [f"{stem}-{token}-{n + 1:05d}-of-{len(parts):05d}.safetensors" for n in range(len(parts))]
     try:
         for name, part in zip(names, parts, strict=True):
-            write(path.with_name(name), save(dict(part), {"format": "audiosae-steer part"}))
+            write_whole(path.with_name(name), save(dict(part), {"format": "audiosae-steer part"}), CheckpointError)
         content = {
             "metadata": {**metadata, "total_size": sum(t.nbytes for part in parts for t in part.values())},
             "weight_map": {key: name for name, part in zip(names, parts, strict=True) for key in part},
         }
-        write(index, (json.dumps(content, indent=1) + "\n").encode())
+        write_whole(index, json.dumps(content, indent=1) + "\n", CheckpointError)
     except BaseException:
         for name in names:
             with suppress(OSError):

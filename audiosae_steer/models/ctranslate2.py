@@ -7,7 +7,6 @@ u16 length, with a final NUL counted in. Read against the writer, `ctranslate2.s
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import struct
@@ -18,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import strict_json
 from ..errors import ModelError
 from .weights import Weights
 
 _DTYPES = {0: torch.float32, 1: torch.int8, 2: torch.int16, 3: torch.int32, 4: torch.float16}
+MAX_BYTES, MAX_SETTINGS = 16_000_000_000, 4_000_000
 _NORM = {"gamma": "weight", "beta": "bias"}
 _FLAGS = frozenset(
     [
@@ -52,13 +53,21 @@ def read(model: Path | Sequence[Path], folder: Path | None = None) -> Weights:
     parts = [model] if isinstance(model, Path) else list(model)
     folder = folder or parts[0].parent
     try:
+        if sum(part.stat().st_size for part in parts) > MAX_BYTES:
+            raise ModelError(f"{parts[0]} is larger than {MAX_BYTES / 1e9:.0f} GB, which no Whisper is")
         data = b"".join(part.read_bytes() for part in parts)
     except OSError as error:
         raise ModelError(f"cannot read {parts[0]}: {error}") from error
     variables = _variables(data, parts[0])
-    state = _openai_names(_dequantised(variables, parts[0]), parts[0])
+    try:
+        state = _openai_names(_dequantised(variables, parts[0]), parts[0])
+        heads = int(variables["encoder/num_heads"]) if "encoder/num_heads" in variables else 0
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise ModelError(
+            f"{parts[0]} holds variables that do not belong together ({reason}): fetch it again"
+        ) from error
     settings = _settings(folder / "config.json")
-    heads = int(variables["encoder/num_heads"]) if "encoder/num_heads" in variables else 0
     return Weights.from_state(state, heads, str(parts[0]), settings.get("alignment_heads") or None)
 
 
@@ -66,8 +75,10 @@ def _settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        if path.stat().st_size > MAX_SETTINGS:
+            raise ModelError(f"{path} is larger than {MAX_SETTINGS / 1e6:.0f} MB, which no model's settings are")
+        settings = strict_json.parse(path.read_bytes(), lenient=True)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path} is not valid JSON ({error}); fetch the model's folder again") from error
     return settings if isinstance(settings, dict) else {}
 
@@ -115,11 +126,11 @@ def _variables(data: bytes, path: Path) -> dict[str, Tensor]:
         if dtype is None:
             raise ModelError(f"{path}: {name!r} has dtype {kind}, which is unknown; expected float32, float16 or int8")
         raw = cursor.take(length)
-        if length != math.prod(shape) * dtype.itemsize:
+        if len(shape) > 4 or length != math.prod(shape) * dtype.itemsize:
             raise ModelError(
                 f"{path}: {name!r} has shape {shape} but {length} bytes; the file is damaged: fetch it again"
             )
-        variables[name] = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if length else torch.zeros(shape)
+        variables[name] = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if length else torch.zeros(0)
     for _ in range(cursor.number("I")):
         cursor.string(), cursor.string()  # the one alias is decoder/projection, which shares the embedding
     if cursor.at != len(data):

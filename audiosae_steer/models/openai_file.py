@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from ..errors import ModelError
+from ..errors import CheckpointError, ModelError
+from ..formats.state import load_state
 from .weights import Weights
 
 
@@ -19,19 +18,10 @@ def read(path: Path) -> Weights:
         ModelError: the file is damaged, or no such checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_state(path)
         dims, state = dict(checkpoint["dims"]), dict(checkpoint["model_state_dict"])
         heads = int(dims.get("n_audio_head", 0)), int(dims.get("n_text_head", 0))
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (CheckpointError, LookupError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelError(
             f"{path} is no openai-whisper checkpoint, or is damaged ({reason}). Expected a dict of dims and "

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from .. import strict_json
 from ..errors import MissingExtraError, ModelError
+from ..formats.torch_file import describe
 from . import layout, released
 from .weights import Weights, transformers_name
 
 Loaded = TypeVar("Loaded")
+MAX_SETTINGS = 4_000_000
 
 
 def is_folder(path: Path) -> bool:
@@ -31,7 +33,7 @@ def load(source: Path | str) -> Any:
     """
     transformers = library()
     if isinstance(source, Path):
-        _check_type(source)
+        _check_folder(source)
     model, report = or_model_error(
         lambda: transformers.WhisperForConditionalGeneration.from_pretrained(
             str(source), dtype=torch.float32, output_loading_info=True
@@ -111,16 +113,50 @@ def or_model_error(get: Callable[[], Loaded], source: Path | str) -> Loaded:
         ) from error
 
 
-def _check_type(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
+    """Refuse, before transformers reads it, what is no Whisper, or would take more memory than its files do."""
+    path = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_SETTINGS:
+            raise ValueError(f"it is larger than {MAX_SETTINGS / 1e6:.0f} MB")
+        config = strict_json.parse(path.read_bytes(), lenient=True)
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{folder / 'config.json'} is not a model's configuration ({error}); fetch it again"
-        ) from error
+        raise ModelError(f"{path} is not a model's configuration ({error}); fetch it again") from error
     if kind != "whisper":
         raise ModelError(f'{folder} holds a model of type {kind!r}; expected "whisper"')
+    remote = [name for name, value in config.items() if "attn_implementation" in name and "/" in str(value)]
+    if remote:  # transformers would fetch it from the Hub, and run it
+        raise ModelError(f"{path} names code on the Hub under {remote[0]}; remove the line")
+    # other *.bin files, of a training, are not read
+    weights = list(folder.glob("model*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
+    numbers, size = _parameters(path, config), sum(file.stat().st_size for file in weights if file.is_file())
+    if numbers > size:
+        raise ModelError(f"{path} describes {numbers:,} weights, but its files have {size:,} bytes; fetch it again")
+    for file in weights:
+        if file.suffix == ".bin":
+            try:
+                describe(file)
+            except (OSError, ValueError) as error:
+                raise ModelError(
+                    f"{file} is damaged, or would run code ({error}); expected model.safetensors"
+                ) from error
+
+
+def _parameters(path: Path, config: Any) -> int:
+    """How many numbers the blocks, embeddings and positions of a configuration take, defaults left out."""
+
+    def size(name: str) -> int:
+        value = config.get(name, 0)
+        if type(value) is not int or not 0 <= value < 1 << 31:
+            raise ModelError(f"{path}: {name} is {value!r}; expected a whole number")
+        return value
+
+    width = size("d_model")
+    encoder = size("encoder_layers") * (4 * width + 2 * size("encoder_ffn_dim"))
+    decoder = size("decoder_layers") * (8 * width + 2 * size("decoder_ffn_dim"))
+    rows = size("vocab_size") + size("max_source_positions") + size("max_target_positions") + 3 * size("num_mel_bins")
+    return width * (encoder + decoder + rows)
 
 
 def _complete_generation_config(model: Any) -> None:

@@ -1,4 +1,4 @@
-"""AudioSAE's and dictionary_learning's files, against the formulas of dictionary_learning."""
+"""AudioSAE's files, against the formulas of dictionary_learning's BatchTopKSAE; and what no torch file may do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def test_batchtopk_with_its_threshold(tmp_path: Path, x: Tensor) -> None:
     torch.testing.assert_close(sae.encode(x), f)
     torch.testing.assert_close(sae(x), nn.functional.linear(f, content["decoder.weight"]) + content["b_dec"])
     assert (sae.gate.kind, sae.gate.k) == ("batchtopk", K)
-    assert sae.info["because"] == "the names of its tensors"
+    assert (sae.info["format"], sae.info["read_as"]) == ("audiosae", "BatchTopKSAE")
+    assert sae.info["because"] == "the names of its tensors, and AudioSAE's are all of this class"
     assert sae.info["threshold"] == "stored"
 
 
@@ -82,30 +83,6 @@ def test_an_unset_threshold_is_never_a_dense_relu(tmp_path: Path, x: Tensor, thr
     torch.testing.assert_close(f, kept.reshape(f.shape))
     calibrated = sae.calibrate_threshold([x])
     assert torch.equal(calibrated.encode(x) > 0, f > 0)
-
-
-@pytest.mark.parametrize("name", ["AutoEncoderTopK", "<class 'dictionary_learning.trainers.top_k.AutoEncoderTopK'>"])
-def test_topk_by_its_class(tmp_path: Path, x: Tensor, name: str) -> None:
-    content = state()
-    sae = load_sae(save(tmp_path, content, {"trainer": {"dict_class": name, "k": K}, "buffer": {}}))
-    top = pre(content, x).topk(K, dim=-1)
-    torch.testing.assert_close(sae.encode(x), torch.zeros(len(x), F).scatter(-1, top.indices, top.values))
-    assert sae.threshold is None
-    assert sae.info["because"] == "dict_class in config.json"
-
-
-@pytest.mark.parametrize("config", [None, {"trainer": {"dict_class": "AutoEncoder"}}])
-def test_standard_has_unit_directions_as_from_pretrained_gives_it(tmp_path: Path, x: Tensor, config) -> None:
-    content = standard()
-    content["decoder.weight"][:, 3] = 0
-    sae = load_sae(save(tmp_path, content, config))
-    norms = content["decoder.weight"].norm(dim=0)
-    f = pre(content, x, "bias")
-    live = norms > 0
-    torch.testing.assert_close(sae.encode(x)[:, live], (f * norms)[:, live])
-    torch.testing.assert_close(sae(x), nn.functional.linear(f, content["decoder.weight"]) + content["bias"])
-    torch.testing.assert_close(sae.W_dec.norm(dim=-1)[live], torch.ones(F - 1))
-    assert sae.gate.kind == "relu"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -132,14 +109,6 @@ def test_parameters_and_any_file_name_are_read(tmp_path: Path) -> None:
         (state(), {"k": 5}, "say k = 5, its tensors 4"),
         (state(k=torch.tensor(F + 1)), None, "more than the 48 features"),
         (state(), {"activation_dim": 11}, "activation_dim = 11, its tensors 10"),
-        (state(), {"trainer": {"dict_class": "GatedAutoEncoder"}}, "of class GatedAutoEncoder, which is not read"),
-        (state(), {"dict_class": "AutoEncoder"}, "they do not match"),
-        (standard(), {"dict_class": "BatchTopKSAE", "k": 4}, "they do not match"),
-        (state(b_dec=None), None, "which is not read"),
-        (state(r_mag=torch.ones(F)), None, "which is not read"),
-        (state(**{"decoder.bias": torch.ones(D)}), None, "which is not read"),
-        (state(**{"encoder.bias": None}), None, "which is not read"),
-        ({"ae": state(), "optimizer": {}, "step": 3}, None, "backup of a training"),
         (state(**{"decoder.weight": torch.ones(F, D)}), None, r"decoder\.weight has shape \(48, 10\)"),
         (state(b_dec=torch.ones(D + 1)), None, r"b_dec has shape \(11,\)"),
         (state(threshold=torch.tensor(torch.nan)), None, "threshold is"),
@@ -153,6 +122,16 @@ def test_parameters_and_any_file_name_are_read(tmp_path: Path) -> None:
 def test_what_is_not_read_says_why(tmp_path: Path, content: object, config: object, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_sae(save(tmp_path, content, config))
+
+
+@pytest.mark.parametrize("layers", [12, 24, 32])
+def test_the_layouts_of_all_five_backbones(tmp_path: Path, layers: int) -> None:
+    for layer in (1, 2, layers):
+        (tmp_path / f"layer_{layer}").mkdir()
+        save(tmp_path / f"layer_{layer}", state(seed=layer), {"activation_dim": D, "dict_size": F, "k": K})
+    sae = load_sae(tmp_path, layer=layers)
+    assert torch.equal(sae.W_enc, state(seed=layers)["encoder.weight"])
+    assert (sae.info["layer"], sae.info["format"]) == (layers, "audiosae")
 
 
 class Bomb:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from formats.make_saelens_fixtures import CASES, DATA, outputs, write
+from formats.fixtures import DATA
 from safetensors.torch import load_file, save_file
+from write_saelens import CASES, outputs, write
 
 from audiosae_steer import CheckpointError, load_sae
+from audiosae_steer.errors import ThresholdWarning
 
 GATES = {"standard": "relu", "topk": "topk"}
+CHECKPOINT = "a checkpoint of training"
 
 
 def assert_equal_outputs(sae, expected: dict[str, torch.Tensor]) -> None:
@@ -26,7 +29,9 @@ def assert_equal_outputs(sae, expected: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_committed_files_equal_saelens_own_output(name: str) -> None:
     sae = load_sae(DATA / f"saelens-{name}")
-    assert sae.gate.kind == GATES.get(name.split("-")[0], "jumprelu")
+    kind = "batchtopk" if name.endswith("checkpoint") else GATES.get(name.split("-")[0], "jumprelu")
+    assert sae.gate.kind == kind
+    assert (sae.info.get("read_as") == CHECKPOINT) == name.endswith("checkpoint")
     assert sae.info["format"] == "saelens"
     assert sae.info["metadata"]["sae_lens_version"].startswith("6.")
     assert_equal_outputs(sae, load_file(DATA / f"saelens-{name}" / "outputs.safetensors"))
@@ -63,9 +68,16 @@ def changed(tmp_path: Path, name: str = "standard", tensors: dict | None = None,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"architecture": "gated"}, "'gated'; read are standard, topk, jumprelu"),
-        ({"architecture": "jumprelu_transcoder"}, "read are standard, topk, jumprelu"),
-        ({"architecture": "batchtopk"}, "save_inference_model"),
+        ({"architecture": "gated"}, "expected W_enc, W_dec, b_dec, r_mag, b_gate, b_mag"),
+        (
+            {"architecture": "abstopk"},
+            "'abstopk', which is not read; read are standard, topk, jumprelu, gated, batchtopk",
+        ),
+        ({"architecture": "jumprelu_transcoder"}, "which is not read"),
+        ({"architecture": "batchtopk"}, "expected W_enc, b_enc, W_dec, b_dec, topk_threshold"),
+        ({"name": "batchtopk-checkpoint", "k": 2.5}, "k is 2.5"),
+        ({"name": "gated", "tensors": {"r_mag": torch.full((64,), 800.0)}}, "holds NaN or infinite"),
+        ({"name": "gated", "tensors": {"b_gate": torch.zeros(63)}}, r"b_gate has shape"),
         ({"architecture": "topk"}, "k is None"),
         ({"architecture": "topk", "k": 2.5}, "k is 2.5"),
         ({"architecture": "topk", "k": 65}, "k = 65 is more than the 64 features"),
@@ -122,3 +134,18 @@ def test_damaged_settings(tmp_path: Path, text: str) -> None:
     (tmp_path / "cfg.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"cfg\.json is not"):
         load_sae(tmp_path)
+
+
+def test_a_checkpoint_whose_threshold_was_never_set_runs_the_true_selection(tmp_path: Path) -> None:
+    folder = changed(tmp_path, "batchtopk-checkpoint", {"topk_threshold": torch.zeros((), dtype=torch.float64)})
+    with pytest.warns(ThresholdWarning, match=r"never set \(0\).*k·n largest"):
+        sae = load_sae(folder)
+    assert sae.threshold is None
+    assert int((sae.encode(torch.randn(9, 16)) > 0).sum()) == 5 * 9
+    assert (sae.info["read_as"], sae.info["threshold"]) == (CHECKPOINT, "none")
+
+
+def test_the_threshold_of_older_checkpoints(tmp_path: Path) -> None:
+    threshold = load_file(DATA / "saelens-jumprelu" / "sae_weights.safetensors")["threshold"].float()
+    folder = changed(tmp_path, "jumprelu", {"threshold": None, "log_threshold": threshold.log()})
+    torch.testing.assert_close(load_sae(folder).threshold, threshold)

@@ -11,7 +11,7 @@ from formats.test_native import assert_same
 from make import make_sae
 
 from audiosae_steer import CheckpointError, load_sae, save_sae
-from audiosae_steer.formats import native
+from audiosae_steer.formats import sharded
 
 KINDS = ("jumprelu", "batchtopk-threshold", "topk")
 
@@ -51,20 +51,20 @@ def test_what_was_there_before_goes_when_the_new_one_is_whole(tmp_path: Path, mo
     old, new = make_sae(seed=1), make_sae(seed=2)
     save_sae(old, path, shard_bytes=1500)
     before = parts_of(tmp_path)
-    real, calls = native.write_whole, []
+    real, calls = sharded.write_whole, []
 
-    def fails(target: Path, data: bytes) -> None:
+    def fails(target: Path, data: bytes, raising: type) -> None:
         calls.append(target)
         if len(calls) == 2:
             raise CheckpointError("the disk is full")
-        real(target, data)
+        real(target, data, raising)
 
-    monkeypatch.setattr(native, "write_whole", fails)
+    monkeypatch.setattr(sharded, "write_whole", fails)
     with pytest.raises(CheckpointError, match="disk is full"):
         save_sae(new, path, shard_bytes=1500)
     assert parts_of(tmp_path) == before
     assert_same(load_sae(path), old)
-    monkeypatch.setattr(native, "write_whole", real)
+    monkeypatch.setattr(sharded, "write_whole", real)
     save_sae(new, path, shard_bytes=1500)
     assert not set(parts_of(tmp_path)) & set(before)
     assert_same(load_sae(path), new)

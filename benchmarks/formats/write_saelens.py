@@ -1,8 +1,9 @@
-"""Write small SAEs with SAELens itself, and what it encodes and decodes with them, to `tests/formats/data`.
+"""SAEs of SAELens, saved by its own code, and what it encodes and decodes with them.
 
-    python tests/formats/make_saelens_fixtures.py     # needs sae-lens (6.54 wrote the committed files)
+    python benchmarks/formats/make.py --only saelens     # sae-lens 6.54.12
 
-The comparison in `test_saelens.py` then runs without sae-lens. All numbers are seeded and random.
+A case "…-checkpoint" is what its trainer saves on the way; SAELens' own reading of that one is what it then saves for
+inference. `tests/formats/test_saelens.py` calls `write` too, where sae-lens is installed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).with_name("data")
-D_IN, D_SAE, FRAMES = 16, 64, 6
+from writing import FRAMES, D, F, new
 
 CASES: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -24,13 +24,17 @@ CASES: dict[str, dict[str, Any]] = {
     "topk-rescaled": {"k": 5, "rescale_acts_by_decoder_norm": True},
     "jumprelu": {},
     "jumprelu-raw-unit-norm": {"apply_b_dec_to_input": False, "normalize_activations": "constant_norm_rescale"},
+    "gated": {},
+    "gated-raw-input": {"apply_b_dec_to_input": False},
     "batchtopk": {"k": 5.0},
     "batchtopk-rescaled": {"k": 5.0, "rescale_acts_by_decoder_norm": True},
+    "batchtopk-checkpoint": {"k": 5.0, "rescale_acts_by_decoder_norm": True},
     "matryoshka_batchtopk": {"k": 5.0, "matryoshka_widths": [16, 64]},
+    "matryoshka_batchtopk-checkpoint": {"k": 5.0, "matryoshka_widths": [16, 64]},
 }
 
 
-def write(name: str, folder: Path, seed: int = 0, d_in: int = D_IN, d_sae: int = D_SAE, dtype: str = "float32") -> Any:
+def write(name: str, folder: Path, seed: int = 0, d_in: int = D, d_sae: int = F, dtype: str = "float32") -> Any:
     """Save the SAE of a case with SAELens' own code, and give SAELens' own reading of it back."""
     import torch
     from sae_lens import SAE, TrainingSAE
@@ -49,12 +53,17 @@ def write(name: str, folder: Path, seed: int = 0, d_in: int = D_IN, d_sae: int =
             parameter.copy_(torch.randn(parameter.shape, generator=g) * (0.5 if parameter.dim() > 1 else 0.2))
         if architecture == "jumprelu":
             sae.threshold.copy_(torch.rand(d_sae, generator=g))
-        if trained:
-            sae.topk_threshold.fill_(0.7)
-            sae.save_inference_model(folder)
-        else:
+        if not trained:
             sae.save_model(folder)
-    return SAE.load_from_disk(folder)
+            return SAE.load_from_disk(folder)
+        sae.topk_threshold.fill_(0.7)
+        if not name.endswith("checkpoint"):
+            sae.save_inference_model(folder)
+            return SAE.load_from_disk(folder)
+        sae.save_model(folder)
+        with tempfile.TemporaryDirectory() as temporary:
+            sae.save_inference_model(temporary)
+            return SAE.load_from_disk(temporary)
 
 
 def outputs(sae: Any, seed: int = 1, frames: int = FRAMES) -> dict[str, Any]:
@@ -72,11 +81,10 @@ def main() -> None:
     from safetensors.torch import load_file, save_file
 
     for name in CASES:
-        folder = DATA / f"saelens-{name}"
         with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sae = write(name, Path(temporary), d_in=D_IN, d_sae=D_SAE, dtype="float16")
-            folder.mkdir(parents=True, exist_ok=True)
+            sae = write(name, Path(temporary), dtype="float16")
+            folder = new(f"saelens-{name}")
             save_file(load_file(Path(temporary) / "sae_weights.safetensors"), folder / "sae_weights.safetensors")
             config = json.loads((Path(temporary) / "cfg.json").read_text())
             # half the bytes on disk; SAELens computes in float32 here, as it does by default
@@ -84,6 +92,7 @@ def main() -> None:
             sae.dtype = sae.W_dec.dtype
             (folder / "cfg.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
             save_file({key: value.contiguous() for key, value in outputs(sae).items()}, folder / "outputs.safetensors")
+        print(f"{folder.name}: {sum(file.stat().st_size for file in folder.iterdir()) / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":
