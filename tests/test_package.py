@@ -34,11 +34,12 @@ FLOORS = (
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan"),
     ("formats", "hub", "models"),
-    ("sites", "recipes"),
+    ("sites", "sae_spec", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),
     ("discover", "evaluate"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
+    ("publishing", "catalogue"),
+    ("cli_shared", "cli_bench", "cli_discover", "cli_hub", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import RecipeError
 from ..formats import load_sae
 from ..hub import sha256_of
-from ..recipes import ModelSpec, Recipe, SAESpec, SiteSpec
+from ..recipes import ModelSpec, Recipe, SiteSpec
 from ..sae import SAE
+from ..sae_spec import SAESpec
 from .found import AMOUNTS, Found
 
 LISTED = 60
