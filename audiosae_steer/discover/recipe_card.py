@@ -246,11 +246,20 @@ def _table(title: str, rows: Rows) -> str:
         lines = ["| | " + " | ".join(_cell(column.replace("_", " ")) for column in columns) + " |"]
         lines.append("|---" * (len(columns) + 1) + "|")
         for path, row in group:
-            lines.append(
-                f"| {_cell(', '.join(path[1:]))} | " + " | ".join(_cell(_value(row[c])) for c in columns) + " |"
-            )
+            cells = [", ".join(path[1:]), *(_figure(row[column]) for column in columns)]
+            lines.append("| " + " | ".join(map(_cell, cells)) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _figure(value: Any) -> str:
+    """A value; a share or another figure with its interval, as the benchmark writes them, in those words."""
+    numbers = isinstance(value, (list, tuple)) and all(isinstance(part, (int, float)) for part in value)
+    if numbers and len(value) == 4 and value[0] <= value[1] and 0 <= value[2] <= value[3] <= 1:
+        return f"{value[0]} of {value[1]} [{value[2]:.1%}, {value[3]:.1%}]"
+    if numbers and len(value) == 3 and value[1] <= value[0] <= value[2]:
+        return f"{_value(value[0])} [{_value(value[1])}, {_value(value[2])}]"
+    return _value(value)
 
 
 def _value(value: Any) -> str:

@@ -118,7 +118,9 @@ def test_the_hub_understands_the_card(hub: Hub, tmp_path: Path) -> None:
     assert any(
         line.startswith("Constants on 64 features of a sparse autoencoder at encoder layer 4.") for line in lines
     )
-    assert "| text.nonspeech.filters-off | [411, 411, 0.9907, 1] | [3, 411, 0.002485, 0.02124] | 0 | " in done.card
+    assert (
+        "| text.nonspeech.filters-off | 411 of 411 [99.1%, 100.0%] | 3 of 411 [0.2%, 2.1%] | 0 | 0.9927 [" in done.card
+    )
     assert "| unsteered, timestamps | 1 | 0.2216 | 22.98 | 0 | 43.95 | 0 |" in lines
     assert "Found on: ESC-10, freely licensed sound effects, LibriSpeech, speechocean762, wake words." in lines
     assert "- It holds for the weights of tiny.en alone. On a fine-tune of them it steers with a warning." in lines
