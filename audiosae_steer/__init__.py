@@ -28,6 +28,7 @@ from .errors import (
     SteeringError,
     ThresholdWarning,
     UnknownModelError,
+    UnpinnedWarning,
 )
 from .formats import load_sae, save_sae
 from .frame_gate import FrameGate
@@ -41,8 +42,10 @@ from .sound import edit_audio, steer_latents
 from .steering import Steering, steer
 
 if _typing.TYPE_CHECKING:
+    from .catalogue import search
     from .discover import calibrate, learn, make_no_false_speech
     from .discover.collect import collect
+    from .publishing import publish
 
 __version__ = "0.1.0"
 
@@ -82,6 +85,7 @@ __all__ = [
     "SteeringError",
     "ThresholdWarning",
     "UnknownModelError",
+    "UnpinnedWarning",
     "calibrate",
     "collect",
     "edit_audio",
@@ -94,8 +98,10 @@ __all__ = [
     "load_sae",
     "load_whisper",
     "make_no_false_speech",
+    "publish",
     "recipes",
     "save_sae",
+    "search",
     "steer",
     "steer_latents",
 ]
@@ -105,6 +111,8 @@ _LATER = {
     "collect": ".discover.collect",
     "learn": ".discover",
     "make_no_false_speech": ".discover",
+    "publish": ".publishing",
+    "search": ".catalogue",
 }
 """What is imported when it is asked for, and from where; `discover` is in the package of that name."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from . import cli_bench, cli_discover, cli_formats
+from . import cli_bench, cli_discover, cli_formats, cli_hub
 from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say, show_sites
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
@@ -233,6 +233,8 @@ app.command()(cli_discover.make)
 app.command()(cli_formats.convert)
 app.command()(cli_formats.inspect)
 app.command("calibrate-threshold")(cli_formats.calibrate_threshold)
+app.command()(cli_hub.publish)
+app.command()(cli_hub.search)
 
 
 def main() -> None:

@@ -17,7 +17,8 @@
     AudioSAESteerWarning (UserWarning)
     ├── FingerprintWarning     the model's weights are not those the recipe was made for
     ├── NeverCalledWarning     a steering was left without its site ever having run
-    └── ThresholdWarning       a stored threshold was unset, and the true selection is run instead
+    ├── ThresholdWarning       a stored threshold was unset, and the true selection is run instead
+    └── UnpinnedWarning        a recipe takes an SAE from a repository on the Hub that may change
 
 Each message says what is wrong, what was expected and what to do next.
 """
@@ -102,3 +103,7 @@ class NeverCalledWarning(AudioSAESteerWarning):
 
 class ThresholdWarning(AudioSAESteerWarning):
     """A stored threshold was unset, so the true selection is run instead."""
+
+
+class UnpinnedWarning(AudioSAESteerWarning):
+    """A recipe takes an SAE from a repository on the Hub that may change: its revision is no whole commit."""

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from . import strict_json
 from .clip_gate import ClipGate
 from .edits import Edit, from_spec
-from .errors import RecipeError, RecipeNotFoundError
+from .errors import RecipeError, RecipeNotFoundError, UnpinnedWarning
 from .files import write_whole
 from .frame_gate import LONGEST, FrameGate
 from .recipe_checks import (
@@ -28,42 +22,20 @@ from .recipe_checks import (
     MAX_SAES,
     MAX_SITES,
     EditSpec,
-    FileName,
-    HubName,
     Line,
     Text,
-    beside,
     check_edits,
     finite,
 )
 from .sae import SAE
+from .sae_spec import SAESpec, Strict
 from .sites import Dims, Site, family_of, fingerprint, unwrap
 
 MAX_BYTES = 8_000_000
 Features = Annotated[list[int], Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True)
-
-
-class SAESpec(_Strict):
-    """Where an SAE comes from: a file beside the recipe, or a repository on the Hub pinned to a revision."""
-
-    file: FileName | None = None
-    repo: HubName | None = None
-    layer: int | None = Field(default=None, ge=0, le=10_000)
-    revision: HubName | None = None
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> SAESpec:
-        if (self.file is None) == (self.repo is None):
-            raise ValueError("name either a file beside the recipe or a repo on the Hub")
-        return self
-
-
-class SiteSpec(_Strict):
+class SiteSpec(Strict):
     """The edits at one site."""
 
     layer: int = Field(ge=1)
@@ -83,7 +55,7 @@ class SiteSpec(_Strict):
         return [from_spec(spec) for spec in self.edits]
 
 
-class GateSpec(_Strict):
+class GateSpec(Strict):
     """The clip gate, and the site whose features it reads."""
 
     layer: int = Field(ge=1)
@@ -94,7 +66,7 @@ class GateSpec(_Strict):
     bias: float = 0.0
     threshold: float = 0.0
     pool: Literal["max", "mean", "nonzero_mean"] = "max"
-    calibration: dict[str, Any] = {}
+    calibration: dict[str, Any] = Field(default_factory=dict)
 
     def build(self) -> ClipGate:
         """The gate."""
@@ -103,7 +75,7 @@ class GateSpec(_Strict):
         )
 
 
-class FrameGateSpec(_Strict):
+class FrameGateSpec(Strict):
     """The frame gate, and the encoder layer whose features it reads."""
 
     layer: int = Field(ge=1)
@@ -114,7 +86,7 @@ class FrameGateSpec(_Strict):
     bias: float = 0.0
     threshold: float = 0.0
     reach: float = Field(0.5, ge=0, le=LONGEST)
-    calibration: dict[str, Any] = {}
+    calibration: dict[str, Any] = Field(default_factory=dict)
 
     def build(self) -> FrameGate:
         """The gate."""
@@ -123,7 +95,7 @@ class FrameGateSpec(_Strict):
         )
 
 
-class ModelSpec(_Strict):
+class ModelSpec(Strict):
     """The model a recipe was made for."""
 
     family: Line
@@ -149,21 +121,21 @@ class ModelSpec(_Strict):
         return cls(family=family.name, name=known_as, **dims._asdict(), fingerprint=fingerprint(inner))
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What to edit where, in which model, and how it was found and measured. Read one with `load_recipe`."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     name: Line = Field(min_length=1)
     description: Text = ""
     model: ModelSpec
-    saes: dict[Line, SAESpec] = Field({}, max_length=MAX_SAES)
+    saes: dict[Line, SAESpec] = Field(default_factory=dict, max_length=MAX_SAES)
     sites: list[SiteSpec] = Field(min_length=1, max_length=MAX_SITES)
     gate: GateSpec | None = None
     frame_gate: FrameGateSpec | None = None
     allow_empty: bool = False
     strength: float = 1.0
-    provenance: dict[str, Any] = {}
-    measured: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
     _folder: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -181,31 +153,11 @@ class Recipe(_Strict):
         Raises:
             RecipeError, CheckpointError, HubError: one is missing, damaged, another one, or not in the recipe's folder.
         """
-        from .formats import from_hub, load_sae
-        from .hub import verify_sha256
-
-        loaded: dict[str, SAE] = {}
-        same: dict[SAESpec, SAE] = {}
-        for key, spec in self.saes.items():
-            if spec in same:
-                loaded[key] = same[spec]
-                continue
-            if spec.repo is not None:
-                same[spec] = loaded[key] = from_hub(spec.repo, spec.layer, spec.revision)
-                found = loaded[key].info.get("source", {}).get("sha256")
-                if spec.sha256 is not None and found != spec.sha256:
-                    raise RecipeError(
-                        f"{spec.repo} holds another SAE than recipe {self.name!r} was made with (sha256 {found}, "
-                        f"not {spec.sha256}); pin the recipe's `revision`"
-                    )
-                continue
-            if self._folder is None:
-                raise RecipeError(f"recipe {self.name!r} names the file {spec.file!r}, but was not read from a folder")
-            path = beside(self._folder, str(spec.file), self.name)
-            if spec.sha256 is not None:
-                verify_sha256(path, spec.sha256)
-            same[spec] = loaded[key] = load_sae(path)
-        return loaded
+        loaded: dict[SAESpec, SAE] = {}
+        for spec in self.saes.values():
+            if spec not in loaded:
+                loaded[spec] = spec.load(self._folder, self.name)
+        return {key: loaded[spec] for key, spec in self.saes.items()}
 
     def misfit(self, model: Any) -> str | None:
         """Why this recipe cannot steer `model`, or None if it can."""
@@ -222,9 +174,19 @@ class Recipe(_Strict):
     def save(self, path: str | Path) -> None:
         """Write the JSON; whole or not at all. NaN and infinite numbers among what was measured become null.
 
+        Warns if an SAE on the Hub is not pinned to a commit.
+
         Raises:
             RecipeError: an edit holds such numbers, or it cannot be written there.
         """
+        for spec in self.saes.values():
+            if not spec.pinned:
+                warnings.warn(
+                    f"{path} takes an SAE from {spec.repo} at no fixed commit, and may steer otherwise once that "
+                    "changes; write a whole commit as its `revision` (`audiosae-steer publish` does so by itself)",
+                    UnpinnedWarning,
+                    stacklevel=2,
+                )
         content = self.model_dump(by_alias=True, exclude_none=True)
         content = {key: value if key == "sites" else finite(value) for key, value in content.items()}
         try:
@@ -268,7 +230,8 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
     """A recipe by path, by name, or from the Hub.
 
     Args:
-        source: a path to a JSON file or a folder with `recipe.json`; the name of a shipped recipe; or "user/repo".
+        source: a path to a JSON file or a folder with `recipe.json`; the name of a shipped recipe; "user/repo" on the
+            Hub; or "user/repo@revision".
         model: with a name, the model it has to fit. Without one the name must belong to a single model.
         revision: branch, tag or commit of a repository on the Hub.
 
@@ -286,8 +249,10 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
     name = str(source)
     if isinstance(source, Path) or name.endswith(".json"):
         raise RecipeNotFoundError(f"there is no recipe file at {source}; check the path")
-    if name.count("/") == 1:
-        return _from_hub(name, revision)
+    if on_hub := re.fullmatch(r"([^/@\s]+/[^/@\s]+)(?:@(\S+))?", name):
+        if revision is not None and on_hub[2] not in (None, revision):
+            raise RecipeError(f"{name} names one revision and revision={revision!r} another; name one")
+        return _from_hub(on_hub[1], revision or on_hub[2])
     named = [recipe for recipe in shipped() if recipe.name == name]
     fitting = named if model is None else [recipe for recipe in named if recipe.misfit(model) is None]
     if len(fitting) == 1:
@@ -315,10 +280,24 @@ def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
 
 
 def _from_hub(repo: str, revision: str | None) -> Recipe:
-    from .hub import fetch
+    from .errors import HubError
+    from .hub import Listing, fetch
 
-    folder = fetch(repo, ["recipe.json", "*.safetensors"], revision).folder
-    return _read(folder / "recipe.json")
+    found = fetch(repo, ["recipe.json"], revision, limit=MAX_BYTES)
+    recipe = _read(found.folder / "recipe.json")
+    # of the rest only what it names: a repository may hold much else
+    files = [spec.file for spec in recipe.saes.values() if spec.file is not None]
+
+    def named(listed: Listing) -> list[str]:
+        missing = [file for file in files if file not in listed.files]
+        if missing:
+            where = "it does not hold" if listed.online else "is not in this machine's cache; connect once to fetch it"
+            raise HubError(f"the recipe of {repo} needs {missing[0]}, which {where}")
+        return files
+
+    if files:
+        fetch(repo, named, found.commit)
+    return recipe
 
 
 def _read(path: Path) -> Recipe:

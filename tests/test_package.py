@@ -34,12 +34,12 @@ FLOORS = (
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan", "quality"),
     ("formats", "hub", "models"),
-    ("sites", "recipes"),
+    ("sites", "recipe_checks", "sae_spec", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),
     ("discover", "evaluate"),
-    ("convert",),
-    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli", "__main__"),
+    ("convert", "publishing", "catalogue"),
+    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

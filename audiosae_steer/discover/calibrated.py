@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from ..errors import MissingExtraError, RecipeError
 from ..evaluate.false_speech import Share
 from ..files import whole, write_whole
-from ..recipes import Recipe, SAESpec
+from ..recipes import Recipe
+from ..sae_spec import SAESpec
 from .arms import Figures
 from .candidates import Candidate
 from .cliff import Cliff

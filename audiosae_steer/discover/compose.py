@@ -14,8 +14,9 @@ from ..errors import RecipeError
 from ..files import whole
 from ..formats import load_sae
 from ..hub import sha256_of
-from ..recipes import ModelSpec, Recipe, SAESpec, SiteSpec
+from ..recipes import ModelSpec, Recipe, SiteSpec
 from ..sae import SAE
+from ..sae_spec import SAESpec
 from .found import AMOUNTS, Found
 
 LISTED = 60

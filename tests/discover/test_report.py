@@ -18,7 +18,7 @@ from audiosae_steer.discover.figures import _top_rows
 from audiosae_steer.discover.found import DiscoverSettings, Feature, Found
 from audiosae_steer.discover.rank import Separation
 from audiosae_steer.discover.report import write_report
-from audiosae_steer.recipes import SAESpec
+from audiosae_steer.sae_spec import SAESpec
 
 NAME = 'a <b> & "c"'
 

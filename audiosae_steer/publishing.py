@@ -1,0 +1,173 @@
+"""A recipe on the Hub: a folder with the recipe, its SAEs and a card, put there in one commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import HubError, RecipeError
+from .formats import save_sae
+from .formats.native import Native
+from .hub import check_name, sha256_of, upload
+from .recipes import Recipe, load_recipe
+from .sae import SAE
+from .sae_spec import SAESpec
+
+RECIPE, CARD = "recipe.json", "README.md"
+
+
+class Published(NamedTuple):
+    """What was, or would be, put on the Hub."""
+
+    repo: str
+    """"user/repo", by which `steer` takes it."""
+    files: dict[str, int]
+    """Bytes of each file, by name."""
+    card: str
+    """The model card's text."""
+    folder: Path | None
+    """Where the files are on this machine; None if they were made in a temporary folder, which is gone."""
+    url: str | None
+    """The repository's page; None of a dry run."""
+    commit: str | None
+    """The commit that holds it all; None of a dry run."""
+    created: bool
+    """Whether the repository is new; False of a dry run."""
+
+
+def publish(
+    recipe: str | Path | Recipe,
+    to: str,
+    *,
+    dry_run: bool = False,
+    private: bool | None = None,
+    folder: str | Path | None = None,
+    licence: str = "mit",
+    base_model: str | None = None,
+    message: str | None = None,
+) -> Published:
+    """Put a recipe on the Hub, so that `steer(model, "user/repo")` takes it from there.
+
+    Its files go beside it as native safetensors files with their sha256; an SAE on the Hub stays where it is, pinned to
+    the commit that was loaded. All of it is loaded and checked first, and uploaded in one commit: what cannot be
+    published leaves the Hub as it was.
+
+    Args:
+        recipe: a name, path, Hub id or object, as `load_recipe` takes it.
+        to: "user/repo", which is made if need be; one that holds a recipe already gets the new one as its next commit.
+        dry_run: put the folder together, and upload nothing.
+        private: whether a new repository is private; None leaves it to the account's setting.
+        folder: where to put it together; None takes a temporary folder, or, of a dry run, one called like the
+            repository, in the working directory.
+        licence: of the recipe and the SAEs beside it, as the Hub names it.
+        base_model: the model's id on the Hub; None where its name in the recipe tells.
+        message: of the commit.
+
+    Raises:
+        RecipeError, CheckpointError: the recipe or one of its SAEs does not load, or `folder` holds something else.
+        HubError: nobody is logged in or may write there, the name is taken, the card is refused, or the Hub cannot be
+            reached.
+    """
+    check_name(to)
+    loaded = load_recipe(recipe)
+    saes = loaded.load_saes()
+    place = Path(folder) if folder is not None else Path(to.split("/")[1]) if dry_run else None
+    if place is not None:
+        files, card = _put_together(loaded, saes, to, place, licence, base_model)
+        if dry_run:
+            return Published(to, files, card, place, None, None, False)
+        return _upload(loaded, to, place, files, card, private, message)._replace(folder=place)
+    with tempfile.TemporaryDirectory(prefix="audiosae-steer-") as temporary:
+        files, card = _put_together(loaded, saes, to, Path(temporary) / "made", licence, base_model)
+        return _upload(loaded, to, Path(temporary) / "made", files, card, private, message)
+
+
+def _upload(
+    recipe: Recipe,
+    to: str,
+    folder: Path,
+    files: Mapping[str, int],
+    card: str,
+    private: bool | None,
+    message: str | None,
+) -> Published:
+    told = message or f"{recipe.name} for {recipe.model.name}"
+    done = upload(to, folder, list(files), private=private, mark=RECIPE, message=told)
+    return Published(to, dict(files), card, None, done.url, done.commit, done.created)
+
+
+def _put_together(
+    recipe: Recipe, saes: Mapping[str, SAE], to: str, folder: Path, licence: str, base: str | None
+) -> tuple[dict[str, int], str]:
+    """Sizes of the files now in `folder`, and the card's text. The folder is there whole, or as it was."""
+    from .discover.card import base_model
+    from .discover.recipe_card import recipe_card
+
+    _check_free(folder)
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise RecipeError(f"cannot make {folder}: {error.strerror}; choose another place by `folder`") from error
+    try:
+        placed = {name: _placed(recipe, spec, name, saes[name], part) for name, spec in recipe.saes.items()}
+        changed = recipe.model_copy(update={"saes": placed})
+        changed.save(part / RECIPE)
+        card = recipe_card(changed, to, base=base or base_model(recipe.model.name), licence=licence)
+        _check_card(card)
+        (part / CARD).write_text(card, encoding="utf-8")
+        load_recipe(part).load_saes()  # as those who take it from the Hub will
+        files = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
+        os.chmod(part, 0o755)  # a temporary folder is its owner's alone
+        old = part.with_suffix(".old")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(part, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise RecipeError(f"cannot write {folder}: {error.strerror}; choose another place by `folder`") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return files, card
+
+
+def _placed(recipe: Recipe, spec: SAESpec, name: str, sae: SAE, folder: Path) -> SAESpec:
+    """How the published recipe names an SAE, with its file in `folder` if it is one."""
+    if spec.repo is not None:
+        source = sae.info["source"]
+        return spec.model_copy(update={"revision": source["revision"], "sha256": source["sha256"]})
+    path = Path(recipe._folder or ".") / str(spec.file)
+    target = folder / f"{path.stem}.safetensors"
+    if target.exists():
+        target = folder / f"{path.stem}-{name}.safetensors"
+    if path.is_file() and Native().recognises(path):
+        shutil.copyfile(path, target)
+    else:
+        save_sae(sae, target)
+    return SAESpec(file=target.name, layer=spec.layer, sha256=sha256_of(target))
+
+
+def _check_free(folder: Path) -> None:
+    """Whether a folder may be written over: it is not there, is empty, or holds what an earlier call put there."""
+    if not folder.exists():
+        return
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    foreign = [name for name in held if name not in (RECIPE, CARD) and not name.endswith(".safetensors")]
+    if foreign or (held and RECIPE not in held):
+        raise RecipeError(f"{folder} holds {(foreign or held)[0]}, which is no published recipe's; name a new folder")
+
+
+def _check_card(card: str) -> None:
+    """Whether the Hub's own client reads the front matter back."""
+    from huggingface_hub import ModelCard
+
+    try:
+        read: Any = ModelCard(card)
+        data = read.data.to_dict()
+    except Exception as error:  # of YAML, or of the client
+        raise HubError(f"the card's front matter would not be read: {error}; see the recipe's names") from error
+    if not data.get("tags"):
+        raise HubError("the card's front matter came out empty; see the recipe's names")

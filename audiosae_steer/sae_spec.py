@@ -1,0 +1,84 @@
+"""Where a recipe's SAE comes from, and how it is fetched and checked."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .errors import RecipeError, UnpinnedWarning
+from .recipe_checks import FileName, HubName, beside
+from .sae import SAE
+
+
+class Strict(BaseModel):
+    """A part of a recipe: nothing unknown, nothing infinite, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True)
+
+
+class SAESpec(Strict):
+    """Where an SAE comes from: a file beside the recipe, or a repository on the Hub pinned to a revision."""
+
+    file: FileName | None = None
+    repo: HubName | None = None
+    layer: int | None = Field(default=None, ge=0, le=10_000)
+    revision: HubName | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SAESpec:
+        if (self.file is None) == (self.repo is None):
+            raise ValueError("name either a file beside the recipe or a repo on the Hub")
+        return self
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is the same SAE for ever: a file, or a repository at a whole commit and not at a branch."""
+        return self.repo is None or re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None
+
+    def load(self, folder: Path | None, recipe: str) -> SAE:
+        """The SAE, checked against its sha256.
+
+        Args:
+            folder: the recipe's; None where it was not read from one.
+            recipe: its name, for messages.
+
+        Raises:
+            RecipeError: the file is not there, or the repository holds another SAE.
+            CheckpointError: the file is another, or damaged.
+            HubError: the Hub did not give it.
+        """
+        from .formats import load_sae
+        from .hub import verify_sha256
+
+        if self.repo is not None:
+            return self._from_hub(self.repo, recipe)
+        if folder is None:
+            raise RecipeError(f"recipe {recipe!r} names the file {self.file!r}, but was not read from a folder")
+        path = beside(folder, str(self.file), recipe)
+        if self.sha256 is not None:
+            verify_sha256(path, self.sha256)
+        return load_sae(path)
+
+    def _from_hub(self, repo: str, recipe: str) -> SAE:
+        from .formats import from_hub
+
+        sae = from_hub(repo, self.layer, self.revision)
+        source = sae.info.get("source", {})
+        if self.sha256 is not None and source.get("sha256") != self.sha256:
+            raise RecipeError(
+                f"{repo} holds another SAE than recipe {recipe!r} was made with (sha256 {source.get('sha256')}, not "
+                f"{self.sha256}); pin the recipe's `revision`"
+            )
+        if not self.pinned:
+            commit = source.get("revision")
+            warnings.warn(
+                f"recipe {recipe!r} takes its SAE from {repo} at {self.revision or 'no commit'}, which may change; "
+                f'it is commit {commit} now: write "revision": "{commit}" into the recipe',
+                UnpinnedWarning,
+                stacklevel=4,
+            )
+        return sae
