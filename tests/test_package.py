@@ -37,8 +37,8 @@ FLOORS = (
     ("sites", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),
-    ("discover", "evaluate"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
+    ("discover", "evaluate", "training"),
+    ("cli_shared", "cli_bench", "cli_discover", "cli_train", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

@@ -24,9 +24,9 @@ from audiosae_steer import (
     load_sae,
     steer_latents,
 )
-from audiosae_steer.discover.train import measure
 from audiosae_steer.ops import reference
 from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.training.figures import measure
 
 MONO = encodec(24000, 1)
 STEREO = encodec(48000, 2, chunk_length_s=1.0, overlap=0.01, normalize=True, use_causal_conv=False)
