@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from . import cli_bench, cli_discover, cli_formats, cli_hub
+from . import cli_bench, cli_discover, cli_formats, cli_hub, cli_train
 from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say, show_sites
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
@@ -190,42 +188,8 @@ def sites(
     show_sites(list_sites(load_model(model), modules=modules))
 
 
-@app.command()
-def train(
-    audio: Annotated[list[Path], typer.Option(help="folder, file, or .txt list of them; may be repeated")],
-    layer: Annotated[int, typer.Option(help="encoder layer, counted from 1")],
-    out: Annotated[Path, typer.Option(help="the SAE to write, .safetensors")],
-    model: ModelOption = "tiny.en",
-    n_features: Annotated[int, typer.Option(help="size of the dictionary")] = 3072,
-    k: Annotated[int, typer.Option(help="features that fire per frame, on average")] = 32,
-    steps: Annotated[int, typer.Option(help="batches to train on")] = 2400,
-    batch: Annotated[int, typer.Option(help="frames a batch")] = 2048,
-    lr: Annotated[float, typer.Option(help="learning rate")] = 8e-4,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option(help="folder for activations and checkpoints; default: beside --out")
-    ] = None,
-    collect_layer: Annotated[
-        list[int] | None, typer.Option(help="collect these layers in the same pass; repeatable")
-    ] = None,
-) -> None:
-    """Train an SAE on a Whisper's encoder. Interrupted, it goes on where it stopped."""
-    from .discover.train import Settings
-    from .discover.train import train as train_sae
-    from .models import load_whisper
-
-    settings = Settings(n_features, k, steps, batch, lr, seed)
-    made = {"model": model, "command": "audiosae-steer " + " ".join(arg for arg in sys.argv[1:] if os.sep not in arg)}
-    sae = train_sae(
-        load_whisper(model), layer, audio, out, settings=settings, cache=cache, collect_layers=collect_layer, info=made
-    )
-    say(f"wrote {out}: {sae}")
-    if "held_out" in sae.info:
-        held = sae.info["held_out"]
-        say(f"on held-out recordings: FVU {held['fvu']:.3f}, L0 {held['l0']:.1f}, silent features {held['dead']:.1%}")
-
-
 app.add_typer(cli_bench.app, name="bench")
+app.command()(cli_train.train)
 app.command()(cli_discover.discover)
 app.command()(cli_discover.learn)
 app.command()(cli_discover.calibrate)

@@ -1,6 +1,7 @@
-"""How well the shipped SAEs explain a Whisper on audio they were not trained on: FVU, L0, features that never fire.
+"""How well SAEs explain a Whisper on audio they were not trained on: FVU, L0, features that never fire.
 
-    python benchmarks/sae_quality.py [--model base]
+    python benchmarks/sae_quality.py [--model base]                                  # the shipped ones
+    python benchmarks/sae_quality.py --sae mine.safetensors --layer 4 --out mine.json  # another
 
 On the `test` part of the split, as recorded, speech and non-speech apart; every frame of the audio, no padding.
 A few frames of a Whisper's late layers are many times larger than the others and dominate a variance, so FVU is given
@@ -18,13 +19,12 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from audiosae_steer import load_audio, load_sae, load_whisper
+from audiosae_steer import SAE, load_audio, load_sae, load_whisper
 from audiosae_steer.discover.collect import residuals
-from audiosae_steer.discover.train import measure
+from audiosae_steer.quality import measure
 from audiosae_steer.recipes import checkpoints_dir
 
 RATE, FRAMES = 16_000, 50
-FAR = 4.0
 
 
 def frames_of(model: object, items: list[corpus.Item], layer: int) -> torch.Tensor:
@@ -41,24 +41,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=64, help="of each kind, drawn under a seed")
     parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--sae", action="append", help="file, in place of the shipped ones; repeatable")
+    parser.add_argument("--layer", type=int, help="that --sae reads; default: what its file says")
+    parser.add_argument("--out", type=Path, help="default: results/sae-quality-MODEL.json; needed with --sae")
     options = parser.parse_args()
-    folder = checkpoints_dir() / f"whisper-{options.model}"
-    layers = sorted(int(path.stem.removeprefix("encoder-")) for path in folder.glob("encoder-*.safetensors"))
-    out = Path(__file__).parent / "results" / f"sae-quality-{options.model}.json"
+    saes: list[tuple[str, int, SAE]] = []
+    for name in options.sae or sorted((checkpoints_dir() / f"whisper-{options.model}").glob("encoder-*.safetensors")):
+        sae = load_sae(name).float()
+        layer = options.layer or sae.info.get("layer") or int(Path(name).stem.split("-")[1])
+        saes.append((f"layer {layer}" if options.sae is None else f"{Path(name).stem}, layer {layer}", layer, sae))
+    out = options.out or Path(__file__).parent / "results" / f"sae-quality-{options.model}.json"
+    if options.sae and options.out is None:
+        parser.error("--sae needs --out as well: the committed results are of the shipped SAEs")
     model = load_whisper(options.model)
     rng = np.random.default_rng(0)
     found = {}
-    for layer in layers:
-        sae = load_sae(folder / f"encoder-{layer}.safetensors").float()
+    for layer in sorted({layer for _, layer, _ in saes}):
         for kind, every in (("speech", corpus.speech("test")), ("non-speech", corpus.nonspeech("test"))):
             items = [every[i] for i in sorted(rng.permutation(len(every))[: options.clips])]
             x = frames_of(model, items, layer)
-            norm = x.norm(dim=-1)
-            near = x[norm <= FAR * norm.median()]
-            figures = {"clips": len(items), "frames": len(x), "far_frames": len(x) - len(near)}
-            figures |= {"all": measure(sae, x)._asdict(), "without_far": measure(sae, near)._asdict()}
-            found[f"layer {layer}, {kind}"] = figures
-            print(f"layer {layer}, {kind}: {json.dumps(figures)}")
+            for name, _, sae in (row for row in saes if row[1] == layer):
+                figures = {"clips": len(items), "frames": len(x), **measure(sae, x)._asdict()}
+                found[f"{name}, {kind}"] = figures
+                print(f"{name}, {kind}: {json.dumps(figures)}", flush=True)
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {out}")

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from audiosae_steer.discover.collect import Activations
-from audiosae_steer.discover.train import Settings, measure, train_sae
+from audiosae_steer.quality import measure
+from audiosae_steer.training.settings import Settings
+from audiosae_steer.training.train import train_sae
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -37,9 +37,9 @@ FLOORS = (
     ("sites", "recipe_checks", "sae_spec", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),
-    ("discover", "evaluate"),
+    ("discover", "evaluate", "training"),
     ("convert", "publishing", "catalogue"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli", "__main__"),
+    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli_train", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from audiosae_steer.training.figures import measure
 from families import encodec, encodec_package
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ from audiosae_steer import (
     load_sae,
     steer_latents,
 )
-from audiosae_steer.discover.train import measure
 from audiosae_steer.ops import reference
 from audiosae_steer.recipes import checkpoints_dir
 

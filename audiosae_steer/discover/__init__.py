@@ -2,9 +2,10 @@
 
 One module for each step, imported when it is needed: `data` (clips from folders and from the Hub), `parts` (their split
 without leakage), `gather` (both at once), `vary` (louder, noisier, briefer), `collect` (a model's residuals, as shards
-on disk), `train` (an SAE of them), `contrast` (features that tell two kinds of clips apart, as a recipe), `learning` (a
-recipe of `Add` edits whose `amounts` are learned by gradient), `fit_gate` and `gates` (the probes that open and shut
-the edits), `calibration` (kind of edit, strength and thresholds, within a budget on speech), `make` (all in one call).
+on disk, of which `audiosae_steer.training` makes an SAE), `contrast` (features that tell two kinds of clips apart, as a
+recipe), `learning` (a recipe of `Add` edits whose `amounts` are learned by gradient), `fit_gate` and `gates` (probes
+that open and shut the edits), `calibration` (kind of edit, strength and thresholds, within a budget on speech), `make`
+(all in one call).
 
     from audiosae_steer.discover import discover
 """

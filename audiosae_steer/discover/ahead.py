@@ -14,10 +14,10 @@ import torch
 from ..errors import AudioError, HubError, MissingExtraError
 from ..evaluate.encoded import encode, resume, write
 from ..models.audio import SAMPLE_RATE
+from ..training.settings import Settings
 from .amounts import LearnSettings
 from .data import Download, plan
 from .deal import Given
-from .train import Settings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 GUESS = 1000

@@ -111,7 +111,7 @@ def collect(
     for site in sites:
         tap_at(inner, family, site)
     settings = {
-        "layers": [_key(site) for site in sites],
+        "layers": [shard_key(site) for site in sites],
         "augment": augment,
         "padding_share": padding_share,
         "seed": seed,
@@ -164,7 +164,7 @@ def load_activations(folder: str | Path, layer: int | Site) -> Activations:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             for side, tensors in parts.items():
-                key = f"layer_{_key(layer if isinstance(layer, Site) else Site(layer))}.{side}"
+                key = f"layer_{shard_key(layer if isinstance(layer, Site) else Site(layer))}.{side}"
                 if key not in names:
                     raise SteeringError(f"{folder} holds no activations of layer {layer}; collect them anew")
                 tensors.append(file.get_tensor(key))
@@ -217,7 +217,7 @@ def read_clip(clip: Clip, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]
     return load_audio(clip.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]
 
 
-def _key(site: Site) -> int | str:
+def shard_key(site: Site) -> int | str:
     """As shards name it; encoder layers by their number, as they always were."""
     if site.path is not None:
         return site.path
@@ -235,7 +235,7 @@ def _clip_by_clip(
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     sides = ("train", "held_out")
-    kept: dict[str, list[Tensor]] = {f"layer_{_key(site)}.{side}": [] for site in sites for side in sides}
+    kept: dict[str, list[Tensor]] = {f"layer_{shard_key(site)}.{side}": [] for site in sites for side in sides}
     widths: dict[str, int] = {}
     rate = family.sample_rate(model)
     for clip in shard:
@@ -251,8 +251,8 @@ def _clip_by_clip(
             module, args, kwargs = family.listen(model, piece)
             for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
                 heard = family.heard(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
-                kept[f"layer_{_key(site)}.{side}"].append(taken[:, heard].flatten(0, 1).cpu().half())
-                widths.update({f"layer_{_key(site)}.{each}": taken.shape[-1] for each in sides})
+                kept[f"layer_{shard_key(site)}.{side}"].append(taken[:, heard].flatten(0, 1).cpu().half())
+                widths.update({f"layer_{shard_key(site)}.{each}": taken.shape[-1] for each in sides})
     return {key: torch.cat(rows) if rows else torch.zeros(0, widths[key]).half() for key, rows in kept.items()}
 
 

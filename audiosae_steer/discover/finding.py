@@ -13,13 +13,15 @@ from ..evaluate.encoded import encode
 from ..recipes import FrameGateSpec, GateSpec, load_recipe
 from ..sae import SAE
 from ..sites import fingerprint
-from .collect import collect, load_activations
+from ..training.frames import open_shards
+from ..training.settings import Settings
+from ..training.train import train_sae
+from .collect import collect
 from .compose import open_sae
 from .gates import Kinds, make_clip_gate, make_frame_gate
 from .learning import learn_gathered, material_of
 from .making import NAME, Run, vary_side
 from .rival import contrast_recipe, write_clips
-from .train import Settings, train_sae
 
 THRESHOLD_CLIPS = 64
 """Clips of each kind that the threshold of an SAE without one is calibrated on."""
@@ -72,7 +74,7 @@ def _activations(run: Run, files: Path, folder: Path) -> None:
 
 
 def _train(run: Run, sounds: Path, training: Settings, folder: Path) -> None:
-    activations = load_activations(sounds / "activations", run.layer)
+    activations = open_shards(sounds / "activations", run.layer)
     sae = train_sae(activations, training, checkpoints=folder / "checkpoints", progress=run.show)
     sae.info.update({"layer": run.layer, "side": "encoder", **({"model": run.model_name} if run.model_name else {})})
     sae.half().save(folder / f"encoder-{run.layer}.safetensors")

@@ -12,6 +12,7 @@ from ..models import load_whisper
 from ..recipes import Recipe, load_recipe
 from ..sae import SAE
 from ..sites import unwrap
+from ..training.settings import Settings
 from .ahead import Amount, check_installed, count, downloads, estimate, measure, table
 from .card import base_model
 from .compose import open_sae
@@ -21,7 +22,6 @@ from .making import NAME, Bars, MakeSettings, Run
 from .pooled import check
 from .proving import calibrated, deliver, prove
 from .stages import Stages
-from .train import Settings
 
 TASKS = ("no-false-speech",)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..evaluate.bench_settings import BenchSettings
+from ..training.settings import Settings
 from .amounts import LearnSettings
 from .deal import Dealt, Side
 from .gates import Kinds
@@ -15,7 +16,6 @@ from .pareto import Budget
 from .placing import Mode
 from .stages import Stages
 from .sweep import CalibrateSettings
-from .train import Settings
 from .vary import vary_absent, vary_present
 
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"

@@ -1,0 +1,79 @@
+"""Checkpoints of a training: whole or not there, so that an interrupted one goes on to the same result."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import SteeringError
+
+_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError)
+
+
+def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[str, float]]) -> None:
+    """A folder for each checkpoint, renamed into place when it is whole: a kill leaves the one before.
+
+    Args:
+        trainer: SAELens' trainer.
+        folder: where the checkpoints of this training are.
+        kind: what tells this training from others.
+        history: figures so far.
+    """
+    whole = folder / f"step-{trainer.n_training_steps:07d}"
+    part = folder / "step.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        trainer.save_trainer_state(part)
+        torch.save(trainer.sae.state_dict(), part / "sae.pt")
+        (part / "settings.json").write_text(json.dumps(kind), encoding="utf-8")
+        (part / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        for file in part.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        older = found_in(folder)
+        os.replace(part, whole)
+    except OSError as error:
+        raise SteeringError(
+            f"no checkpoint can be written to {folder} ({error.strerror or error}); make room, or give another cache: "
+            "training goes on from the last one that is whole"
+        ) from error
+    for before in older:
+        if before != whole:
+            shutil.rmtree(before, ignore_errors=True)
+
+
+def resume(trainer: Any, folder: Path, kind: dict[str, Any]) -> list[dict[str, float]]:
+    """Put the newest checkpoint, if there is one, into the trainer; the figures until then.
+
+    Raises:
+        SteeringError: it is of another training, or damaged.
+    """
+    found = found_in(folder)
+    if not found:
+        return []
+    newest, kind = found[-1], json.loads(json.dumps(kind))
+    try:
+        before = json.loads((newest / "settings.json").read_text(encoding="utf-8"))
+        if before == kind:
+            trainer.sae.load_state_dict(torch.load(newest / "sae.pt", weights_only=True))
+            trainer.load_trainer_state(newest)
+            history: list[dict[str, float]] = json.loads((newest / "history.json").read_text(encoding="utf-8"))
+            return history
+    except _DAMAGED as error:
+        raise SteeringError(f"{newest} is damaged ({error}); remove it to start anew") from error
+    other = sorted(key for key in {*before, *kind} if before.get(key) != kind.get(key))
+    raise SteeringError(
+        f"{folder} holds a training with other settings ({', '.join(other)}); give another folder or empty it"
+    )
+
+
+def found_in(folder: Path) -> list[Path]:
+    """The checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())

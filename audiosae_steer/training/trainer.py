@@ -1,0 +1,136 @@
+"""SAELens' trainer, set up for a model's activations, and what it has trained as an SAE of ours."""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import MissingExtraError, SteeringError
+from ..sae import SAE, Gate, Normalisation
+from .settings import Settings
+
+DEAD_AFTER = 200
+"""Batches without firing after which SAELens counts a feature as dead, and trains it to fire again."""
+
+
+def scale_of(sample: Tensor, start: SAE | None = None) -> float:
+    """What brings frames' mean norm to √d, as SAELens wants its inputs; that of an SAE to start from is kept.
+
+    Raises:
+        SteeringError: the sample (frames, d_model) is all zero.
+    """
+    if start is not None:
+        return start.normalisation.scale
+    mean = float(sample.norm(dim=-1).mean())
+    if not mean > 0:
+        raise SteeringError("the activations are all zero; was the audio silent, or the model without weights?")
+    return math.sqrt(sample.shape[1]) / mean
+
+
+def sae_lens() -> Any:
+    """The library.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import sae_lens as lens
+    except ImportError as error:
+        raise MissingExtraError("training needs SAELens; run: pip install 'audiosae-steer[train]'") from error
+    return lens
+
+
+def make_trainer(sample: Tensor, settings: Settings, scale: float, start: SAE | None = None) -> Any:
+    """SAELens' `SAETrainer` with a new SAE, or one that goes on from `start`; batches are given to its `step`.
+
+    Args:
+        sample: frames (frames, d_model) that tell the mean, from which training begins.
+        settings: sizes and schedule.
+        scale: what the batches will have been multiplied by.
+        start: an SAE of the same sizes to begin with, in place of random weights.
+
+    Raises:
+        SteeringError: `start` is of other sizes, or of a gate or normalisation that is not trained.
+    """
+    lens = sae_lens()
+    from sae_lens.config import SAETrainerConfig
+
+    d_model = sample.shape[1]
+    torch.manual_seed(settings.seed)
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)
+    common: dict[str, Any] = {
+        "d_in": d_model, "d_sae": settings.n_features, "k": float(settings.k), "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+    }  # fmt: skip
+    if settings.architecture == "matryoshka":
+        config = lens.MatryoshkaBatchTopKTrainingSAEConfig(matryoshka_widths=list(settings.nested), **common)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a single width is what was asked for
+            sae = lens.MatryoshkaBatchTopKTrainingSAE(config)
+    else:
+        sae = lens.BatchTopKTrainingSAE(lens.BatchTopKTrainingSAEConfig(**common))
+    if start is None:
+        sae.b_dec.data = sample.mean(0) * scale
+    else:
+        _begin_with(sae, start)
+    schedule = SAETrainerConfig(
+        total_training_samples=settings.steps * settings.batch,
+        train_batch_size_samples=settings.batch,
+        lr=settings.lr,
+        lr_end=settings.lr / 100,
+        lr_scheduler_name="constant",
+        lr_warm_up_steps=min(100, settings.steps // 10),
+        lr_decay_steps=settings.steps // 3,
+        dead_feature_window=DEAD_AFTER,
+        logger=lens.LoggingConfig(log_to_wandb=False),
+    )
+    return lens.SAETrainer(schedule, sae, data_provider=iter(()))
+
+
+def _begin_with(sae: Any, start: SAE) -> None:
+    wanted = (sae.cfg.d_sae, sae.cfg.d_in)
+    if (start.n_features, start.d_model) != wanted:
+        raise SteeringError(
+            f"the SAE to start from has {start.n_features} features of width {start.d_model}; expected {wanted[0]} of "
+            f"width {wanted[1]}: give its own size, and the layer that it reads"
+        )
+    if start.gate.kind != "batchtopk" or start.normalisation.kind == "unit_norm":
+        raise SteeringError(
+            f"training goes on from a batchtopk SAE that scales its input by one number; this one is {start.gate.kind} "
+            f"with normalisation {start.normalisation.kind}: start anew"
+        )
+    sae.W_enc.data = start.W_enc.float().T.clone()
+    sae.b_enc.data = start.b_enc.float().clone()
+    sae.W_dec.data = start.W_dec.float().clone()
+    sae.b_dec.data = start.b_dec.float().clone()
+    if start.threshold is not None:
+        sae.topk_threshold = start.threshold.double().clone().reshape(())
+
+
+def as_sae(sae: Any, settings: Settings, scale: float) -> SAE:
+    """Our SAE of a SAELens one: x − b_dec goes in, and the decoder's norms are folded into the activations."""
+    with torch.no_grad():
+        norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(settings.n_features)
+        return SAE(
+            (sae.W_enc * norms).T.clone(),
+            sae.b_enc * norms,
+            sae.W_dec / norms[:, None],
+            sae.b_dec.clone(),
+            gate=Gate("batchtopk", settings.k),
+            threshold=sae.topk_threshold.float().clamp(min=0),
+            normalisation=Normalisation("scalar", scale),
+        )
+
+
+def versions() -> str:
+    """Of what trained it."""
+    from importlib.metadata import version
+
+    return f"sae-lens {version('sae-lens')}, torch {torch.__version__}"
