@@ -8,7 +8,7 @@ from typing import Any
 
 from ..discover.card import base_model
 from ..discover.dataset import parse
-from ..formats.native import write_whole
+from ..files import write_whole
 from ..models.load import NAMES
 from ..sae import SAE
 

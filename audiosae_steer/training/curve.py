@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError
-from ..formats.native import write_whole
+from ..files import write_whole
 from ..quality import Figures
 from .settings import Settings
 
