@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .header import is_safetensors
 
 MAX_BYTES = 8_000_000_000
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
@@ -58,7 +59,8 @@ def is_torch_file(path: Path) -> bool:
             start = file.read(4)
     except OSError:
         return False
-    return start[:1] == _PICKLE or (start == _ZIP and not is_npz(path))
+    # one safetensors file in 256 begins like a pickle
+    return (start[:1] == _PICKLE and not is_safetensors(path)) or (start == _ZIP and not is_npz(path))
 
 
 def is_npz(path: Path) -> bool:

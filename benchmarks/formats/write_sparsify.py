@@ -10,9 +10,9 @@ from typing import Any
 
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # its decoder without a GPU; read when it is imported
 
-import torch  # noqa: E402
-from sparsify import SparseCoder, SparseCoderConfig  # noqa: E402
-from writing import D, F, K, keep, new, randomised, residuals  # noqa: E402
+import torch
+from sparsify import SparseCoder, SparseCoderConfig
+from writing import D, F, K, keep, new, randomised, residuals
 
 CASES: dict[str, dict[str, Any]] = {
     "topk": {"expansion_factor": F // D},
