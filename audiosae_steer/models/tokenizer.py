@@ -34,7 +34,8 @@ def processor_for(vocabulary: int, mels: int) -> Any:
     own = get_tokenizer(multilingual, num_languages=vocabulary - 51765 - int(multilingual))
     file = Path(whisper.__file__).parent / "assets" / own.encoding.name
     special = sorted(own.special_tokens, key=own.special_tokens.__getitem__)
-    made = TikTokenConverter(str(file), pattern=PATTERN, extra_special_tokens=special).converted()
+    converter: Any = TikTokenConverter
+    made = converter(str(file), pattern=PATTERN, extra_special_tokens=special).converted()
     tokenizer = library.WhisperTokenizerFast(
         tokenizer_object=made, bos_token=END, eos_token=END, unk_token=END, pad_token=END
     )

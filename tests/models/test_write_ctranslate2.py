@@ -15,13 +15,17 @@ from make import make_hf
 from torch import Tensor
 
 from audiosae_steer import ModelError, load_audio, load_processor, load_whisper, steer
-from audiosae_steer.evaluate.transcribe import transcribe
+from audiosae_steer.evaluate.wer import word_errors
 from audiosae_steer.export import export
 from audiosae_steer.models import write_ctranslate2
 from audiosae_steer.models.tokenizer import processor_for
 from audiosae_steer.recipes import checkpoints_dir
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of ctranslate2's and faster-whisper's imports
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of ctranslate2's and faster-whisper's imports
+    # Whisper's normaliser leaves its list of spellings open
+    pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning"),
+]
 CLIPS = checkpoints_dir() / "clips"
 CLEAR = ("speech-04", "speech-08")
 KINDS = {"float32": 2e-3, "float16": 0.02, "int8": 0.15}
@@ -39,10 +43,20 @@ class Written:
         self.model = copy.deepcopy(model)
         self.steering = steer(self.model, constants(384, (4, 4), size=0.1))
         self.steered, self.logits = self.encode(self.model), self.first_logits(self.model)
-        self.texts = [transcribe(self.model, clip, processor=self.processor).text for clip in self.clips]
+        self.texts = [self.said(clip) for clip in self.clips]
         baked = self.steering.bake()
         for kind in KINDS:
             export(self.model, folder / kind, "ctranslate2", dtype=kind, baked=baked, source="tiny.en")
+
+    def said(self, clip: Any) -> str:
+        """The hooked model's text for the spectrogram that faster-whisper makes, which differs from others' in noise."""
+        from faster_whisper.audio import pad_or_trim
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        features = torch.from_numpy(pad_or_trim(FeatureExtractor()(clip)[:, :-1]))[None]
+        with torch.no_grad():
+            ids = self.model.generate(features, return_timestamps=True)[0]
+        return str(self.processor.decode(ids, skip_special_tokens=True)).strip()
 
     def encode(self, model: Any) -> Tensor:
         with torch.no_grad():
@@ -112,7 +126,8 @@ def test_faster_whisper_writes_the_hooked_ones_text(
     )
     for clip, text in zip(written.clips, written.texts, strict=True):
         segments, info = model.transcribe(clip, beam_size=1, temperature=0.0, condition_on_previous_text=False)
-        assert "".join(segment.text for segment in segments).strip() == text
+        found = "".join(segment.text for segment in segments).strip()
+        assert found == text if kind != "int8" else word_errors([text], [found]).rate == 0
         assert info.language == "en"
 
 
