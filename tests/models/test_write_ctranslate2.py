@@ -49,7 +49,7 @@ class Written:
             export(self.model, folder / kind, "ctranslate2", dtype=kind, baked=baked, source="tiny.en")
 
     def said(self, clip: Any) -> str:
-        """The hooked model's text for the spectrogram that faster-whisper makes, which differs from others' in noise."""
+        """The hooked model's text for the spectrogram that faster-whisper makes, which is not quite the others'."""
         from faster_whisper.audio import pad_or_trim
         from faster_whisper.feature_extractor import FeatureExtractor
 
