@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from . import cli_bench, cli_discover, cli_formats, cli_hub, cli_train
+from . import cli_bake, cli_bench, cli_discover, cli_formats, cli_hub, cli_train
 from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say, show_sites
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
@@ -199,6 +199,7 @@ app.command()(cli_formats.inspect)
 app.command("calibrate-threshold")(cli_formats.calibrate_threshold)
 app.command()(cli_hub.publish)
 app.command()(cli_hub.search)
+app.command()(cli_bake.bake)
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 RIVER = "We walked along the river until the sun went down."
 MEETING = "The meeting was moved to Thursday."
 COMMANDS = (
-    "demo", "transcribe", "info", "sites", "train", "discover", "learn", "calibrate", "make",
-    "convert", "inspect", "calibrate-threshold",
+    "demo", "transcribe", "info", "sites", "train", "discover", "learn", "calibrate", "make", "bake",
+    "convert", "inspect", "calibrate-threshold", "publish", "search",
 )  # fmt: skip
 
 # Whisper's normaliser leaves its list of spellings open

@@ -35,11 +35,14 @@ FLOORS = (
     ("stages", "plan", "quality"),
     ("formats", "hub", "models"),
     ("sites", "recipe_checks", "sae_spec", "recipes"),
-    ("hook", "parts", "build", "steering"),
-    ("listing", "nnsight", "sound"),
+    ("hook", "parts", "build", "bake", "steering"),
+    ("listing", "nnsight", "sound", "export"),
     ("discover", "evaluate", "training"),
     ("convert", "publishing", "catalogue"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli_train", "cli", "__main__"),
+    (
+        "cli_shared", "cli_bake", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli_train", "cli",
+        "__main__",
+    ),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 
