@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import RecipeError, UnpinnedWarning
+from .hub import COMMIT
 from .recipe_checks import FileName, HubName, beside
 from .sae import SAE
 
@@ -37,7 +37,7 @@ class SAESpec(Strict):
     @property
     def pinned(self) -> bool:
         """Whether it is the same SAE for ever: a file, or a repository at a whole commit and not at a branch."""
-        return self.repo is None or re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None
+        return self.repo is None or COMMIT.fullmatch(self.revision or "") is not None
 
     def load(self, folder: Path | None, recipe: str) -> SAE:
         """The SAE, checked against its sha256.

@@ -40,7 +40,14 @@ FLOORS = (
     ("discover", "evaluate", "training"),
     ("convert", "publishing", "catalogue"),
     (
-        "cli_shared", "cli_bake", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli_train", "cli",
+        "cli_shared",
+        "cli_bake",
+        "cli_bench",
+        "cli_discover",
+        "cli_formats",
+        "cli_hub",
+        "cli_train",
+        "cli",
         "__main__",
     ),
 )

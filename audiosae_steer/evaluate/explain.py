@@ -10,6 +10,7 @@ from ..edits import Add, Edit, Push
 from ..errors import CheckpointError
 from ..formats import FORMATS, load_sae
 from ..formats.layers import layers_of
+from ..hub import listing
 from ..models import load_whisper
 from ..models.load import NAMES
 from ..recipes import Recipe, load_recipe, recipes, shipped
@@ -37,6 +38,8 @@ def explain(thing: str, layer: int | None = None) -> str:
     ):
         return of_model(load_whisper(thing), thing)
     if thing.count("/") == 1:
+        if layer is None and "recipe.json" in listing(thing).files:
+            return of_recipe(load_recipe(thing))
         return of_sae(load_sae(thing, layer))
     return of_model(load_whisper(thing), thing)
 

@@ -15,8 +15,10 @@ from hub_server import Hub, Repository, cut, served
 from make import make_sae
 
 from audiosae_steer import HubError, RecipeError, UnpinnedWarning, load_recipe, load_sae, steer
+from audiosae_steer.discover.compose import open_sae, place_sae
+from audiosae_steer.evaluate.explain import explain
 from audiosae_steer.hub import fetch, listing, read, sha256_of
-from audiosae_steer.recipes import MAX_BYTES
+from audiosae_steer.recipes import MAX_BYTES, shipped
 
 MEL = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
 REPO, SAES = "user/recipe", "user/saes"
@@ -117,6 +119,20 @@ def test_only_a_whole_commit_pins(hub: Hub, tmp_path: Path, revision: str | None
     recipe = load_recipe(named(tmp_path, small_model(), **({"revision": revision} if revision else {})))
     assert not recipe.saes["a"].pinned
     assert load_recipe(named(tmp_path, small_model(), revision="a" * 40)).saes["a"].pinned
+
+
+def test_every_recipe_that_ships_is_pinned_and_so_is_what_discovery_writes(hub: Hub, tmp_path: Path) -> None:
+    assert all(spec.pinned and spec.sha256 for recipe in shipped() for spec in recipe.saes.values())
+    commit, sha256 = sae_on_the_hub(hub, tmp_path)
+    spec = place_sae(open_sae(SAES, 2), SAES, 2, tmp_path)
+    assert (spec.repo, spec.layer, spec.revision, spec.sha256) == (SAES, 2, commit, sha256)
+
+
+def test_a_recipe_on_the_hub_is_explained(hub: Hub, tmp_path: Path) -> None:
+    put(hub, files_in(write_recipe(tmp_path / "r", small_model()).parent))
+    assert explain(REPO).startswith("recipe mine for small random (whisper, width 64")
+    sae_on_the_hub(hub, tmp_path)
+    assert explain(SAES).startswith("SAE: 200 features of a residual 64 wide")
 
 
 def test_a_recipe_too_large_is_refused_before_it_is_downloaded(hub: Hub) -> None:
