@@ -11,12 +11,14 @@ capped: with at most as many errors for an utterance as it has words. Interrupte
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import corpus
+import torch
 
 from audiosae_steer import SAE, Scale, load_audio, load_sae, load_whisper, steer
 from audiosae_steer.evaluate.encoded import Written, encode, write
@@ -59,6 +61,9 @@ def main() -> None:
     parser.add_argument("--model", default="tiny.en")
     parser.add_argument("--layer", type=int, required=True)
     parser.add_argument("--sae", action="append", help="file; default: the shipped one of that layer; repeatable")
+    parser.add_argument(
+        "--threshold", type=float, action="append", default=[], help="with this one as well; repeatable"
+    )
     parser.add_argument("--cache", type=Path, required=True, help="folder, about 1 MB an utterance")
     parser.add_argument("--every", type=int, default=1, help="take every n-th utterance")
     parser.add_argument("--batch", type=int, default=16, help="utterances at once")
@@ -66,6 +71,10 @@ def main() -> None:
     options = parser.parse_args()
     shipped = checkpoints_dir() / f"whisper-{options.model}" / f"encoder-{options.layer}.safetensors"
     saes = {Path(name).stem: load_sae(name).float() for name in options.sae or [shipped]}
+    for name, sae in list(saes.items()):
+        for threshold in options.threshold:
+            saes[f"{name}, threshold {threshold:g}"] = other = copy.deepcopy(sae)
+            other.threshold = torch.tensor(threshold)
     items = corpus.speech("test")[:: options.every]
     references = [str(item.text) for item in items]
     model = load_whisper(options.model)

@@ -2,8 +2,10 @@
 
     python benchmarks/sae_quality.py [--model base]                                  # the shipped ones
     python benchmarks/sae_quality.py --sae mine.safetensors --layer 4 --out mine.json  # another
+    python benchmarks/sae_quality.py --sae mine.safetensors --l0 31 --out mine-31.json # with another threshold
 
 On the `test` part of the split, as recorded, speech and non-speech apart; every frame of the audio, no padding.
+With `--l0` the threshold is raised until so many features fire per frame of speech, on 40 utterances of `calibrate`.
 A few frames of a Whisper's late layers are many times larger than the others and dominate a variance, so FVU is given
 twice: of all frames, and without the frames whose norm is above four times the median.
 """
@@ -36,6 +38,15 @@ def frames_of(model: object, items: list[corpus.Item], layer: int) -> torch.Tens
     return torch.cat(rows)
 
 
+def raised(sae: SAE, x: torch.Tensor, l0: float) -> SAE:
+    """The SAE with its threshold raised until `l0` features fire per frame of x (frames, d_model), on average."""
+    fired = [f[f > 0] for f in map(sae.encode, torch.split(x, 512))]
+    values = torch.cat(fired).sort(descending=True).values
+    if len(values) > round(l0 * len(x)):
+        sae.threshold = values[round(l0 * len(x))].clone()
+    return sae
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,6 +55,7 @@ def main() -> None:
     parser.add_argument("--sae", action="append", help="file, in place of the shipped ones; repeatable")
     parser.add_argument("--layer", type=int, help="that --sae reads; default: what its file says")
     parser.add_argument("--out", type=Path, help="default: results/sae-quality-MODEL.json; needed with --sae")
+    parser.add_argument("--l0", type=float, help="raise the threshold until so many fire on speech of `calibrate`")
     options = parser.parse_args()
     saes: list[tuple[str, int, SAE]] = []
     for name in options.sae or sorted((checkpoints_dir() / f"whisper-{options.model}").glob("encoder-*.safetensors")):
@@ -51,12 +63,17 @@ def main() -> None:
         layer = options.layer or sae.info.get("layer") or int(Path(name).stem.split("-")[1])
         saes.append((f"layer {layer}" if options.sae is None else f"{Path(name).stem}, layer {layer}", layer, sae))
     out = options.out or Path(__file__).parent / "results" / f"sae-quality-{options.model}.json"
-    if options.sae and options.out is None:
-        parser.error("--sae needs --out as well: the committed results are of the shipped SAEs")
+    if (options.sae or options.l0) and options.out is None:
+        parser.error("--sae and --l0 need --out as well: the committed results are of the SAEs as shipped")
     model = load_whisper(options.model)
     rng = np.random.default_rng(0)
     found = {}
     for layer in sorted({layer for _, layer, _ in saes}):
+        if options.l0:
+            every = corpus.speech("calibrate")
+            x = frames_of(model, every[:: max(len(every) // 40, 1)][:40], layer)
+            for name, _, sae in (row for row in saes if row[1] == layer):
+                print(f"{name}: threshold {float(raised(sae, x, options.l0).threshold):.4f}", flush=True)
         for kind, every in (("speech", corpus.speech("test")), ("non-speech", corpus.nonspeech("test"))):
             items = [every[i] for i in sorted(rng.permutation(len(every))[: options.clips])]
             x = frames_of(model, items, layer)
