@@ -29,11 +29,14 @@ HEAVY = (
 )
 
 FLOORS = (
+    ("printable", "strict_json"),
     ("errors",),
+    ("files",),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan"),
     ("formats", "hub", "models"),
+    ("recipe_checks",),
     ("sites", "recipes"),
     ("hook", "parts", "build", "steering"),
     ("listing", "nnsight", "sound"),

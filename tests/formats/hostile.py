@@ -3,7 +3,7 @@
     PYTHONPATH=tests python tests/formats/hostile.py WORK
 
 reads every variant of every fixture under a limit of memory and prints one line of JSON for each: what came of it. Of a
-format's second and further fixtures it takes one variant in six, others of each; HOSTILE_SHARE=1 takes all.
+format's first fixture it takes every second variant, of the others one in twelve; HOSTILE_SHARE=1 takes all.
 """
 
 from __future__ import annotations
@@ -380,8 +380,9 @@ def main() -> None:
     for name, folder in found.items():
         kind = name.split("-")[0]
         chosen = list(variants(folder, canary))
-        if seen[kind] and SHARE > 1:  # of further fixtures of a format, every sixth, and of each others
-            chosen = chosen[seen[kind] % SHARE :: SHARE]
+        if SHARE > 1:  # of each fixture others; half of all of a format's first
+            step = 2 * SHARE if seen[kind] else 2
+            chosen = chosen[seen[kind] % step :: step]
         seen[kind] += 1
         for variant in [Variant("as it is", lambda _: None, False), *chosen]:
             copy = work / "hostile" / name
