@@ -240,7 +240,8 @@ def main() -> None:
         known = json.loads(state.read_text()) if state.is_file() else {}
         if known.get("inputs", 0) < given.inputs:
             kept = folder / f"crash-{len(crashes)}"
-            kept.write_bytes(state.with_suffix(".input").read_bytes())
+            if state.with_suffix(".input").is_file():
+                kept.write_bytes(state.with_suffix(".input").read_bytes())
             crashes.append({"code": code, "input": kept.name})
     found = {
         "what": "load_sae on every format and load_recipe with its SAEs, on files changed at random",

@@ -238,7 +238,7 @@ def test_one_file_is_read_once_however_often_it_is_named(folder: Path) -> None:
     assert len({id(each) for each in loaded.values()}) == 1
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(random=st.randoms(use_true_random=False), times=st.integers(1, 3))
 def test_a_changed_recipe_steers_or_is_refused(
     model: Any, state: Any, folder: Path, random: Random, times: int

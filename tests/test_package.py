@@ -29,27 +29,22 @@ HEAVY = (
 )
 
 FLOORS = (
-    ("errors", "files", "strict_json", "printable"),
+    ("printable", "strict_json"),
+    ("errors",),
+    ("files",),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan", "quality"),
     ("formats", "hub", "models"),
-    ("sites", "recipe_checks", "sae_spec", "recipes"),
+    ("recipe_checks", "sae_spec"),
+    ("sites", "recipes"),
     ("hook", "parts", "build", "bake", "steering"),
     ("listing", "nnsight", "sound", "export"),
     ("discover", "evaluate", "training"),
     ("convert", "publishing", "catalogue"),
-    (
-        "cli_shared",
-        "cli_bake",
-        "cli_bench",
-        "cli_discover",
-        "cli_formats",
-        "cli_hub",
-        "cli_train",
-        "cli",
-        "__main__",
-    ),
+    ("cli_shared",),
+    ("cli_bake", "cli_bench", "cli_discover", "cli_formats", "cli_hub", "cli_train"),
+    ("cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("changed")
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(random=st.randoms(use_true_random=False), data=st.data())
 def test_a_changed_file_is_read_or_refused(
     sound: dict[str, dict[str, bytes]], place: Path, random: Random, data: st.DataObject

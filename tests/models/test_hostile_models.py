@@ -42,7 +42,7 @@ def test_no_pickle_runs_code_or_fills_memory(tmp_path: Path, new: bool) -> None:
         assert not canary.exists(), name
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(random=st.randoms(use_true_random=False), kind=st.sampled_from(("pt", "bin")))
 def test_a_changed_file_is_read_or_refused(
     small: Any, random: Random, kind: str, tmp_path_factory: pytest.TempPathFactory
