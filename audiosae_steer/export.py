@@ -245,10 +245,10 @@ def _card(found: Exported, name: str) -> str:
 
 
 def _record(found: Exported, name: str, model: Any) -> dict[str, Any]:
-    from . import __version__
+    from importlib.metadata import version
 
     return {
-        "written_by": f"audiosae-steer {__version__}",
+        "written_by": f"audiosae-steer {version('audiosae-steer')}",
         "model": name,
         "fingerprint": fingerprint(model),
         "format": found.format,
