@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from audiosae_steer.training.figures import measure
+from audiosae_steer.quality import measure
 from families import encodec, encodec_package
 from hypothesis import given, settings
 from hypothesis import strategies as st
