@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from .header import is_safetensors
 from .pickled import MAX_BYTES, Unpickled, unpickle
 from .zips import is_npz, opened
 
@@ -46,7 +47,8 @@ def is_torch_file(path: Path) -> bool:
             start = file.read(4)
     except OSError:
         return False
-    return start[:1] == _PICKLE or (start == _ZIP and not is_npz(path))
+    # one safetensors file in 256 begins like a pickle
+    return (start[:1] == _PICKLE and not is_safetensors(path)) or (start == _ZIP and not is_npz(path))
 
 
 def describe(path: Path, stand_ins: Iterable[type] = ()) -> TorchFile:

@@ -2,17 +2,26 @@
 
     python benchmarks/formats/make.py --only overcomplete     # 0.3.0
 
-A state dict does not say whether it is of an SAE or of a TopKSAE; the `config.json` beside it is ours.
+A state dict does not say whether it is of an SAE or of a TopKSAE; the `config.json` beside it is ours. Importing the
+package would import its vision models too, and with them torchvision and timm: its SAEs are imported past that.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
-from overcomplete.sae import SAE, BatchTopKSAE, JumpSAE, TopKSAE
 from writing import D, F, K, keep, new, randomised, residuals
+
+package = ModuleType("overcomplete")
+package.__path__ = find_spec("overcomplete").submodule_search_locations
+sys.modules["overcomplete"] = package
+
+from overcomplete.sae import SAE, BatchTopKSAE, JumpSAE, TopKSAE  # noqa: E402
 
 MULTIPLIED = {"use_multiplier": True}
 CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any] | None]] = {
@@ -21,7 +30,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any] | None]] = {
     "topk": (TopKSAE, {"top_k": K}, None),
     "topk_state": (TopKSAE, {"top_k": K, "dictionary_params": MULTIPLIED}, {"class": "TopKSAE", "top_k": K}),
     "topk_identity": (TopKSAE, {"top_k": K, "dictionary_params": {"normalization": "identity"}}, None),
-    "batchtopk": (BatchTopKSAE, {"top_k": 9 * K}, None),
+    "batchtopk": (BatchTopKSAE, {"top_k": 32 * K}, None),
     "jump": (JumpSAE, {"dictionary_params": MULTIPLIED}, {}),
     "jump_model": (JumpSAE, {}, None),
     "batchnorm": (JumpSAE, {"encoder_module": "mlp_bn_1"}, {}),

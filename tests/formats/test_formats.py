@@ -14,6 +14,7 @@ from make import make_sae
 from audiosae_steer import CheckpointError, load_sae
 from audiosae_steer.formats import FORMATS
 from audiosae_steer.formats.layers import files_of, layers_of
+from audiosae_steer.formats.state import is_torch_file
 
 
 @pytest.fixture
@@ -105,3 +106,16 @@ def test_a_model_is_not_taken_for_an_sae(tmp_path: Path) -> None:
         assert not any(format_.recognises(path) for format_ in FORMATS)
         with pytest.raises(CheckpointError, match="of no SAE format"):
             load_sae(path)
+
+
+def test_a_safetensors_file_that_begins_like_a_pickle(tmp_path: Path) -> None:
+    make_sae().save(tmp_path / "sae")
+    content = (tmp_path / "sae").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    padding = (0x80 - length) % 256
+    header = (length + padding).to_bytes(8, "little") + content[8 : 8 + length] + b" " * padding
+    (tmp_path / "sae").write_bytes(header + content[8 + length :])
+    assert header[:1] == b"\x80"
+    assert not is_torch_file(tmp_path / "sae")
+    assert [format_.name for format_ in FORMATS if format_.recognises(tmp_path / "sae")] == ["native"]
+    assert torch.equal(load_sae(tmp_path / "sae").W_enc, make_sae().W_enc)
