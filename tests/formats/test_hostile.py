@@ -37,7 +37,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
 def test_a_stranger_s_file_is_read_or_refused(name: str, outcomes: dict[str, list[dict[str, Any]]]) -> None:
     ours = outcomes[name]
     assert ours[0]["outcome"] == "read"
-    assert len(ours) > 5
+    assert len(ours) > 3
     escaped = [each for each in ours if each["outcome"] != "read" and not each["outcome"].startswith("refused: ")]
     assert escaped == []
     taken = [each["variant"] for each in ours if each["refused"] and each["outcome"] == "read"]
