@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from audiosae_steer.quality import measure
 from families import encodec, encodec_package
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from audiosae_steer import (
     steer_latents,
 )
 from audiosae_steer.ops import reference
+from audiosae_steer.quality import measure
 from audiosae_steer.recipes import checkpoints_dir
 
 MONO = encodec(24000, 1)

@@ -234,7 +234,7 @@ def texts_of(speech: Gathered, table: Path) -> list[str | None]:
         said = {Path(row["file"]).name: row["text"] for row in rows}
     except (OSError, UnicodeDecodeError, KeyError, TypeError, csv.Error) as error:
         raise AudioError(
-            f"{table} cannot be read ({error!r}); expected a table with the columns file and text, divided by tabs"
+            f"{table} cannot be read ({error!r:.200}); expected a table with the columns file and text, divided by tabs"
         ) from error
     found = [said.get(Path(clip.name).name) for clip in speech.clips]
     if all(text is None for text in found):

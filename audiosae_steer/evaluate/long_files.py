@@ -169,7 +169,7 @@ def read_long_files(folder: str | Path) -> list[LongFile]:
                 rows.setdefault(row["file"], []).append((float(row["start"]), float(row["end"]), row["text"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise AudioError(
-            f"{path} cannot be read ({error!r}); expected the columns file, start, end (seconds) and text, by tabs"
+            f"{path} cannot be read ({error!r:.200}); expected the columns file, start, end (seconds) and text, by tabs"
         ) from error
     found = []
     for file_name, spoken in rows.items():

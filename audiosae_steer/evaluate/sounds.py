@@ -196,4 +196,6 @@ def _texts(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return {row["file"]: row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
     except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise AudioError(f"{path} cannot be read ({error!r}); expected the columns file and text, by tabs") from error
+        raise AudioError(
+            f"{path} cannot be read ({error!r:.200}); expected the columns file and text, by tabs"
+        ) from error
