@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 MAX_BYTES = 4_000_000
-MAX_STEPS = 250_000
+MAX_STEPS = 100_000
 MAX_DEPTH = 32
 _LONGEST = 1 << 48
 
