@@ -97,7 +97,13 @@ def test_what_cannot_be_written(model: Any, tmp_path: Path) -> None:
         export(model, tmp_path / "out", "onnx")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="dtype is 'int8'; in the format openai it is one of float16, float32"):
         export(model, tmp_path / "out", "openai", dtype="int8")
-    small = HubertConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    small = HubertConfig(
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_conv_pos_embedding_groups=2,
+    )
     for other in (HubertModel(small), WhisperModel(make_hf(d=24).config)):
         with pytest.raises(UnknownModelError, match="no Whisper that writes text.*save_pretrained"):
             export(other, tmp_path / "out", "transformers")

@@ -148,7 +148,7 @@ def test_one_odd_frame_reaches_as_far_as_it_should() -> None:
         (((1, 1), (1.0, 1.0)), "different"),
         (((-1,), (1.0,)), "counted from 0"),
         (((1,), (float("nan"),)), "frame gate holds NaN"),
-        (((1,), (1.0,), float("inf")), "NaN or infinite"),
+        (((1,), (1.0,), float("inf")), "NaN, infinite"),
         (((1,), (1.0,), 0.0, 0.0, -0.1), "reach"),
         (((1,), (1.0,), 0.0, 0.0, 31.0), "reach"),
         (((1,), (1.0,), 0.0, 0.0, float("nan")), "reach"),

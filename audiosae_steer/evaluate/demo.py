@@ -157,7 +157,8 @@ def read_clips(folder: Path) -> list[Clip]:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise AudioError(
             f"the list of clips in {folder} cannot be read ({error!r:.200}). A clips.json is a list of objects with "
-            "`file`, and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by tabs"
+            "`file`, and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by "
+            "tabs"
         ) from error
     return [Clip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..discover.card import base_model
 from ..discover.dataset import parse
+from ..errors import CheckpointError
 from ..files import write_whole
 from ..models.load import NAMES
 from ..sae import SAE
@@ -45,7 +46,7 @@ def write_card(sae: SAE, file: Path, audio: Sequence[str | Path], licence: str |
         _data(audio, licence),
     ]
     path = file.with_suffix(".md")
-    write_whole(path, ("\n\n".join(parts) + "\n").encode())
+    write_whole(path, "\n\n".join(parts) + "\n", CheckpointError)
     return path
 
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..errors import CheckpointError, MissingExtraError
 from ..files import write_whole
 from ..quality import Figures
 from .settings import Settings
@@ -75,7 +75,7 @@ def draw_curve(history: History, settings: Settings, path: Path, on: str = "held
     unexplained.set_title(name, loc="left", fontsize=11)
     held = io.BytesIO()
     canvas.print_png(held)
-    write_whole(path, held.getvalue())
+    write_whole(path, held.getvalue(), CheckpointError)
     return path
 
 
