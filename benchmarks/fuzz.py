@@ -152,8 +152,10 @@ def own(run: Run, seed: int) -> None:
 
 
 def guided(run: Run, seed: int, corpus: Path) -> None:
-    """By atheris: the first byte names the file that is changed. Half of the inputs come of what reached new lines,
-    half of any sound file; half of the changes know the structure."""
+    """By atheris: the first byte names the file that is changed.
+
+    Half of the inputs come of what reached new lines, half of any sound file; half of the changes know the structure.
+    """
     import atheris
     from formats.mutate import mutate
 
