@@ -133,10 +133,7 @@ def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
             f"only a batchtopk gate has a threshold to calibrate, and this one is {sae.gate.kind}"
             + (": it keeps k features of each frame as it is" if sae.gate.kind == "topk" else "")
         )
-    again = SAE(
-        sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, gate=sae.gate if k is None else replace(sae.gate, k=k),
-        normalisation=sae.normalisation, typical=sae.typical, info=sae.info,
-    )  # fmt: skip
+    again = sae.altered(gate=sae.gate if k is None else replace(sae.gate, k=k), threshold=None)
     calibrated = again.calibrate_threshold(blocks(activations.float()))
     calibrated.info["threshold"] = f"calibrated on {len(activations)} frames"
     return calibrated
@@ -231,10 +228,7 @@ def _narrowed(sae: SAE, precision: Precision) -> SAE:
         raise CheckpointError(
             f"a weight of {largest:.3g} does not fit into {precision}; take --precision bfloat16 or float32"
         )
-    return SAE(
-        W_enc, sae.b_enc, W_dec, sae.b_dec, gate=sae.gate, threshold=sae.threshold,
-        normalisation=sae.normalisation, typical=sae.typical, info=sae.info,
-    )  # fmt: skip
+    return sae.altered(W_enc=W_enc, W_dec=W_dec)
 
 
 def heard(

@@ -231,17 +231,12 @@ class SAE(nn.Module):
         wanted = min(self.gate.k * frames, ranked.numel() - 1)
         threshold = (ranked[wanted - 1] + ranked[wanted]) / 2
         info = {**self.info, "threshold_calibration": {"frames": frames, "k": self.gate.k}}
-        return SAE(
-            self.W_enc,
-            self.b_enc,
-            self.W_dec,
-            self.b_dec,
-            gate=self.gate,
-            threshold=threshold,
-            normalisation=self.normalisation,
-            typical=self.typical,
-            info=info,
-        )
+        return self.altered(threshold=threshold, info=info)
+
+    def altered(self, **parts: Any) -> SAE:
+        """A copy with other parts, named as the constructor names them. CheckpointError: they do not fit together."""
+        names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "info")
+        return SAE(**{name: getattr(self, name) for name in names} | parts)
 
     def save(self, path: str | Path) -> None:
         """Write the native safetensors file; whole or not at all."""

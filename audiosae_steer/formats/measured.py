@@ -57,7 +57,7 @@ def settle(sae: SAE, activations: Tensor | Sequence[Tensor], where: str, *, stat
     count = len(frames)
     sample = frames[:: max(1, count // FRAMES)]
     ways = {_name(sae.normalisation): sae.normalisation} if stated else candidates(frames)
-    tried = {name: _with(sae, way) for name, way in ways.items()}
+    tried = {name: sae.altered(normalisation=way) for name, way in ways.items()}
     fvu = {name: measure(one, sample).fvu for name, one in tried.items()}
     best = min(fvu, key=lambda name: fvu[name])
     chosen = "none" if "none" in fvu and fvu[best] > CLEARLY * fvu["none"] else best
@@ -94,17 +94,3 @@ def _name(way: Normalisation) -> str:
     if way.kind == "none":
         return "none"
     return f"norm {way.scale:.4g} per frame" if way.kind == "unit_norm" else f"times {way.scale:.4g}"
-
-
-def _with(sae: SAE, way: Normalisation) -> SAE:
-    return SAE(
-        sae.W_enc,
-        sae.b_enc,
-        sae.W_dec,
-        sae.b_dec,
-        gate=sae.gate,
-        threshold=sae.threshold,
-        normalisation=way,
-        typical=sae.typical,
-        info=sae.info,
-    )

@@ -178,17 +178,7 @@ def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: Settings) -> SAE
         info["nested_fvu"] = {str(width): fvu for width, fvu in nested_fvu(sae, part, settings.nested).items()}
     if "clips" in shards.source:
         info["clips"] = shards.source["clips"]
-    return SAE(
-        sae.W_enc,
-        sae.b_enc,
-        sae.W_dec,
-        sae.b_dec,
-        gate=sae.gate,
-        threshold=sae.threshold,
-        normalisation=sae.normalisation,
-        typical=total / fired.clamp(min=1),
-        info=info,
-    )
+    return sae.altered(typical=total / fired.clamp(min=1), info=info)
 
 
 class _Bar:
