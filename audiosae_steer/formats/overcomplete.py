@@ -256,12 +256,28 @@ def _reason(kind: object, saved: _Saved, tensors: Mapping[str, Tensor]) -> str |
         return f"its encoder is more than one linear map ({unknown[0]})"
     if unknown:
         return f"what its {unknown[0]} means is not known"
+    missing = _missing(saved, tensors)
+    if missing is not None:
+        return f"it has no {missing}, without which the rest means nothing"
     ends_in = saved.said.get("activation", "ReLU")
     if saved.said.get("encoder") == "MLPEncoder" and kind != "JumpSAE" and ends_in != "ReLU":
         return f"its encoder ends in {ends_in}, and activations here are never negative"
     if kind is not None and (kind == "JumpSAE") != ("thresholds" in tensors):
         return f"its tensors are not those of a {kind}"
     return None
+
+
+def _missing(saved: _Saved, tensors: Mapping[str, Tensor]) -> str | None:
+    """A tensor that is not there and has to be, by what is."""
+    needed = [] if isinstance(saved.said.get("fused"), Tensor) else ["dictionary.multiplier"]
+    if not {"encoder.tied_to._weights", "encoder.weight"} & set(tensors):
+        needed.append(f"{_LINEAR}weight")
+    norm = [name for name in tensors if name.startswith(_BATCH_NORM)]
+    if norm:
+        needed += [f"{_BATCH_NORM}running_var", f"{_BATCH_NORM}running_mean"]
+    if {f"{_BATCH_NORM}weight", f"{_BATCH_NORM}bias"} & set(norm):
+        needed += [f"{_BATCH_NORM}weight", f"{_BATCH_NORM}bias"]
+    return next((name for name in needed if name not in tensors), None)
 
 
 def _dictionary(file: Path, saved: _Saved, tensors: Mapping[str, Tensor]) -> Tensor:

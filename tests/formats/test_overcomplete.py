@@ -12,6 +12,7 @@ import torch
 from formats.fixtures import fixture
 
 from audiosae_steer import CheckpointError, load_sae
+from audiosae_steer.formats.state import load_state
 
 D, F, K = 6, 20, 3
 LINEAR = "encoder.final_block.0."
@@ -192,3 +193,28 @@ def test_a_class_that_is_not_known_is_refused(tmp_path: Path, other: bytes) -> N
             forged.writestr(item, content)
     with pytest.raises(CheckpointError, match="would run code"):
         load_sae(path)
+
+
+@pytest.mark.parametrize("name", ["dictionary.multiplier", "encoder.weight", "encoder.final_block.0.weight"])
+@pytest.mark.parametrize("fixture_name", ["overcomplete-topk_state", "overcomplete-batchnorm", "overcomplete-jump"])
+def test_a_tensor_that_the_rest_needs_is_missed(fixture_name: str, name: str, tmp_path: Path) -> None:
+    folder = fixture(fixture_name, tmp_path)
+    path = folder / "sae.pt"
+    state = dict(load_state(path))
+    assert load_sae(folder)
+    left = {key: value for key, value in state.items() if key != name}
+    if len(left) == len(state):
+        pytest.skip("this encoder has other names")
+    torch.save(left, path)
+    with pytest.raises(CheckpointError, match=f"{name}|no encoder"):
+        load_sae(folder)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var", "bias", "weight"])
+def test_half_a_batch_norm_is_none(name: str, tmp_path: Path) -> None:
+    folder = fixture("overcomplete-batchnorm", tmp_path)
+    state = dict(load_state(folder / "sae.pt"))
+    del state[f"encoder.final_block.1.{name}"]
+    torch.save(state, folder / "sae.pt")
+    with pytest.raises(CheckpointError, match=f"{name}|LayerNorm"):
+        load_sae(folder)
