@@ -23,19 +23,6 @@ from .weights import Weights
 
 _DTYPES = {0: torch.float32, 1: torch.int8, 2: torch.int16, 3: torch.int32, 4: torch.float16}
 _NORM = {"gamma": "weight", "beta": "bias"}
-_FLAGS = frozenset(
-    [
-        "num_heads",
-        "activation",
-        "alibi",
-        "alignment_heads",
-        "alignment_layer",
-        "pre_norm",
-        "scale_embeddings",
-        "start_from_zero_embedding",
-        "multi_query_attention",
-    ]
-)
 
 
 def is_folder(path: Path) -> bool:
@@ -134,7 +121,7 @@ def _dequantised(variables: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, tensor in variables.items():
         if name.endswith("_scale") and name.removesuffix("_scale") in variables:
             continue
-        if name.split("/")[-1] in _FLAGS:
+        if not tensor.dim():  # a setting, of which newer converters write more
             continue
         scale = variables.get(f"{name}_scale")
         if scale is not None:  # one scale a row, or one for all
