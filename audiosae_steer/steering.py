@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .bake import Baked, bake
 from .build import build_hooks
 from .edits import Edit
 from .errors import NeverCalledWarning, SteeringError
@@ -35,6 +36,7 @@ class Steering:
         self._closers: list[Callable[[], None]] = []
         self._strength, self._enabled = 1.0, True
         self._removed = False
+        self._allows_empty = False
         self.recipe = recipe
         """The recipe it runs, or None if it was built by hand."""
         self.model = model
@@ -54,6 +56,7 @@ class Steering:
         except BaseException:
             self._detach()
             raise
+        self._allows_empty = allow_empty
         self._forget_compiled()
 
     def _told(self, moment: Moment) -> None:
@@ -157,6 +160,18 @@ class Steering:
             device = hook.strength.device
             hook.choice = None if indices is None else torch.tensor(indices, dtype=torch.long, device=device)
         return self
+
+    def bake(self) -> Baked:
+        """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.
+
+        The model then does by itself what it did with the hooks, to the rounding of its dtype; there is no way back but
+        to load it anew. `audiosae_steer.export` writes it for the library that is to run it.
+
+        Raises:
+            SteeringError: something in it is no constant for all clips and frames; says what, and what could be baked.
+            SiteError: a site has no bias that could take one. In either case the model is as it was, hooks and all.
+        """
+        return bake(self)
 
     def remove(self) -> None:
         """Take away its own hooks, and nobody else's. Calling it again does nothing."""

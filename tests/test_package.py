@@ -35,10 +35,10 @@ FLOORS = (
     ("stages", "plan"),
     ("formats", "hub", "models"),
     ("sites", "recipes"),
-    ("hook", "parts", "build", "steering"),
-    ("listing", "nnsight", "sound"),
+    ("hook", "parts", "build", "bake", "steering"),
+    ("listing", "nnsight", "sound", "export"),
     ("discover", "evaluate"),
-    ("cli_shared", "cli_bench", "cli_discover", "cli", "__main__"),
+    ("cli_shared", "cli_bake", "cli_bench", "cli_discover", "cli", "__main__"),
 )
 """DESIGN's layers from the ground up: a module may import its own floor and those below."""
 

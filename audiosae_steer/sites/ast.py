@@ -44,6 +44,12 @@ class AST(Family):
 
         return Tap(_layers(model)[site.layer - 1], times=times)
 
+    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+        """The block's last map, whose output is added to the residual."""
+        block: Any = self.tap(model, site).module
+        last: nn.Module = block.mlp.fc2 if hasattr(block, "mlp") else block.output.dense  # transformers 5, and 4
+        return last
+
     def sample_rate(self, model: nn.Module) -> int:
         """16 kHz."""
         return 16000

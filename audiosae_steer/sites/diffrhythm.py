@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import SiteError
 from .override import overridden, override
 from .site import Dims, Family, Moment, Site, Tap, Watch
 
@@ -41,6 +42,10 @@ class DiffRhythm(Family):
         if site.layer <= len(body.text_fusion_linears):
             return Tap(body.transformer_blocks[site.layer], "input")
         return Tap(body.transformer_blocks[site.layer - 1])
+
+    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+        """None: Llama's maps have no bias."""
+        raise SiteError(f"no bias reaches {site} of DiffRhythm: its blocks are Llama's, whose maps have none")
 
     def frame_rate(self, model: nn.Module, site: Site) -> float:
         """One latent for 2,048 samples of 44.1 kHz: 21.5 a second."""

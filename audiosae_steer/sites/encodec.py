@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from ..errors import SiteError
 from .override import overridden, override
 from .site import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
 
@@ -43,6 +44,11 @@ class EnCodec(Family):
         if site.side == "encoder":
             return Tap(model.encoder, layout="bdf")
         return Tap(model.decoder, "input", layout="bdf")
+
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """None: the latents come out of a convolution, and before the quantizer, from a codebook, after it."""
+        follows = "a normalised convolution gives it" if site.side == "encoder" else "it is read from the codebooks"
+        raise SiteError(f"no bias reaches {site} of EnCodec as it is: {follows}")
 
     def frame_rate(self, model: Any, site: Site) -> float:
         """75 latents a second of 24 kHz, 150 of 48 kHz."""

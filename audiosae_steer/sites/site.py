@@ -172,6 +172,14 @@ class Family(ABC):
             return torch.ones(frames, dtype=torch.bool)
         return tap.times(frames, torch.device("cpu")) < seconds
 
+    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+        """The module whose bias reaches the residual at `site` as it is, so that a constant there can be baked into it.
+
+        Raises:
+            SiteError: none does, or it is not known; says what follows the block's last bias instead.
+        """
+        raise SiteError(f"of {self.name} no bias is known that reaches {site} as it is")
+
     def in_pieces(self, model: nn.Module) -> bool:
         """Whether one pass takes its input in pieces, and comes by a site once for each."""
         return False

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import SiteError
 from .recording import Recording
 from .site import Call, Dims, Family, Moment, Site, Tap, Watch
 
@@ -44,6 +45,22 @@ class SpeechEncoder(Family):
     def tap(self, model: nn.Module, site: Site) -> Tap:
         """The layer's output: a tensor, or a tuple that begins with it."""
         return Tap(_body(model).encoder.layers[site.layer - 1])
+
+    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+        """The layer norm that a block ends with; in the stable variants, the last map of its feed-forward.
+
+        Frames that only fill up a batch, which hooks leave alone, are changed as well; no other frame attends to them.
+        """
+        block: Any = self.tap(model, site).module
+        kind = type(block).__name__
+        if not kind.endswith(("EncoderLayer", "EncoderLayerStableLayerNorm")) or self._only is None:
+            raise SiteError(f"what follows the last bias of a {kind} is not known, so nothing is baked into it")
+        if getattr(block, "adapter_layer", None) is not None:
+            raise SiteError(f"an adapter follows the last bias of {site}, and would see what is added to it")
+        last: nn.Module = (
+            block.feed_forward.output_dense if kind.endswith("StableLayerNorm") else block.final_layer_norm
+        )
+        return last
 
     def frame_rate(self, model: nn.Module, site: Site) -> float:
         """One frame for as many samples as the convolutions' strides multiply to: 50 a second of 16 kHz."""

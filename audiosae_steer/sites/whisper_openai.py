@@ -35,6 +35,12 @@ class WhisperOpenAI(Family):
         """The residual block itself returns the residual."""
         return Tap(getattr(model, site.side).blocks[site.layer - 1])
 
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """The block's last map, whose output is added to the residual."""
+        block: Any = self.tap(model, site).module
+        last: nn.Module = block.mlp[2]
+        return last
+
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None

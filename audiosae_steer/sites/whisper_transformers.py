@@ -40,6 +40,12 @@ class WhisperTransformers(Family):
         """The layer's output: a tensor in transformers 5, a tuple that begins with it in 4."""
         return Tap(getattr(_body(model), site.side).layers[site.layer - 1])
 
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """The block's last map, whose output is added to the residual."""
+        block: Any = self.tap(model, site).module
+        last: nn.Module = block.fc2
+        return last
+
     def frame_rate(self, model: Any, site: Site) -> float | None:
         """1,500 frames for 30 s."""
         return model.config.max_source_positions / 30.0 if site.side == "encoder" else None
