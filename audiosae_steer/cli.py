@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from . import cli_bench, cli_discover
+from . import cli_bake, cli_bench, cli_discover
 from .cli_shared import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say, show_sites
 from .errors import AudioSAESteerError, AudioSAESteerWarning, SteeringError
 
@@ -230,6 +230,7 @@ app.command()(cli_discover.discover)
 app.command()(cli_discover.learn)
 app.command()(cli_discover.calibrate)
 app.command()(cli_discover.make)
+app.command()(cli_bake.bake)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ CLIPS = checkpoints_dir() / "clips"
 SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 RIVER = "We walked along the river until the sun went down."
 MEETING = "The meeting was moved to Thursday."
-COMMANDS = ("demo", "transcribe", "info", "sites", "train", "discover", "learn", "calibrate", "make")
+COMMANDS = ("demo", "transcribe", "info", "sites", "train", "discover", "learn", "calibrate", "make", "bake")
 
 # Whisper's normaliser leaves its list of spellings open
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")

@@ -1,0 +1,130 @@
+"""Folders with baked models: what is written beside the weights, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from baking import constants, weights_of
+from make import make_hf, make_openai
+
+from audiosae_steer import ModelError, Push, SteeringError, UnknownModelError, load_recipe, steer
+from audiosae_steer.export import DTYPES, Exported, bake_to, export
+from audiosae_steer.models.whole import MARK
+from audiosae_steer.sites import family_of, fingerprint
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> Any:
+    return make_openai(d=64) if getattr(request, "param", "openai") == "openai" else make_hf(d=64)
+
+
+def recipe_for(model: Any, path: Path, **more: Any) -> Path:
+    """Of two constants."""
+    d = family_of(model).dims(model).d_model
+    edits = [{"kind": "push", "vector": torch.linspace(-1, 1, d).tolist(), "amount": 0.5}]
+    site = {"layer": 3, "edits": edits}
+    data = {
+        "schema": 1,
+        "name": "constants",
+        "description": "Two constants.",
+        "model": {"family": "whisper", "name": "small random", **family_of(model).dims(model)._asdict(),
+                  "fingerprint": fingerprint(model)},
+        "sites": [site, {**site, "side": "decoder"}],
+        "allow_empty": True,
+        **more,
+    }  # fmt: skip
+    path.write_text(json.dumps(data))
+    return path
+
+
+FILES = {
+    "openai": {"model.pt"},
+    "transformers": {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"},
+    "ctranslate2": {"model.bin", "config.json", "vocabulary.json", "tokenizer.json", "preprocessor_config.json"},
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("model", ["openai", "transformers"], indirect=True)
+@pytest.mark.parametrize("form", FILES)
+def test_every_format_of_either_librarys_model(model: Any, form: Any, tmp_path: Path) -> None:
+    before = weights_of(model)
+    recipe = recipe_for(model, tmp_path / "recipe.json")
+    baked = steer(model, recipe, strength=0.8).bake()
+    after = weights_of(model)
+    found = export(model, tmp_path / "out", form, baked=baked)
+    assert isinstance(found, Exported)
+    assert set(found.files) == {path.name for path in (tmp_path / "out").iterdir()}
+    assert set(found.files) >= FILES[form] | {"README.md", "recipe.json", MARK}
+    assert found.dtype == DTYPES[form][0]
+    assert all(torch.equal(after[name], tensor) for name, tensor in model.state_dict().items())
+    assert any(not torch.equal(before[name], tensor) for name, tensor in after.items())
+    record = json.loads((tmp_path / "out" / MARK).read_text())
+    assert record["baked"]["strength"] == 0.8
+    assert record["baked"]["recipe"] == "constants"
+    assert [change["sites"] for change in record["baked"]["changes"]] == [["encoder layer 3"], ["decoder layer 3"]]
+    assert load_recipe(tmp_path / "out").name == "constants"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(line in card for line in found.loads)
+    assert all(change.parameter in card for change in baked.changes)
+    assert "strength 0.8" in card
+    assert found.notes
+    assert found.notes[0] in card
+    scope: dict[str, Any] = {}
+    exec(f"import whisper, transformers, faster_whisper\n{found.loads[0]}", scope)  # what it says does load it
+    assert scope["model"] is not None
+
+
+def test_a_steered_model_is_not_written_as_if_it_were_plain(model: Any, tmp_path: Path) -> None:
+    with steer(model, layer=2, edits=[Push(torch.ones(64))]) as steering:
+        with pytest.raises(SteeringError, match=r"steered by hooks.*bake\(\) the steering first, or remove\(\) it"):
+            export(model, tmp_path / "out", "openai")
+        steering._leave(quiet=True)
+    assert not (tmp_path / "out").exists()
+    found = export(model, tmp_path / "out", "openai")
+    assert found.baked is None
+    assert "written anew" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_cannot_be_written(model: Any, tmp_path: Path) -> None:
+    from transformers import HubertConfig, HubertModel, WhisperModel
+
+    with pytest.raises(ModelError, match="format is 'onnx'; expected openai, transformers, ctranslate2"):
+        export(model, tmp_path / "out", "onnx")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="dtype is 'int8'; in the format openai it is one of float16, float32"):
+        export(model, tmp_path / "out", "openai", dtype="int8")
+    small = HubertConfig(
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_conv_pos_embedding_groups=2,
+    )
+    for other in (HubertModel(small), WhisperModel(make_hf(d=24).config)):
+        with pytest.raises(UnknownModelError, match="no Whisper that writes text.*save_pretrained"):
+            export(other, tmp_path / "out", "transformers")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="other files in it, which stay as they are"):
+        export(model, tmp_path / "full", "openai")
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_a_model_is_written_over_a_model_and_over_nothing_else(model: Any, tmp_path: Path) -> None:
+    steer(model, constants(64, (3, 3))).bake()
+    export(model, tmp_path / "out", "openai", dtype="float32")
+    found = export(model, tmp_path / "out", "transformers", dtype="float16")
+    assert "model.pt" not in found.files
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_bake_to_refuses_before_it_writes(tmp_path: Path) -> None:
+    with pytest.raises(SteeringError, match="its clip gate at encoder layer 4 decides clip by clip"):
+        bake_to("tiny.en", "no-false-speech", tmp_path / "out")
+    with pytest.raises(ModelError, match="format is 'gguf'"):
+        bake_to("tiny.en", "no-false-speech", tmp_path / "out", "gguf")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
