@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,13 @@ def bake(
     from .bake import described
     from .export import bake_to
 
+    if format != "openai":
+        with suppress(ImportError):  # baking says what is missing
+            import transformers
+
+            library: Any = transformers
+            library.utils.logging.set_verbosity_error()  # its warnings are for programmers
+            library.utils.logging.disable_progress_bar()
     chosen: Any = format
     found = bake_to(model, recipe, to, chosen, dtype=dtype, strength=strength)
     if found.baked is not None:

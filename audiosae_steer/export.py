@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -245,8 +246,6 @@ def _card(found: Exported, name: str) -> str:
 
 
 def _record(found: Exported, name: str, model: Any) -> dict[str, Any]:
-    from importlib.metadata import version
-
     return {
         "written_by": f"audiosae-steer {version('audiosae-steer')}",
         "model": name,

@@ -1,7 +1,9 @@
 """What a baked recipe gains and costs in faster-whisper, beside the gated, hooked one and beside no steering.
 
-    python benchmarks/baked.py --model tiny.en --cache CACHE            # 100 + 100 clips of the `test` part
-    python benchmarks/baked.py --model base --cache CACHE --clips 60
+    python benchmarks/baked.py --model tiny.en --cache CACHE --recipe mine.json     # 100 + 100 clips of the `test` part
+    python benchmarks/baked.py --model tiny.en --cache CACHE --without-gate --strength 0.75 --clips 30
+
+The second takes the gate off a recipe of constants, which can be baked then.
 
 Text on non-speech, word error rate and lost utterances, greedy with timestamps and without Whisper's own filters, the
 first 30 s of each clip: faster-whisper with weights in int8 and in float16 (which CPUs compute in float32), without a
@@ -190,7 +192,9 @@ def main() -> None:
     """Measure one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--recipe", default="no-false-speech-constant")
+    parser.add_argument("--recipe", default=GATED)
+    parser.add_argument("--without-gate", action="store_true", help="take the recipe's gates off")
+    parser.add_argument("--strength", type=float, help="default: the recipe's")
     parser.add_argument("--cache", type=Path, required=True, help="folder for texts and folders of weights")
     parser.add_argument("--clips", type=int, default=100, help="of each kind, evenly spread")
     parser.add_argument("--part", default="test", choices=("test", "calibrate"))
@@ -201,6 +205,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     recipe = load_recipe(given.recipe, load_whisper(given.model))
+    if given.without_gate:
+        ungated: dict[str, Any] = {"gate": None, "frame_gate": None, "name": f"{recipe.name}-without-its-gate"}
+        recipe = recipe.model_copy(update=ungated)
+    if given.strength is not None:
+        recipe = recipe.model_copy(update={"strength": given.strength})
     material = {
         "nonspeech": sounds(corpus.nonspeech(given.part), given.clips),
         "speech": sounds([item for item in corpus.speech(given.part) if item.text], given.clips),

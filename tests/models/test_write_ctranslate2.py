@@ -127,10 +127,8 @@ def test_faster_whisper_writes_the_hooked_ones_text(
     for clip, text in zip(written.clips, written.texts, strict=True):
         segments, info = model.transcribe(clip, beam_size=1, temperature=0.0, condition_on_previous_text=False)
         found = "".join(segment.text for segment in segments).strip()
-        if kind == "int8":  # whose own rounding, of the weights unbaked as well, may turn a word
-            assert sum(word_errors([text], [found]).errors) <= 1
-        else:
-            assert found == text
+        # the constants have left tiny.en unsure of a word, and rounding to int8 decides it otherwise
+        assert found == text if kind != "int8" else word_errors([text], [found]).errors[0] <= 1
         assert info.language == "en"
 
 
