@@ -12,6 +12,12 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton
 
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+if WORKERS > 1:  # processes that share the cores, and what they start, must not each take all of them
+    threads = max(1, (os.cpu_count() or 1) // WORKERS)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
 settings.register_profile("ours", deadline=None)  # a shared machine is slow now and then; time is never asserted
 settings.load_profile("ours")
 
