@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .errors import SiteError, SteeringError
 from .hook import Hook
+from .models.baked import mark
 from .plan import Plan
 from .recipes import Recipe, recipes
 from .sites import Site, family_of, tap_at
@@ -86,6 +87,8 @@ def bake(steering: Steering) -> Baked:
             _write(change.bias, value)
         raise
     steering._leave(quiet=True)
+    if steering.recipe is not None:
+        mark(steering.model, [steering.recipe.name])
     found = [
         BiasChange(
             change.sites,

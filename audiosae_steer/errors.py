@@ -15,6 +15,7 @@
     └── MissingExtraError      an optional package is not installed
 
     AudioSAESteerWarning (UserWarning)
+    ├── BakedWarning           the recipe is in the model's weights already
     ├── FingerprintWarning     the model's weights are not those the recipe was made for
     ├── NeverCalledWarning     a steering was left without its site ever having run
     ├── ThresholdWarning       a stored threshold was unset, and the true selection is run instead
@@ -91,6 +92,10 @@ class AudioSAESteerWarning(UserWarning):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class BakedWarning(AudioSAESteerWarning):
+    """The recipe is in the model's weights already, and would be applied twice."""
 
 
 class FingerprintWarning(AudioSAESteerWarning):

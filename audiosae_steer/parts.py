@@ -11,8 +11,9 @@ from torch import nn
 
 from .clip_gate import ClipGate
 from .edits import Edit
-from .errors import FingerprintWarning, GateError, RecipeError, SteeringError
+from .errors import BakedWarning, FingerprintWarning, GateError, RecipeError, SteeringError
 from .frame_gate import FrameGate
+from .models.baked import marked
 from .plan import ErrorMode
 from .recipes import Recipe, site_of
 from .sae import SAE
@@ -76,6 +77,13 @@ def parts_of(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[Si
             f"{recipe} was made with other weights of the same shape; steering a fine-tune may work less well: "
             "measure it with `audiosae-steer demo --model ... --audio ...`",
             FingerprintWarning,
+            stacklevel=3,
+        )
+    if recipe.name in marked(model):
+        warnings.warn(
+            f"{recipe} is baked into this model already, and would be applied twice; load the model anew to steer it "
+            "by hooks",
+            BakedWarning,
             stacklevel=3,
         )
     saes = recipe.load_saes()

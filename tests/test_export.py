@@ -11,7 +11,16 @@ import torch
 from baking import constants, weights_of
 from make import make_hf, make_openai
 
-from audiosae_steer import ModelError, Push, SteeringError, UnknownModelError, load_recipe, steer
+from audiosae_steer import (
+    BakedWarning,
+    ModelError,
+    Push,
+    SteeringError,
+    UnknownModelError,
+    load_recipe,
+    load_whisper,
+    steer,
+)
 from audiosae_steer.export import DTYPES, Exported, bake_to, export
 from audiosae_steer.models.whole import MARK
 from audiosae_steer.sites import family_of, fingerprint
@@ -77,6 +86,13 @@ def test_every_format_of_either_librarys_model(model: Any, form: Any, tmp_path: 
     scope: dict[str, Any] = {}
     exec(f"import whisper, transformers, faster_whisper\n{found.loads[0]}", scope)  # what it says does load it
     assert scope["model"] is not None
+    for library in ("openai", "transformers"):
+        source = tmp_path / "out" / "model.pt" if form == "openai" else tmp_path / "out"
+        anew = load_whisper(source, library)
+        with pytest.warns(
+            BakedWarning, match="constants.* is baked into this model already, and would be applied twice"
+        ):
+            steer(anew, recipe)._leave(quiet=True)
 
 
 def test_a_steered_model_is_not_written_as_if_it_were_plain(model: Any, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Whisper weights out of a CTranslate2 folder, which is what people who run faster-whisper have on their disks.
 
 The file, little-endian: u32 format version, string spec name, u32 revision, u32 count; per variable a string name,
-u8 rank, u32 x rank shape, u8 dtype, u32 byte length, bytes; then u32 alias count and pairs of strings. A string is a
-u16 length, with a final NUL counted in. Read against the writer, `ctranslate2.specs.model_spec`.
+u8 rank, u32 x rank shape, u8 dtype, u32 byte length, bytes; then u32 alias count and pairs of strings, a further name
+and the variable that it stands for. A string is a u16 length, with a final NUL counted in. Read against the writer,
+`ctranslate2.specs.model_spec`.
 """
 
 from __future__ import annotations
@@ -118,8 +119,19 @@ def _variables(data: bytes, path: Path) -> dict[str, Tensor]:
                 f"{path}: {name!r} has shape {shape} but {length} bytes; the file is damaged: fetch it again"
             )
         variables[name] = torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if length else torch.zeros(0)
+    shared = 0
     for _ in range(cursor.number("I")):
-        cursor.string(), cursor.string()  # the one alias is decoder/projection, which shares the embedding
+        alias, name = cursor.string(), cursor.string()
+        if alias.startswith("decoder/projection/"):  # the embedding once more
+            continue
+        if name not in variables or alias in variables:
+            raise ModelError(f"{path} says that {alias!r} is {name!r}; it is damaged: fetch it again")
+        variables[alias] = variables[name]
+        if f"{name}_scale" in variables:
+            variables.setdefault(f"{alias}_scale", variables[f"{name}_scale"])
+        shared += variables[name].nbytes
+        if shared > len(data):  # its writer shares what is equal: norms and biases, a small part
+            raise ModelError(f"{path} names more weights than it holds, which no model does: fetch it from elsewhere")
     if cursor.at != len(data):
         raise ModelError(
             f"{path} goes on for {len(data) - cursor.at} bytes after its end; it is damaged: fetch it again"

@@ -9,6 +9,7 @@ import torch
 
 from ..errors import MissingExtraError, ModelError, UnknownModelError
 from . import ctranslate2, openai_file, released, transformers_folder
+from .baked import baked_in, mark
 from .weights import Weights, to_openai, to_transformers
 
 Library = Literal["openai", "transformers"]
@@ -46,7 +47,10 @@ def load_whisper(source: str | Path, library: Library = "openai", device: str | 
     if library not in ("openai", "transformers"):
         raise ModelError(f'library is {library!r}; expected "openai" or "transformers"')
     found = _find(str(source))
-    return _load(str(source) if found is None else found, library, str(source)).to(device)
+    model = _load(str(source) if found is None else found, library, str(source)).to(device)
+    if isinstance(found, Path):
+        mark(model, baked_in(found))
+    return model
 
 
 def load_processor(source: str | Path) -> Any:

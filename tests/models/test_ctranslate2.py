@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from make import make_openai
+from make import make_hf, make_openai
 from torch import Tensor
 
 from audiosae_steer import ModelError, load_whisper
-from audiosae_steer.models import ctranslate2
+from audiosae_steer.models import ctranslate2, write_ctranslate2
+from audiosae_steer.models.tokenizer import processor_for
 
 CODES = {torch.float32: 0, torch.int8: 1, torch.int16: 2, torch.float16: 4}
 
@@ -75,7 +77,12 @@ def quantised(variables: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def written(variables: dict[str, Tensor], spec: str = "WhisperSpec", version: int = 6) -> bytes:
+def written(
+    variables: dict[str, Tensor],
+    spec: str = "WhisperSpec",
+    version: int = 6,
+    aliases: Sequence[tuple[str, str]] = (("decoder/projection/weight", "decoder/embeddings/weight"),),
+) -> bytes:
     """The file."""
 
     def text(value: str) -> bytes:
@@ -87,7 +94,7 @@ def written(variables: dict[str, Tensor], spec: str = "WhisperSpec", version: in
         raw = tensor.contiguous().numpy().tobytes()
         data += text(name) + struct.pack("<B", tensor.dim()) + struct.pack(f"<{tensor.dim()}I", *tensor.shape)
         data += struct.pack("<BI", CODES[tensor.dtype], len(raw)) + raw
-    return data + struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
+    return data + struct.pack("<I", len(aliases)) + b"".join(text(name) for pair in aliases for name in pair)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,18 @@ def test_every_precision_in_both_libraries(small: Any, tmp_path: Path, kind: str
     if kind == "float32" and library == "openai":
         assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in small.state_dict().items())
         assert model.alignment_heads.to_dense().nonzero().tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("quantisation", ["float32", "int8"])
+def test_what_the_writer_shares_is_read(tmp_path: Path, quantisation: str) -> None:
+    """Of equal tensors CTranslate2 writes one: a new model's norms, biases and the scales of maps that are zero."""
+    model = make_hf(d=64, layers=2)
+    for layer in model.model.encoder.layers:
+        layer.fc2.weight.data.zero_()
+    write_ctranslate2.write(model, tmp_path, quantisation, processor=processor_for(51864, 80))
+    found, wanted = load_whisper(tmp_path, "transformers").state_dict(), model.state_dict()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0 if quantisation == "float32" else 0.01)
 
 
 def test_int8_of_the_released_weights_hears_the_same(tiny_en: Any, tmp_path: Path) -> None:
@@ -162,6 +181,15 @@ def test_what_is_no_whisper_is_refused(small: Any, tmp_path: Path) -> None:
     }
     for says, data in cases.items():
         (tmp_path / "model.bin").write_bytes(data)
+        with pytest.raises(ModelError, match=says):
+            load_whisper(tmp_path)
+    bias, weight = "encoder/conv2/bias", "decoder/embeddings/weight"
+    for says, aliases in {
+        f"'{bias}' is 'nowhere'": [(bias, "nowhere")],
+        f"'{bias}' is 'encoder/conv1/bias'": [(bias, "encoder/conv1/bias")],
+        "names more weights than it holds": [(f"encoder/layer_{i}/ffn/linear_0/weight", weight) for i in range(2, 99)],
+    }.items():
+        (tmp_path / "model.bin").write_bytes(written(variables, aliases=aliases))
         with pytest.raises(ModelError, match=says):
             load_whisper(tmp_path)
     del variables["encoder/conv2/bias"]
