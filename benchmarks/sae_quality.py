@@ -4,8 +4,8 @@
     python benchmarks/sae_quality.py --sae mine.safetensors --layer 4 --out mine.json  # another
     python benchmarks/sae_quality.py --sae mine.safetensors --l0 31 --out mine-31.json # with another threshold
 
-On the `test` part of the split, as recorded, speech and non-speech apart; every frame of the audio, no padding.
-With `--l0` the threshold is raised until so many features fire per frame of speech, on 40 utterances of `calibrate`.
+On the `test` part of the split, as recorded, speech and non-speech apart and together; every frame of the audio, no
+padding. With `--l0` the threshold is raised until so many features fire per frame of `calibrate`, on 40 clips of each.
 A few frames of a Whisper's late layers are many times larger than the others and dominate a variance, so FVU is given
 twice: of all frames, and without the frames whose norm is above four times the median.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 
 import corpus
@@ -27,6 +28,12 @@ from audiosae_steer.quality import measure
 from audiosae_steer.recipes import checkpoints_dir
 
 RATE, FRAMES = 16_000, 50
+KINDS = {"speech": corpus.speech, "non-speech": corpus.nonspeech}
+
+
+def spread(items: list[corpus.Item], count: int) -> list[corpus.Item]:
+    """So many of them, evenly spread."""
+    return items[:: max(len(items) // count, 1)][:count]
 
 
 def frames_of(model: object, items: list[corpus.Item], layer: int) -> torch.Tensor:
@@ -55,7 +62,7 @@ def main() -> None:
     parser.add_argument("--sae", action="append", help="file, in place of the shipped ones; repeatable")
     parser.add_argument("--layer", type=int, help="that --sae reads; default: what its file says")
     parser.add_argument("--out", type=Path, help="default: results/sae-quality-MODEL.json; needed with --sae")
-    parser.add_argument("--l0", type=float, help="raise the threshold until so many fire on speech of `calibrate`")
+    parser.add_argument("--l0", type=float, help="raise the threshold until so many fire on `calibrate`")
     options = parser.parse_args()
     saes: list[tuple[str, int, SAE]] = []
     for name in options.sae or sorted((checkpoints_dir() / f"whisper-{options.model}").glob("encoder-*.safetensors")):
@@ -70,17 +77,20 @@ def main() -> None:
     found = {}
     for layer in sorted({layer for _, layer, _ in saes}):
         if options.l0:
-            every = corpus.speech("calibrate")
-            x = frames_of(model, every[:: max(len(every) // 40, 1)][:40], layer)
+            x = torch.cat([frames_of(model, spread(every("calibrate"), 40), layer) for every in KINDS.values()])
             for name, _, sae in (row for row in saes if row[1] == layer):
                 print(f"{name}: threshold {float(raised(sae, x, options.l0).threshold):.4f}", flush=True)
-        for kind, every in (("speech", corpus.speech("test")), ("non-speech", corpus.nonspeech("test"))):
-            items = [every[i] for i in sorted(rng.permutation(len(every))[: options.clips])]
-            x = frames_of(model, items, layer)
-            for name, _, sae in (row for row in saes if row[1] == layer):
-                figures = {"clips": len(items), "frames": len(x), **measure(sae, x)._asdict()}
-                found[f"{name}, {kind}"] = figures
-                print(f"{name}, {kind}: {json.dumps(figures)}", flush=True)
+        frames = {}
+        for kind, every in KINDS.items():
+            items = every("test")
+            items = [items[i] for i in sorted(rng.permutation(len(items))[: options.clips])]
+            frames[kind] = len(items), frames_of(model, items, layer)
+        clips, rows = zip(*frames.values(), strict=True)
+        frames["together"] = sum(clips), torch.cat(rows)
+        for (kind, (count, x)), (name, _, sae) in product(frames.items(), [row for row in saes if row[1] == layer]):
+            figures = {"clips": count, "frames": len(x), **measure(sae, x)._asdict()}
+            found[f"{name}, {kind}"] = figures
+            print(f"{name}, {kind}: {json.dumps(figures)}", flush=True)
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {out}")
