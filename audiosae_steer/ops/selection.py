@@ -167,10 +167,16 @@ def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Ten
         return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
     values, indices = torch.topk(pre, k + 1, dim=-1)
     cut, crowded = _edges(values)
-    if crowded.any():
-        return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
-    own = reference.kept(pre[..., index].clamp(min=0), pre[..., index] >= cut)
-    values, indices = values[0, :, :k], indices[0, :, :k].contiguous()
+    mask, values, indices = pre[..., index] >= cut, values[..., :k], indices[..., :k].contiguous()
+    if crowded.any():  # common in bfloat16
+        rows = pre[crowded]
+        first = reference.largest(rows, k)
+        if rows.isnan().any():
+            return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
+        mask[crowded] = first[:, index]
+        values[crowded], indices[crowded] = rows[first].reshape(-1, k), first.nonzero()[:, 1].reshape(-1, k)
+    own = reference.kept(pre[..., index].clamp(min=0), mask)
+    values, indices = values[0], indices[0]
     amounts = values.clamp(min=0).masked_fill(edited[indices], 0.0)
     return own, functional.embedding_bag(indices, w.W_dec, per_sample_weights=amounts, mode="sum")[None]
 

@@ -47,6 +47,33 @@ def test_the_same_as_of_all_features(kind, k, F, shape, values, block, seed, ask
     assert torch.equal(got, reference.encode(x, w)[..., index])
 
 
+@given(
+    kind=st.sampled_from(["topk", "batchtopk"]),
+    k=st.integers(0, 9),
+    F=st.integers(1, 7),
+    shape=st.tuples(st.integers(0, 3), st.integers(0, 11)),
+    values=st.integers(1, 3),
+    block=st.integers(1, 12),
+    broken=st.booleans(),
+    seed=st.integers(0, 20),
+)
+def test_what_the_others_write_is_the_same_as_of_all_features(kind, k, F, shape, values, block, broken, seed) -> None:
+    """Features one by one, whatever their share: whole numbers, so that ties are common and sums exact."""
+    w = weights(kind, min(k, F) if kind == "topk" else k, F, 3, values, seed)
+    g = torch.Generator().manual_seed(seed + 1)
+    x = torch.randint(-1, 2, (*shape, 3), generator=g).double()
+    if broken and x.numel():
+        x.view(-1)[seed % x.numel()] = float("nan")
+    index = torch.randperm(F, generator=g)[: 1 + seed % F]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "BLOCK", block)
+        patch.setattr(selection, "SPARSE", 9.0)
+        own, rest = selection.parted(x, w, index)
+    f = reference.encode(x, w)
+    torch.testing.assert_close(own, f[..., index], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(rest, f.index_fill(-1, index, 0.0) @ w.W_dec, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize("kind", ["topk", "batchtopk"])
 def test_nan_spreads_as_in_the_reference(kind, asks, monkeypatch) -> None:
