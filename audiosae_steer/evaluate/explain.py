@@ -9,7 +9,7 @@ from typing import Any
 from ..edits import Add, Edit, Push
 from ..errors import CheckpointError
 from ..formats import FORMATS, load_sae
-from ..formats.layers import layers_of
+from ..formats.layers import files_in, layers_of
 from ..hub import listing
 from ..models import load_whisper
 from ..models.load import NAMES
@@ -153,12 +153,8 @@ def _short(value: Any) -> str:
 
 
 def _is_sae(path: Path) -> bool:
-    if path.suffix == ".pt" and path.name != "ae.pt":
-        return False
     try:
-        if path.is_dir() and layers_of(
-            file.relative_to(path).as_posix() for file in (*path.glob("*"), *path.glob("layer_*/*"))
-        ):
+        if path.is_dir() and layers_of(files_in(path)):
             return True
         return any(format_.recognises(path) for format_ in FORMATS)
     except CheckpointError:
