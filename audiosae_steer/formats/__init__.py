@@ -68,7 +68,8 @@ def load_sae(
 
     Args:
         source: a file, a folder, or "user/repo" on the Hub.
-        layer: which one, where there are several (`layer_8/`, `layers.7/`, which counts from 0, or `encoder-8.safetensors`).
+        layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
+            which counts from 0.
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
         activations: residuals (frames, d_model) or (clips, frames, d_model) of the model and layer that it is for.
             With them, what the file leaves open is measured: how its input is normalised, and the threshold of a
