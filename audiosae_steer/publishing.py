@@ -13,6 +13,7 @@ from .errors import HubError, RecipeError
 from .formats import save_sae
 from .formats.native import Native
 from .hub import check_name, sha256_of, upload
+from .places import without_places
 from .recipes import Recipe, load_recipe
 from .sae import SAE
 from .sae_spec import SAESpec
@@ -52,6 +53,7 @@ def publish(
 ) -> Published:
     """Put a recipe on the Hub, so that `steer(model, "user/repo")` takes it from there.
 
+    What it and its SAEs say of folders on this machine is left out but for the last part (`/home/me/noise` is `noise`).
     Its files go beside it as native safetensors files with their sha256; an SAE on the Hub stays where it is, pinned to
     the commit that was loaded. All of it is loaded and checked first, and uploaded in one commit: what cannot be
     published leaves the Hub as it was.
@@ -114,7 +116,8 @@ def _put_together(
         raise RecipeError(f"cannot make {folder}: {error.strerror}; choose another place by `folder`") from error
     try:
         placed = {name: _placed(recipe, spec, name, saes[name], part) for name, spec in recipe.saes.items()}
-        changed = recipe.model_copy(update={"saes": placed})
+        told = {name: without_places(getattr(recipe, name)) for name in ("provenance", "measured")}
+        changed = recipe.model_copy(update={"saes": placed, **told})
         changed.save(part / RECIPE)
         card = recipe_card(changed, to, base=base or base_model(recipe.model.name), licence=licence)
         _check_card(card)
@@ -143,10 +146,11 @@ def _placed(recipe: Recipe, spec: SAESpec, name: str, sae: SAE, folder: Path) ->
     target = folder / f"{path.stem}.safetensors"
     if target.exists():
         target = folder / f"{path.stem}-{name}.safetensors"
-    if path.is_file() and Native().recognises(path):
+    told = without_places(sae.info)
+    if path.is_file() and Native().recognises(path) and told == sae.info:
         shutil.copyfile(path, target)
     else:
-        save_sae(sae, target)
+        save_sae(sae.altered(info=told), target)
     return SAESpec(file=target.name, layer=spec.layer, sha256=sha256_of(target))
 
 

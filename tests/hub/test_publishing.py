@@ -194,6 +194,23 @@ def test_an_sae_of_another_format_becomes_a_native_file(hub: Hub, tmp_path: Path
     assert torch.equal(load_recipe(REPO).load_saes()["a"].W_enc, sae.W_enc)
 
 
+def test_folders_of_this_machine_are_not_told(hub: Hub, tmp_path: Path) -> None:
+    command = "audiosae-steer learn --absent /home/ann/private/noise --out ~/mine.json"
+    path = write_recipe(tmp_path / "r", small_model(), provenance={"command": command, "data": {"clips": 3}})
+    sae = make_sae("jumprelu", 64, 200).altered(info={"command": command, "layer": 2})
+    sae.save(path.parent / "sae.safetensors")
+    spec = {"file": "sae.safetensors", "sha256": sha256_of(path.parent / "sae.safetensors")}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"saes": {"a": spec}}))
+    publish(path, REPO, dry_run=True, folder=tmp_path / "out")
+    assert all(b"/home" not in data and b"~/" not in data for data in files_in(tmp_path / "out").values())
+    made = load_recipe(tmp_path / "out")
+    told = "audiosae-steer learn --absent noise --out mine.json"
+    assert made.provenance == {"command": told, "data": {"clips": 3}}
+    found = made.load_saes()["a"]
+    assert (found.info["command"], found.info["layer"]) == (told, 2)
+    assert torch.equal(found.W_enc, sae.W_enc)
+
+
 def test_an_sae_on_the_hub_stays_there_and_is_pinned(hub: Hub, tmp_path: Path) -> None:
     file = tmp_path / "encoder-2.safetensors"
     make_sae("jumprelu", 64, 200).save(file)
