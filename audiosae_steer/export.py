@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from .bake import Baked, as_json, described
 from .errors import ModelError, SteeringError, UnknownModelError
+from .folders import MARK, whole_folder
 from .hook import Hook
 from .models import (
     load_processor,
@@ -20,7 +21,6 @@ from .models import (
 )
 from .models.tokenizer import processor_for
 from .models.weights import Weights, to_transformers
-from .models.whole import MARK, whole_folder
 from .recipes import Recipe
 from .sites import family_of, fingerprint, unwrap
 from .steering import steer

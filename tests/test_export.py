@@ -22,7 +22,7 @@ from audiosae_steer import (
     steer,
 )
 from audiosae_steer.export import DTYPES, Exported, bake_to, export
-from audiosae_steer.models.whole import MARK
+from audiosae_steer.folders import MARK
 from audiosae_steer.sites import family_of, fingerprint
 
 

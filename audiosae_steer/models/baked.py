@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from .. import strict_json
-from .whole import MARK
+from ..folders import MARK
 
 ATTRIBUTE = "_audiosae_steer_baked"
 MAX_BYTES = 1 << 20

@@ -11,8 +11,8 @@ import pytest
 from make import make_openai
 
 from audiosae_steer import BakedWarning, load_recipe, steer
+from audiosae_steer.folders import MARK
 from audiosae_steer.models.baked import baked_in, mark, marked
-from audiosae_steer.models.whole import MARK
 
 
 def test_the_same_recipe_once_more_is_warned_of_and_another_is_not() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ModelError
+from .errors import ModelError
 
 MARK = "audiosae-steer.json"
 """In every folder that is written by this package; only such a folder, or an empty one, is ever replaced."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audiosae_steer import ModelError
-from audiosae_steer.models.whole import MARK, whole_folder
+from audiosae_steer.folders import MARK, whole_folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_what_comes_in_between_is_not_overwritten(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from audiosae_steer.models.whole import MARK, whole_folder
+from audiosae_steer.folders import MARK, whole_folder
 with whole_folder(Path(sys.argv[1])) as folder:
     (folder / MARK).write_text("{}")
     for n in range(20):
