@@ -19,6 +19,7 @@ from .models import (
     write_openai,
     write_transformers,
 )
+from .models.baked import marked
 from .models.tokenizer import processor_for
 from .models.weights import Weights, to_transformers
 from .recipes import Recipe
@@ -137,7 +138,7 @@ def export(
         recipe = None if baked is None else baked.recipe
         if recipe is not None:
             recipe.save(folder / "recipe.json")
-        (folder / "README.md").write_text(_card(found, name), encoding="utf-8")
+        (folder / "README.md").write_text(_card(found, name, inner), encoding="utf-8")
         (folder / MARK).write_text(json.dumps(_record(found, name, inner), indent=1) + "\n", encoding="utf-8")
         files = tuple(sorted(path.name for path in folder.iterdir()))
     return found._replace(files=files)
@@ -219,7 +220,7 @@ def _notes(format: Format, allow_empty: bool) -> tuple[str, ...]:
     )
 
 
-def _card(found: Exported, name: str) -> str:
+def _card(found: Exported, name: str, model: Any) -> str:
     """A README for the folder."""
     baked = found.baked
     recipe = None if baked is None else baked.recipe
@@ -238,7 +239,13 @@ def _card(found: Exported, name: str) -> str:
     if baked is not None:
         lines += [f"What was changed, at strength {baked.strength:g}; all other weights are as they were:", ""]
         lines += [f"- {described(change)}" for change in baked.changes]
-        lines += ["", "The same recipe is not to be run on it once more: it would be applied twice.", ""]
+        lines += [""]
+    if names := marked(model):
+        listed = ", ".join(f"`{each}`" for each in names)
+        lines += [
+            f"In its weights: {listed}. None of them is to be run on it once more: it would be applied twice.",
+            "",
+        ]
     lines += [f"- {note}" for note in found.notes]
     if recipe is not None:
         lines += ["", "How it was found and what it was measured to do is in `recipe.json`."]
@@ -253,4 +260,5 @@ def _record(found: Exported, name: str, model: Any) -> dict[str, Any]:
         "format": found.format,
         "dtype": found.dtype,
         "baked": None if found.baked is None else as_json(found.baked),
+        "recipes": list(marked(model)),
     }

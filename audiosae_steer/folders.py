@@ -2,69 +2,149 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
-from .errors import ModelError
+from safetensors import SafetensorError
 
+from .errors import AudioSAESteerError, ModelError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is swept
+    fcntl = None
+
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+"""What a disk says when it takes no more."""
 MARK = "audiosae-steer.json"
-"""In every folder that is written by this package; only such a folder, or an empty one, is ever replaced."""
+"""In every folder with a model that is written by this package; only such a one, or an empty one, is ever replaced."""
+
+
+def check_free(to: Path) -> None:
+    """Whether a model may be written to `to`: it is not there, is empty, or holds what this package wrote.
+
+    Raises:
+        ModelError: it holds something else, or cannot be looked into.
+    """
+    try:
+        if to.resolve() == Path.cwd():
+            raise ModelError(f"{to} is the folder that you are in, which cannot be replaced; name a new folder")
+        if to.is_dir():
+            if any(to.iterdir()) and not (to / MARK).is_file():
+                raise ModelError(f"{to} is a folder with other files in it, which stay as they are; name a new folder")
+        elif to.exists() or to.is_symlink():
+            raise ModelError(f"{to} is there already, and is no folder; name a new folder")
+    except (OSError, RuntimeError) as error:
+        raise _unwritable(to, error, ModelError) from error
 
 
 @contextmanager
-def whole_folder(to: Path) -> Iterator[Path]:
+def whole_folder(
+    to: Path, check: Callable[[Path], None] = check_free, raising: type[AudioSAESteerError] = ModelError
+) -> Iterator[Path]:
     """A new folder to write into, which takes the place of `to` once the block has ended without an error.
 
-    Until then, and after an error, `to` is as it was. What is written has to hold `MARK`.
+    Until then, and after an error, `to` is as it was. What a killed process left beside it is put back, if it is the
+    old folder on its way out, or removed.
+
+    Args:
+        to: the folder.
+        check: raises if what is there may not be replaced; asked before and after the block.
+        raising: the error for a folder that cannot be written.
 
     Raises:
-        ModelError: `to` holds something that this package did not write, or cannot be written.
+        raising: `to` cannot be written, or what `check` raises.
     """
-    _check(to)
     try:
+        if not to.is_symlink():
+            _restore(to)
+        check(to)
+        to = to.resolve()
         to.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}.", suffix=".part"))
-    except OSError as error:
-        raise _unwritable(to, error) from error
+        _sweep(to)
+        part = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=".part"))
+    except (OSError, RuntimeError) as error:  # the latter of links in a circle
+        raise _unwritable(to, error, raising) from error
+    held = _hold(part)
     try:
-        yield part
+        try:
+            yield part
+        except (OSError, SafetensorError) as error:
+            if isinstance(error, OSError) and error.errno not in FULL:
+                raise
+            raise _unwritable(to, error, raising) from error
         try:
             part.chmod(0o755)  # a temporary folder is its owner's alone
             _sync(part)
-            _check(to)
+            check(to)
             _replace(part, to)
         except OSError as error:
-            raise _unwritable(to, error) from error
+            raise _unwritable(to, error, raising) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _check(to: Path) -> None:
-    if to.is_dir():
-        if any(to.iterdir()) and not (to / MARK).is_file():
-            raise ModelError(f"{to} is a folder with other files in it, which stay as they are; name a new folder")
-    elif to.exists() or to.is_symlink():
-        raise ModelError(f"{to} is there already, and is no folder; name a new folder")
+        if held is not None:
+            os.close(held)
 
 
 def _replace(part: Path, to: Path) -> None:
     if not to.is_dir() or not any(to.iterdir()):
         os.replace(part, to)
         return
-    old = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}.", suffix=".old"))
+    old = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=".old"))
     try:
         os.replace(to, old)
-        try:
-            os.replace(part, to)
-        except BaseException:
+        os.replace(part, to)
+    except BaseException:
+        if not to.exists():
             os.replace(old, to)
-            raise
+        raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if to.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _leftovers(to: Path, suffix: str) -> list[Path]:
+    pattern = f".{glob.escape(to.name[:100])}.*{suffix}"
+    return sorted(path for path in to.parent.glob(pattern) if path.is_dir() and not path.is_symlink())
+
+
+def _restore(to: Path) -> None:
+    """Put back what a process was replacing when it was killed."""
+    if not to.exists():
+        for old in _leftovers(to, ".old")[-1:]:
+            os.replace(old, to)
+
+
+def _hold(part: Path) -> int | None:
+    """A lock on a folder that is being written, by which others see that its writer lives."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(part, os.O_RDONLY)
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _sweep(to: Path) -> None:
+    """Remove what processes that no longer live were writing."""
+    if fcntl is None:
+        return
+    for stale in _leftovers(to, ".part"):
+        with suppress(OSError):
+            descriptor = os.open(stale, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _sync(folder: Path) -> None:
@@ -76,5 +156,6 @@ def _sync(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _unwritable(to: Path, error: OSError) -> ModelError:
-    return ModelError(f"{to} cannot be written ({error.strerror or error}); choose another folder, or make room")
+def _unwritable(to: Path, error: Exception, raising: type[AudioSAESteerError]) -> AudioSAESteerError:
+    why = getattr(error, "strerror", None) or error
+    return raising(f"{to} cannot be written ({why}); choose another folder, or make room")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import HubError, RecipeError
+from .errors import AudioSAESteerError, HubError, RecipeError
+from .folders import whole_folder
 from .formats import save_sae
 from .formats.native import Native
+from .formats.sharded import index_of, is_index, is_shard
 from .hub import check_name, sha256_of, upload
 from .places import without_places
 from .recipes import Recipe, load_recipe
@@ -109,13 +111,8 @@ def _put_together(
     from .discover.card import base_model
     from .discover.recipe_card import recipe_card
 
-    _check_free(folder)
-    try:
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
-    except OSError as error:
-        raise RecipeError(f"cannot make {folder}: {error.strerror}; choose another place by `folder`") from error
-    try:
-        placed = {name: _placed(recipe, spec, name, saes[name], part) for name, spec in recipe.saes.items()}
+    with whole_folder(folder, lambda to: _check_free(to, recipe), RecipeError) as part:
+        placed = {name: _placed(recipe, spec, saes[name], part) for name, spec in recipe.saes.items()}
         told = {name: without_places(getattr(recipe, name)) for name in ("provenance", "measured")}
         changed = recipe.model_copy(update={"saes": placed, **told})
         changed.save(part / RECIPE)
@@ -124,44 +121,53 @@ def _put_together(
         (part / CARD).write_text(card, encoding="utf-8")
         load_recipe(part).load_saes()  # as those who take it from the Hub will
         files = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
-        os.chmod(part, 0o755)  # a temporary folder is its owner's alone
-        old = part.with_suffix(".old")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(part, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise RecipeError(f"cannot write {folder}: {error.strerror}; choose another place by `folder`") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return files, card
 
 
-def _placed(recipe: Recipe, spec: SAESpec, name: str, sae: SAE, folder: Path) -> SAESpec:
+def _placed(recipe: Recipe, spec: SAESpec, sae: SAE, folder: Path) -> SAESpec:
     """How the published recipe names an SAE, with its file in `folder` if it is one."""
     if spec.repo is not None:
         source = sae.info["source"]
         return spec.model_copy(update={"revision": source["revision"], "sha256": source["sha256"]})
     path = Path(recipe._folder or ".") / str(spec.file)
-    target = folder / f"{path.stem}.safetensors"
-    if target.exists():
-        target = folder / f"{path.stem}-{name}.safetensors"
+    stem = path.name.removesuffix(".index.json").rpartition(".")[0]
+    names = (f"{stem}{number}.safetensors" for number in ("", *(f"-{n}" for n in count(2))))
+    target = next(folder / name for name in names if not (folder / name).exists())
     told = without_places(sae.info)
-    if path.is_file() and Native().recognises(path) and told == sae.info:
+    if path.is_file() and Native().recognises(path) and not is_index(path) and told == sae.info:
         shutil.copyfile(path, target)
     else:
         save_sae(sae.altered(info=told), target)
+    if not target.exists():  # it was large, and written in parts
+        target = index_of(target)
     return SAESpec(file=target.name, layer=spec.layer, sha256=sha256_of(target))
 
 
-def _check_free(folder: Path) -> None:
-    """Whether a folder may be written over: it is not there, is empty, or holds what an earlier call put there."""
-    if not folder.exists():
+def _check_free(folder: Path, recipe: Recipe) -> None:
+    """Whether a folder may be written over: it is not there, is empty, or holds what an earlier call put there.
+
+    Raises:
+        RecipeError: it may not.
+    """
+    if not folder.exists() and not folder.is_symlink():
         return
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-    foreign = [name for name in held if name not in (RECIPE, CARD) and not name.endswith(".safetensors")]
-    if foreign or (held and RECIPE not in held):
-        raise RecipeError(f"{folder} holds {(foreign or held)[0]}, which is no published recipe's; name a new folder")
+    if not folder.is_dir():
+        raise RecipeError(f"{folder} is there already, and is no folder; name a new folder")
+    if folder.resolve() == Path.cwd() or (recipe._folder and folder.resolve() == recipe._folder.resolve()):
+        what = "the folder of the recipe itself" if recipe._folder else "the folder that you are in"
+        raise RecipeError(f"{folder} is {what}, which stays as it is; name a new folder")
+    held = sorted(path.name for path in folder.iterdir())
+    if not held:
+        return
+    try:
+        earlier = load_recipe(folder)
+        made = "library_name: audiosae-steer" in (folder / CARD).read_text(encoding="utf-8").split("\n---\n")[0]
+    except (AudioSAESteerError, OSError, UnicodeDecodeError):
+        made = False
+    known = {RECIPE, CARD, *(str(spec.file) for spec in earlier.saes.values())} if made else set()
+    foreign = [name for name in held if name not in known and not (made and is_shard(name))]
+    if foreign:
+        raise RecipeError(f"{folder} holds {foreign[0]}, which is no published recipe's; name a new folder")
 
 
 def _check_card(card: str) -> None:

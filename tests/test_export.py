@@ -23,6 +23,7 @@ from audiosae_steer import (
 )
 from audiosae_steer.export import DTYPES, Exported, bake_to, export
 from audiosae_steer.folders import MARK
+from audiosae_steer.models.baked import marked
 from audiosae_steer.sites import family_of, fingerprint
 
 
@@ -55,6 +56,22 @@ FILES = {
     "transformers": {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"},
     "ctranslate2": {"model.bin", "config.json", "vocabulary.json", "tokenizer.json", "preprocessor_config.json"},
 }
+
+
+@pytest.mark.parametrize("form", ["openai", "transformers"])
+def test_what_was_baked_before_is_remembered(model: Any, form: Any, tmp_path: Path) -> None:
+    one = recipe_for(model, tmp_path / "one.json")
+    two = recipe_for(model, tmp_path / "two.json", name="others")
+    export(model, tmp_path / "plain", form)
+    source = "model.pt" if form == "openai" else ""
+    bake_to(tmp_path / "plain" / source, one, tmp_path / "a", form)
+    source = "model.pt" if form == "openai" else ""
+    bake_to(tmp_path / "a" / source, two, tmp_path / "b", form)
+    assert marked(load_whisper(tmp_path / "b" / source)) == ("constants", "others")
+    export(load_whisper(tmp_path / "b" / source), tmp_path / "c", form)
+    names = json.loads((tmp_path / "c" / MARK).read_text())["recipes"]
+    assert names == ["constants", "others"]
+    assert "`constants`, `others`" in (tmp_path / "c" / "README.md").read_text()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

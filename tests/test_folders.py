@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from audiosae_steer import ModelError
 from audiosae_steer.folders import MARK, whole_folder
@@ -109,3 +115,105 @@ def test_killed_in_the_middle_the_old_one_is_there(tmp_path):
     assert contents(to) == {"model": "one", MARK: "{}"}
     put(to, "two")
     assert contents(to)["model"] == "two"
+
+
+SWAPPED = """
+import os, signal, sys
+from pathlib import Path
+from audiosae_steer import folders
+replace = os.replace
+def die(source, target):
+    replace(source, target)
+    if str(target).endswith(".old"):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = die
+with folders.whole_folder(Path(sys.argv[1])) as folder:
+    (folder / folders.MARK).write_text("{}")
+"""
+
+
+def test_killed_between_two_renames_the_old_one_comes_back(tmp_path):
+    to = tmp_path / "model"
+    put(to, "one")
+    assert subprocess.run([sys.executable, "-c", SWAPPED, str(to)]).returncode == -9
+    assert not to.exists()
+
+    def fail() -> None:
+        with whole_folder(to):
+            assert contents(to) == {"model": "one", MARK: "{}"}
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert contents(to) == {"model": "one", MARK: "{}"}
+    put(to, "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # and what it was writing is gone
+
+
+def test_a_rename_that_fails_is_taken_back(tmp_path, monkeypatch):
+    to = tmp_path / "model"
+    put(to, "one")
+    replace = os.replace
+
+    def full(source, target):
+        if str(source).endswith(".part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ModelError, match=r"model cannot be written \(No space left on device\); choose another folder"):
+        put(to, "two")
+    assert contents(to) == {"model": "one", MARK: "{}"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("how", ["python", "safetensors"])
+def test_a_full_disk_is_said(tmp_path, how):
+    put(tmp_path / "model", "one")
+
+    def write(how: str) -> None:
+        with whole_folder(tmp_path / "model") as folder:
+            if how == "python":
+                (folder / "model").write_bytes(bytes(10_000))
+            else:
+                save_file({"x": torch.zeros(10_000)}, folder / "model")
+
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(ModelError, match=r"cannot be written .*File too large.*make room"):
+            write(how)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert contents(tmp_path / "model") == {"model": "one", MARK: "{}"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_two_writers_leave_each_other_alone(tmp_path):
+    to = tmp_path / "model"
+    with whole_folder(to) as first:
+        with whole_folder(to) as second:
+            assert first.is_dir()
+            (second / MARK).write_text("{}")
+        (first / MARK).write_text("[]")
+    assert contents(to) == {MARK: "[]"}
+
+
+@pytest.mark.parametrize("kind", ["here", "circle", "long"])
+def test_places_that_are_none(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    to = Path({"here": ".", "circle": "a", "long": "x" * 300}[kind])
+    if kind == "circle":
+        Path("a").symlink_to("a")
+    with pytest.raises(ModelError, match="the folder that you are in|is no folder|cannot be written"):
+        put(to, "one")
+
+
+def test_a_link_to_an_empty_folder_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    put(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert contents(tmp_path / "real")["model"] == "one"

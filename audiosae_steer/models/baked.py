@@ -31,7 +31,6 @@ def baked_in(weights: Path) -> tuple[str, ...]:
     with suppress(OSError, ValueError):  # a help, and not what the weights are read from
         if record.is_file() and record.stat().st_size <= MAX_BYTES:
             found = strict_json.parse(record.read_bytes())
-            for key in ("baked", "recipe"):
-                found = found.get(key) if isinstance(found, dict) else None
-            return (found,) if isinstance(found, str) else ()
+            names = found.get("recipes") if isinstance(found, dict) else None
+            return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
     return ()
