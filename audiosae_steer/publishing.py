@@ -131,7 +131,7 @@ def _placed(recipe: Recipe, spec: SAESpec, sae: SAE, folder: Path) -> SAESpec:
         return spec.model_copy(update={"revision": source["revision"], "sha256": source["sha256"]})
     path = Path(recipe._folder or ".") / str(spec.file)
     stem = path.name.removesuffix(".index.json").rpartition(".")[0]
-    names = (f"{stem}{number}.safetensors" for number in ("", *(f"-{n}" for n in count(2))))
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}.safetensors" for number in count(1))
     target = next(folder / name for name in names if not (folder / name).exists())
     told = without_places(sae.info)
     if path.is_file() and Native().recognises(path) and not is_index(path) and told == sae.info:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioSAESteerError, HubError, RecipeError, UnpinnedWarning, load_recipe, publish, steer
 from audiosae_steer.cli import app
+from audiosae_steer.formats import save_sae
 from audiosae_steer.hub import sha256_of
 from audiosae_steer.models import load_audio
 from audiosae_steer.recipes import checkpoints_dir
@@ -209,6 +210,64 @@ def test_folders_of_this_machine_are_not_told(hub: Hub, tmp_path: Path) -> None:
     found = made.load_saes()["a"]
     assert (found.info["command"], found.info["layer"]) == (told, 2)
     assert torch.equal(found.W_enc, sae.W_enc)
+
+
+def test_names_of_a_strangers_recipe_are_no_paths(hub: Hub, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "deep" / "r", small_model())
+    (path.parent / "b").mkdir()
+    make_sae("jumprelu", 64, 200, seed=1).altered(info={"x": "/home/a/b"}).save(path.parent / "b" / "sae.safetensors")
+    make_sae("jumprelu", 64, 200, seed=2).save(path.parent / "sae-2.safetensors")
+    files = {"a": "sae.safetensors", "/../../../precious": "b/sae.safetensors", "c": "sae-2.safetensors"}
+    content = json.loads(path.read_text()) | {"saes": {name: {"file": file} for name, file in files.items()}}
+    path.write_text(json.dumps(content))
+    before = sorted(tmp_path.rglob("*"))
+    done = publish(path, REPO, dry_run=True, folder=tmp_path / "deep" / "out")
+    assert [each for each in sorted(tmp_path.rglob("*")) if each not in before] == [
+        tmp_path / "deep" / "out", *(tmp_path / "deep" / "out" / name for name in sorted(done.files))
+    ]  # fmt: skip
+    assert sorted(done.files) == [
+        "README.md",
+        "recipe.json",
+        *(f"sae-2{n}.safetensors" for n in ("-2", "")),
+        "sae.safetensors",
+    ]
+    made, wanted = (load_recipe(place).load_saes() for place in (tmp_path / "deep" / "out", path))
+    assert all(torch.equal(made[name].W_enc, wanted[name].W_enc) for name in files)
+
+
+def test_an_sae_in_parts_is_published_whole(hub: Hub, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "r", small_model())
+    sae = load_recipe(path).load_saes()["a"]
+    (path.parent / "sae.safetensors").unlink()
+    save_sae(sae, path.parent / "sae.safetensors", shard_bytes=40_000)
+    content = json.loads(path.read_text()) | {"saes": {"a": {"file": "sae.safetensors.index.json"}}}
+    path.write_text(json.dumps(content))
+    done = publish(path, REPO, dry_run=True, folder=tmp_path / "out")
+    assert sorted(done.files) == ["README.md", "recipe.json", "sae.safetensors"]
+    assert torch.equal(load_recipe(tmp_path / "out").load_saes()["a"].W_enc, sae.W_enc)
+
+
+@pytest.mark.parametrize("what", ["its own", "another recipe", "a copy with more", "here"])
+def test_a_folder_of_the_users_own_stays(recipe: Path, tmp_path: Path, monkeypatch, what: str) -> None:
+    place = recipe.parent
+    (place / "README.md").write_text("# Mine")
+    if what == "another recipe":
+        place = write_recipe(tmp_path / "theirs", small_model(), name="another").parent
+    elif what == "a copy with more":
+        place = tmp_path / "out"
+        publish(recipe, REPO, dry_run=True, folder=place)
+        (place / "other-work.safetensors").write_bytes(b"work")
+    elif what == "here":
+        place = tmp_path / "empty"
+        place.mkdir()
+        monkeypatch.chdir(place)
+        place = Path(".")
+    before = files_in(place)
+    with pytest.raises(
+        RecipeError, match=r"the folder of the recipe itself|holds .*, which is no published|that you are in"
+    ):
+        publish(recipe, "ann/mine", dry_run=True, folder=place)
+    assert files_in(place) == before
 
 
 def test_an_sae_on_the_hub_stays_there_and_is_pinned(hub: Hub, tmp_path: Path) -> None:
