@@ -22,6 +22,13 @@ NAMES = st.text("abcXYZ019._-", min_size=1, max_size=8).filter(lambda name: name
         ("hub:user/repo@main and openai/whisper-tiny", "hub:user/repo@main and openai/whisper-tiny"),
         ("https://example.org/a/b, 3 m/s and/or 1 / 2", "https://example.org/a/b, 3 m/s and/or 1 / 2"),
         ("benchmarks/make.py ../shared/x", "benchmarks/make.py ../shared/x"),
+        ("/home/John Smith/data/noise", "noise"),
+        (r"C:\Users\John Smith\noise", "noise"),
+        ("learn '/home/John Smith/noise' \"/mnt/my disk/a b.wav\"", "learn 'noise' \"a b.wav\""),
+        ("file:///home/me/secret/noise", "noise"),
+        ("--audio file:///home/me/noise --out ~me/data/r.json", "--audio noise --out r.json"),
+        ("/mnt/a/b --out /mnt/c/d", "b --out d"),
+        ("/ or // or ~", "/ or // or ~"),
         ("", ""),
     ],
 )  # fmt: skip
@@ -39,3 +46,9 @@ def test_any_path(parts: list[str], form: str, around: str) -> None:
                     lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=20))  # fmt: skip
 def test_what_holds_no_path_stays(value: Any) -> None:
     assert without_places(value) == value
+
+
+def test_keys_and_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/users/John Smith")
+    told = {"/mnt/a/x.wav": ["learn /users/John Smith/noise"], "n": (1, None)}
+    assert without_places(told) == {"x.wav": ["learn noise"], "n": [1, None]}
