@@ -122,7 +122,7 @@ def train_sae(
     Raises:
         MissingExtraError: SAELens is not installed.
         SteeringError: a setting is out of its range, there are fewer frames than one batch, or `checkpoints` holds a
-            training with other settings.
+            training with other settings, on other frames or from another start.
     """
     check(settings)
     shards = activations if isinstance(activations, Shards) else Shards.of(*activations)
@@ -138,7 +138,7 @@ def _train(
     trainer = make_trainer(sample, settings, scale, start)
     kind = {
         **plain(settings), "frames": len(shards.train), "d_model": shards.train.width, "of": shards.source,
-        "start": None if start is None else _digest(start),
+        "activations": _digest(sample), "start": None if start is None else _digest(*_trained(start)),
     }  # fmt: skip
     history = History([] if checkpoints is None else resume(trainer, checkpoints, kind))
     look = (shards.held_out if len(shards.held_out) else shards.train).sample(LOOK, settings.seed)
@@ -211,5 +211,15 @@ class _Bar:
             self.bar.console.print(f"step {step}/{self.steps}  {figures}", highlight=False)
 
 
-def _digest(sae: SAE) -> str:
-    return hashlib.sha256(sae.W_enc.float().cpu().numpy().tobytes()).hexdigest()[:16]
+def _trained(sae: SAE) -> list[Tensor]:
+    """All that a training which starts from it depends on."""
+    scale = torch.tensor([sae.normalisation.scale])
+    tensors = [sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, scale]
+    return tensors if sae.threshold is None else [*tensors, sae.threshold]
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from activations import sparse_frames, write_shards
 
-from audiosae_steer import SAE, NeverCalledWarning, load_sae, steer
+from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
 from audiosae_steer.discover.collect import Activations
 from audiosae_steer.edits import Ablate
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
@@ -136,6 +136,26 @@ def test_another_trainings_checkpoint_is_refused_and_a_damaged_one_named(sae_len
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SteeringError, match="step-0000004 is damaged"):
         train_sae(open_shards(folder, 2), short, checkpoints=tmp_path, progress=False)
+
+
+def test_a_checkpoint_of_other_frames_or_of_another_start_is_refused(sae_lens, trained, frames, tmp_path):
+    short = SMALL._replace(steps=4)
+    first = train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False)
+    assert same(first, train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False))
+    others = Activations(sparse_frames(6000, 5), frames.held_out)
+    with pytest.raises(SteeringError, match=r"other settings \(activations\); give another folder"):
+        train_sae(others, short, checkpoints=tmp_path / "frames", progress=False)
+    train_sae(frames, short, start=trained, checkpoints=tmp_path / "start", progress=False)
+    train_sae(frames, short, start=trained.altered(typical=None), checkpoints=tmp_path / "start", progress=False)
+    for change in (
+        {"b_enc": trained.b_enc + 0.1},
+        {"W_dec": trained.W_dec.flip(0)},
+        {"b_dec": trained.b_dec + 0.1},
+        {"threshold": trained.threshold + 0.1},
+        {"normalisation": Normalisation("scalar", trained.normalisation.scale * 1.01)},
+    ):
+        with pytest.raises(SteeringError, match=r"other settings \(start\); give another folder"):
+            train_sae(frames, short, start=trained.altered(**change), checkpoints=tmp_path / "start", progress=False)
 
 
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
