@@ -106,6 +106,8 @@ def _begin_with(sae: Any, start: SAE) -> None:
             f"training goes on from a batchtopk SAE that scales its input by one number; this one is {start.gate.kind} "
             f"with normalisation {start.normalisation.kind}: start anew"
         )
+    if start.threshold is not None and start.threshold.numel() != 1:
+        raise SteeringError("training goes on from an SAE with one threshold; this one has one per feature: start anew")
     sae.W_enc.data = start.W_enc.float().T.clone()
     sae.b_enc.data = start.b_enc.float().clone()
     sae.W_dec.data = start.W_dec.float().clone()

@@ -138,6 +138,50 @@ def test_another_trainings_checkpoint_is_refused_and_a_damaged_one_named(sae_len
         train_sae(open_shards(folder, 2), short, checkpoints=tmp_path, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("settings.json", "[]"),
+        ("settings.json", "null"),
+        ("history.json", "[1]"),
+        ("history.json", '[{"step": 4}]'),
+        ("history.json", "1"),
+    ],
+)
+def test_a_checkpoint_that_holds_something_else_is_damaged(file, content, sae_lens, frames, tmp_path):
+    short = SMALL._replace(steps=4)
+    train_sae(frames, short, checkpoints=tmp_path, progress=False)
+    (tmp_path / "step-0000004" / file).write_text(content)
+    with pytest.raises(SteeringError, match=r"step-0000004 is damaged .*; remove it to start anew"):
+        train_sae(frames, short, checkpoints=tmp_path, progress=False)
+
+
+def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for the full disk")
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    batch_of, usual = Shuffled.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = 0
+
+    def fills(self, step):
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+        return batch_of(self, step)
+
+    expected = train_sae(frames, SMALL._replace(steps=6), progress=False)
+    monkeypatch.setattr(Shuffled, "batch_of", fills)
+    for room in (0, 4000, 10_000):
+        try:
+            with pytest.raises(
+                SteeringError, match="no checkpoint can be written .*; make room, or give another cache"
+            ):
+                train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / str(room), progress=False)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        assert [path.name for path in (tmp_path / str(room)).iterdir()] == ["step-0000002"]
+    monkeypatch.setattr(Shuffled, "batch_of", batch_of)
+    assert same(expected, train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / "0", progress=False))
+
+
 def test_a_checkpoint_of_other_frames_or_of_another_start_is_refused(sae_lens, trained, frames, tmp_path):
     short = SMALL._replace(steps=4)
     first = train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False)
@@ -225,12 +269,17 @@ def test_training_goes_on_from_an_sae(trained, folder, sae_lens):
 
     with pytest.raises(SteeringError, match="start anew"):
         train_sae(shards, SMALL._replace(n_features=31), start=make_sae("topk", d=16), progress=False)
+    per_feature = trained.altered(threshold=trained.threshold.expand(48).clone())
+    with pytest.raises(SteeringError, match="this one has one per feature: start anew"):
+        train_sae(shards, SMALL, start=per_feature, progress=False)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"seed": 2**32}, "seed is 4294967296; expected at most 4294967295"),
+        ({"seed": 2**64}, "expected at most 4294967295"),
         ({"lr": float("nan")}, "learning rate above 0"),
         ({"k": 49}, "k = 49 is more than the 48 features"),
         ({"architecture": "gated"}, "'gated' is unknown; expected batchtopk or matryoshka"),
