@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import torch
 from activations import sparse_frames, write_shards
 
 from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
-from audiosae_steer.discover.collect import Activations
+from audiosae_steer.discover.collect import Activations, clips_of
 from audiosae_steer.edits import Ablate
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
 from audiosae_steer.quality import measure, nested_fvu
+from audiosae_steer.sites import Site
 from audiosae_steer.training import train as training
 from audiosae_steer.training.frames import Shuffled, open_shards
 from audiosae_steer.training.settings import Settings
@@ -311,6 +314,17 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tiny_en, tmp_path)
         train(torch.nn.Linear(3, 3), 1, [tmp_path], tmp_path / "a.safetensors", progress=False)
     with pytest.raises(SteeringError, match=r"expected the SAE's file, such as encoder-4.safetensors"):
         train(tiny_en, 2, [tmp_path], tmp_path / "folder", progress=False)
+    from make import make_sae
+
+    of = {F: make_sae("batchtopk-threshold", d=16, F=F) for F in (3072, 48)}
+    for site, start, message in (
+        (2, of[3072], "has 3072 features of width 16; expected 3072 of width 384"),
+        (2, of[48], "has 48 features of width 16; expected 3072"),
+        (2, make_sae("topk", d=384, F=3072), "this one is topk"),
+        (Site(path="encoder.conv1"), of[48], "has 48 features of width 16; expected 3072"),
+    ):
+        with pytest.raises(SteeringError, match=message):
+            train(tiny_en, site, [tmp_path], tmp_path / "a.safetensors", start=start, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -358,6 +372,33 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
         train(tiny_en, 2, [noise], out, settings=settings._replace(batch=100_000), progress=False)
 
 
+def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
+    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
+    train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
+    monkeypatch.setattr("audiosae_steer.discover.collect.residuals", None)  # all is collected
+    train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
+    train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
+    assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3
+
+
+def test_where_every_recording_is_held_out_they_are_trained_on(sae_lens, tiny_en, noise, tmp_path):
+    names = (tmp_path / "sounds" / f"talk{n}a.wav" for n in range(1000))
+    lone = next(path for path in names if int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % 20 == 0)
+    lone.parent.mkdir()
+    shutil.copy(noise / "noise0.wav", lone)
+    assert [clip.held_out for clip in clips_of([lone])] == [True]
+    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    out = tmp_path / "a.safetensors"
+    sae = train(tiny_en, 2, [lone], out, settings=settings, progress=False)
+    assert sae.info["frames"]["train"] > 64
+    assert sae.info["frames"]["held_out"] == 0
+    assert "held_out" not in sae.info
+    assert "none was held out" in out.with_suffix(".md").read_text(encoding="utf-8")
+    again = train(tiny_en, 2, [lone], tmp_path / "b.safetensors", settings=settings, progress=False)
+    assert same(sae, again)
+
+
 def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(
@@ -374,8 +415,6 @@ def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monke
 
 def test_models_of_other_families_are_trained_on_by_layer_or_path(sae_lens, noise, tmp_path):
     from families import FAMILIES
-
-    from audiosae_steer.sites import Site
 
     made = {case.name: case for case in FAMILIES}
     settings = Settings(n_features=40, k=4, steps=3, batch=16)
