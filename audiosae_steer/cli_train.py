@@ -38,7 +38,7 @@ def train(
     collect_layer: Annotated[
         list[int] | None, typer.Option(help="collect these layers in the same pass; repeatable")
     ] = None,
-    most: Annotated[int | None, typer.Option(help="most clips to take of each data set of the Hub")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="most clips to take of each data set of the Hub")] = None,
     licence: Annotated[str | None, typer.Option(help="of the SAE, for its card, as the Hub has it (mit)")] = None,
 ) -> None:
     """Train an SAE on what a model makes of audio. Interrupted, it goes on where it stopped."""

@@ -49,12 +49,21 @@ def test_it_trains_either_architecture_and_says_what_came_of_it(audio, tmp_path,
         (["--layer", 1, "--path", "encoder"], "say --layer N, counted from 1, or --path MODULE"),
         (["--path", "encoder.nothing"], "there is no module 'encoder.nothing'"),
         (["--layer", 1, "--k", 0], "k is 0; expected at least 1"),
+        (["--layer", 1, "--seed", 2**32], "seed is 4294967296; expected at most 4294967295"),
         (["--layer", 1, "--model", "enormous"], "enormous"),
     ],
 )
 def test_what_cannot_be_is_a_line(words, said, audio, tmp_path, tiny_en):
     result = run("train", "--audio", audio, "--out", tmp_path / "a.safetensors", *words)
     assert said in failed(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["sounds"]
+
+
+@pytest.mark.parametrize("most", [0, -3])
+def test_no_clips_at_all_are_refused(most, audio, tmp_path):
+    result = run("train", "--audio", audio, "--out", tmp_path / "a.safetensors", "--layer", 1, "--most", most)
+    assert result.exit_code == 2
+    assert "--most" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sounds"]
 
 

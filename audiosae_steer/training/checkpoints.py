@@ -12,8 +12,12 @@ from typing import Any
 import torch
 
 from ..errors import SteeringError
+from ..quality import Figures
+from .curve import History
 
-_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError)
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError
+)  # fmt: skip
 
 
 def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[str, float]]) -> None:
@@ -39,10 +43,11 @@ def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[st
                 os.fsync(written.fileno())
         older = found_in(folder)
         os.replace(part, whole)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
+        shutil.rmtree(part, ignore_errors=True)
         raise SteeringError(
-            f"no checkpoint can be written to {folder} ({error.strerror or error}); make room, or give another cache: "
-            "training goes on from the last one that is whole"
+            f"no checkpoint can be written to {folder} ({getattr(error, 'strerror', None) or error}); make room, or "
+            "give another cache: training goes on from the last one that is whole"
         ) from error
     for before in older:
         if before != whole:
@@ -61,14 +66,16 @@ def resume(trainer: Any, folder: Path, kind: dict[str, Any]) -> list[dict[str, f
     newest, kind = found[-1], json.loads(json.dumps(kind))
     try:
         before = json.loads((newest / "settings.json").read_text(encoding="utf-8"))
-        if before == kind:
+        other = sorted(key for key in {*before, *kind} if before.get(key) != kind.get(key))
+        if not other:
             trainer.sae.load_state_dict(torch.load(newest / "sae.pt", weights_only=True))
             trainer.load_trainer_state(newest)
-            history: list[dict[str, float]] = json.loads((newest / "history.json").read_text(encoding="utf-8"))
-            return history
+            history = History(json.loads((newest / "history.json").read_text(encoding="utf-8")))
+            for name in (*Figures._fields, "not_fired_lately"):  # the curve is drawn after the last step
+                history.series(name)
+            return history.rows
     except _DAMAGED as error:
         raise SteeringError(f"{newest} is damaged ({error}); remove it to start anew") from error
-    other = sorted(key for key in {*before, *kind} if before.get(key) != kind.get(key))
     raise SteeringError(
         f"{folder} holds a training with other settings ({', '.join(other)}); give another folder or empty it"
     )

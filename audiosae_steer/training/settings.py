@@ -54,6 +54,8 @@ def check(settings: Settings) -> None:
     for name, lowest in least.items():
         if not getattr(settings, name) >= lowest:
             raise SteeringError(f"{name} is {getattr(settings, name)}; expected at least {lowest}")
+    if settings.seed >= 2**32:  # numpy takes no more
+        raise SteeringError(f"seed is {settings.seed}; expected at most {2**32 - 1}")
     if not 0 < settings.lr < float("inf"):
         raise SteeringError(f"lr is {settings.lr}; expected a learning rate above 0, such as 8e-4")
     if settings.k > settings.n_features:

@@ -21,7 +21,7 @@ from .checkpoints import resume, save
 from .curve import History, draw_curve
 from .frames import Frames, Shards, Shuffled, open_shards
 from .settings import Settings, check, plain
-from .trainer import as_sae, make_trainer, sae_lens, scale_of, versions
+from .trainer import as_sae, check_start, make_trainer, sae_lens, scale_of, versions
 
 SAVE_EVERY = 200
 """Steps between two checkpoints."""
@@ -62,7 +62,8 @@ def train(
         start: an SAE to go on from, in place of random weights.
         cache: folder for activations and training checkpoints, with which an interrupted run goes on; by default beside
             `out`.
-        collect_layers: layers to collect in the same pass over the audio, for training several.
+        collect_layers: encoder layers to collect in the same pass over the audio, for training several; `layer` is
+            collected in any case.
         info: provenance to store in the file; `model` and `command` are shown on the card.
         most: most clips to take of each data set of the Hub.
         licence: of the SAE, for the card, as the Hub abbreviates it ("mit").
@@ -87,21 +88,27 @@ def train(
         raise SteeringError(f"{out}: expected the SAE's file, such as encoder-4.safetensors")
     check(settings)
     inner = unwrap(model)
-    tap_at(inner, family_of(inner), site)
+    family = family_of(inner)
+    tap = tap_at(inner, family, site)
+    if start is not None:
+        check_start(start, settings, None if site.path is not None else tap.size or family.dims(inner).d_model)
     if find_spec("matplotlib") is None:  # said before the minutes that collecting takes
         raise MissingExtraError("the curve is drawn with matplotlib; run: pip install 'audiosae-steer[train]'")
     sae_lens()
     folder = Path(cache) if cache is not None else out.with_suffix(".cache")
-    layers: Sequence[int | Site] = collect_layers or [site]
+    layers = [Site(number) for number in collect_layers or ()]
+    if site not in layers:  # in one order, so that a training of another of them finds them collected
+        layers = sorted([*layers, site], key=lambda each: (each.side, each.path or "", each.layer))
     files, names = as_files(audio, folder / "audio", most=most, seed=settings.seed, progress=progress)
     collect(model, files, layers, folder / "activations", seed=settings.seed, progress=progress)
     shards = open_shards(folder / "activations", site)
     sae, history = _train(shards, settings, start, folder / f"layer-{shard_key(site)}", progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
-    sae.info.update({"family": family_of(inner).name, **where, **(info or {})})
+    sae.info.update({"family": family.name, **where, **(info or {})})
     sae = sae.half()
     sae.save(out)
-    draw_curve(history, settings, out.with_suffix(".png"), "held out" if len(shards.held_out) else "on training frames")
+    on = "held out" if "held_out" in sae.info else "on training frames"
+    draw_curve(history, settings, out.with_suffix(".png"), on)
     write_card(sae, out, names, licence)
     return sae
 
@@ -122,7 +129,7 @@ def train_sae(
     Raises:
         MissingExtraError: SAELens is not installed.
         SteeringError: a setting is out of its range, there are fewer frames than one batch, or `checkpoints` holds a
-            training with other settings.
+            training with other settings, on other frames or from another start.
     """
     check(settings)
     shards = activations if isinstance(activations, Shards) else Shards.of(*activations)
@@ -132,13 +139,15 @@ def train_sae(
 def _train(
     shards: Shards, settings: Settings, start: SAE | None, checkpoints: Path | None, progress: bool
 ) -> tuple[SAE, History]:
+    if not len(shards.train):  # every recording fell to the held-out side, as a lone one does once in twenty times
+        shards = Shards(shards.held_out, shards.train, shards.source)
     batches = Shuffled(shards.train, settings.batch, settings.seed, settings.buffer)
     sample = shards.train.sample(SAMPLE, settings.seed)
     scale = scale_of(sample, start)
     trainer = make_trainer(sample, settings, scale, start)
     kind = {
         **plain(settings), "frames": len(shards.train), "d_model": shards.train.width, "of": shards.source,
-        "start": None if start is None else _digest(start),
+        "activations": _digest(sample), "start": None if start is None else _digest(*_trained(start)),
     }  # fmt: skip
     history = History([] if checkpoints is None else resume(trainer, checkpoints, kind))
     look = (shards.held_out if len(shards.held_out) else shards.train).sample(LOOK, settings.seed)
@@ -211,5 +220,15 @@ class _Bar:
             self.bar.console.print(f"step {step}/{self.steps}  {figures}", highlight=False)
 
 
-def _digest(sae: SAE) -> str:
-    return hashlib.sha256(sae.W_enc.float().cpu().numpy().tobytes()).hexdigest()[:16]
+def _trained(sae: SAE) -> list[Tensor]:
+    """All that a training which starts from it depends on."""
+    scale = torch.tensor([sae.normalisation.scale])
+    tensors = [sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, scale]
+    return tensors if sae.threshold is None else [*tensors, sae.threshold]
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]

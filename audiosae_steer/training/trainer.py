@@ -62,6 +62,8 @@ def make_trainer(sample: Tensor, settings: Settings, scale: float, start: SAE | 
     from sae_lens.config import SAETrainerConfig
 
     d_model = sample.shape[1]
+    if start is not None:
+        check_start(start, settings, d_model)
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     np.random.seed(settings.seed)
@@ -94,18 +96,28 @@ def make_trainer(sample: Tensor, settings: Settings, scale: float, start: SAE | 
     return lens.SAETrainer(schedule, sae, data_provider=iter(()))
 
 
-def _begin_with(sae: Any, start: SAE) -> None:
-    wanted = (sae.cfg.d_sae, sae.cfg.d_in)
-    if (start.n_features, start.d_model) != wanted:
+def check_start(start: SAE, settings: Settings, d_model: int | None = None) -> None:
+    """Refuse an SAE that training cannot go on from; of a width that is not known yet, None, nothing is said.
+
+    Raises:
+        SteeringError: it is of other sizes, or of a gate or normalisation that is not trained.
+    """
+    width = start.d_model if d_model is None else d_model
+    if (start.n_features, start.d_model) != (settings.n_features, width):
         raise SteeringError(
-            f"the SAE to start from has {start.n_features} features of width {start.d_model}; expected {wanted[0]} of "
-            f"width {wanted[1]}: give its own size, and the layer that it reads"
+            f"the SAE to start from has {start.n_features} features of width {start.d_model}; expected "
+            f"{settings.n_features} of width {width}: give its own size, and the layer that it reads"
         )
     if start.gate.kind != "batchtopk" or start.normalisation.kind == "unit_norm":
         raise SteeringError(
             f"training goes on from a batchtopk SAE that scales its input by one number; this one is {start.gate.kind} "
             f"with normalisation {start.normalisation.kind}: start anew"
         )
+    if start.threshold is not None and start.threshold.numel() != 1:
+        raise SteeringError("training goes on from an SAE with one threshold; this one has one per feature: start anew")
+
+
+def _begin_with(sae: Any, start: SAE) -> None:
     sae.W_enc.data = start.W_enc.float().T.clone()
     sae.b_enc.data = start.b_enc.float().clone()
     sae.W_dec.data = start.W_dec.float().clone()

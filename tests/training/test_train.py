@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import soundfile
 import torch
 from activations import sparse_frames, write_shards
 
-from audiosae_steer import SAE, NeverCalledWarning, load_sae, steer
-from audiosae_steer.discover.collect import Activations
+from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
+from audiosae_steer.discover.collect import Activations, clips_of
 from audiosae_steer.edits import Ablate
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
 from audiosae_steer.quality import measure, nested_fvu
+from audiosae_steer.sites import Site
 from audiosae_steer.training import train as training
 from audiosae_steer.training.frames import Shuffled, open_shards
 from audiosae_steer.training.settings import Settings
@@ -138,6 +141,70 @@ def test_another_trainings_checkpoint_is_refused_and_a_damaged_one_named(sae_len
         train_sae(open_shards(folder, 2), short, checkpoints=tmp_path, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("settings.json", "[]"),
+        ("settings.json", "null"),
+        ("history.json", "[1]"),
+        ("history.json", '[{"step": 4}]'),
+        ("history.json", "1"),
+    ],
+)
+def test_a_checkpoint_that_holds_something_else_is_damaged(file, content, sae_lens, frames, tmp_path):
+    short = SMALL._replace(steps=4)
+    train_sae(frames, short, checkpoints=tmp_path, progress=False)
+    (tmp_path / "step-0000004" / file).write_text(content)
+    with pytest.raises(SteeringError, match=r"step-0000004 is damaged .*; remove it to start anew"):
+        train_sae(frames, short, checkpoints=tmp_path, progress=False)
+
+
+def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for the full disk")
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    batch_of, usual = Shuffled.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = 0
+
+    def fills(self, step):
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+        return batch_of(self, step)
+
+    expected = train_sae(frames, SMALL._replace(steps=6), progress=False)
+    monkeypatch.setattr(Shuffled, "batch_of", fills)
+    for room in (0, 4000, 10_000):
+        try:
+            with pytest.raises(
+                SteeringError, match="no checkpoint can be written .*; make room, or give another cache"
+            ):
+                train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / str(room), progress=False)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        assert [path.name for path in (tmp_path / str(room)).iterdir()] == ["step-0000002"]
+    monkeypatch.setattr(Shuffled, "batch_of", batch_of)
+    assert same(expected, train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / "0", progress=False))
+
+
+def test_a_checkpoint_of_other_frames_or_of_another_start_is_refused(sae_lens, trained, frames, tmp_path):
+    short = SMALL._replace(steps=4)
+    first = train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False)
+    assert same(first, train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False))
+    others = Activations(sparse_frames(6000, 5), frames.held_out)
+    with pytest.raises(SteeringError, match=r"other settings \(activations\); give another folder"):
+        train_sae(others, short, checkpoints=tmp_path / "frames", progress=False)
+    train_sae(frames, short, start=trained, checkpoints=tmp_path / "start", progress=False)
+    train_sae(frames, short, start=trained.altered(typical=None), checkpoints=tmp_path / "start", progress=False)
+    for change in (
+        {"b_enc": trained.b_enc + 0.1},
+        {"W_dec": trained.W_dec.flip(0)},
+        {"b_dec": trained.b_dec + 0.1},
+        {"threshold": trained.threshold + 0.1},
+        {"normalisation": Normalisation("scalar", trained.normalisation.scale * 1.01)},
+    ):
+        with pytest.raises(SteeringError, match=r"other settings \(start\); give another folder"):
+            train_sae(frames, short, start=trained.altered(**change), checkpoints=tmp_path / "start", progress=False)
+
+
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
 def test_our_sae_is_the_inference_sae_that_saelens_saves(settings, sae_lens, frames, tmp_path):
     """Its own file, read by its own code and by our reader, and our conversion of its trainer: one function."""
@@ -205,12 +272,17 @@ def test_training_goes_on_from_an_sae(trained, folder, sae_lens):
 
     with pytest.raises(SteeringError, match="start anew"):
         train_sae(shards, SMALL._replace(n_features=31), start=make_sae("topk", d=16), progress=False)
+    per_feature = trained.altered(threshold=trained.threshold.expand(48).clone())
+    with pytest.raises(SteeringError, match="this one has one per feature: start anew"):
+        train_sae(shards, SMALL, start=per_feature, progress=False)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"seed": 2**32}, "seed is 4294967296; expected at most 4294967295"),
+        ({"seed": 2**64}, "expected at most 4294967295"),
         ({"lr": float("nan")}, "learning rate above 0"),
         ({"k": 49}, "k = 49 is more than the 48 features"),
         ({"architecture": "gated"}, "'gated' is unknown; expected batchtopk or matryoshka"),
@@ -242,6 +314,17 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tiny_en, tmp_path)
         train(torch.nn.Linear(3, 3), 1, [tmp_path], tmp_path / "a.safetensors", progress=False)
     with pytest.raises(SteeringError, match=r"expected the SAE's file, such as encoder-4.safetensors"):
         train(tiny_en, 2, [tmp_path], tmp_path / "folder", progress=False)
+    from make import make_sae
+
+    of = {F: make_sae("batchtopk-threshold", d=16, F=F) for F in (3072, 48)}
+    for site, start, message in (
+        (2, of[3072], "has 3072 features of width 16; expected 3072 of width 384"),
+        (2, of[48], "has 48 features of width 16; expected 3072"),
+        (2, make_sae("topk", d=384, F=3072), "this one is topk"),
+        (Site(path="encoder.conv1"), of[48], "has 48 features of width 16; expected 3072"),
+    ):
+        with pytest.raises(SteeringError, match=message):
+            train(tiny_en, site, [tmp_path], tmp_path / "a.safetensors", start=start, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -289,6 +372,33 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
         train(tiny_en, 2, [noise], out, settings=settings._replace(batch=100_000), progress=False)
 
 
+def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
+    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
+    train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
+    monkeypatch.setattr("audiosae_steer.discover.collect.residuals", None)  # all is collected
+    train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
+    train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
+    assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3
+
+
+def test_where_every_recording_is_held_out_they_are_trained_on(sae_lens, tiny_en, noise, tmp_path):
+    names = (tmp_path / "sounds" / f"talk{n}a.wav" for n in range(1000))
+    lone = next(path for path in names if int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % 20 == 0)
+    lone.parent.mkdir()
+    shutil.copy(noise / "noise0.wav", lone)
+    assert [clip.held_out for clip in clips_of([lone])] == [True]
+    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    out = tmp_path / "a.safetensors"
+    sae = train(tiny_en, 2, [lone], out, settings=settings, progress=False)
+    assert sae.info["frames"]["train"] > 64
+    assert sae.info["frames"]["held_out"] == 0
+    assert "held_out" not in sae.info
+    assert "none was held out" in out.with_suffix(".md").read_text(encoding="utf-8")
+    again = train(tiny_en, 2, [lone], tmp_path / "b.safetensors", settings=settings, progress=False)
+    assert same(sae, again)
+
+
 def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(
@@ -305,8 +415,6 @@ def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monke
 
 def test_models_of_other_families_are_trained_on_by_layer_or_path(sae_lens, noise, tmp_path):
     from families import FAMILIES
-
-    from audiosae_steer.sites import Site
 
     made = {case.name: case for case in FAMILIES}
     settings = Settings(n_features=40, k=4, steps=3, batch=16)
