@@ -21,6 +21,7 @@ from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
 from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
 from .sharded import (
     INDEX,
+    MAX_PARTS,
     SHARD_BYTES,
     clear_shards,
     is_index,
@@ -53,10 +54,19 @@ class Native:
     states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
-        """The one safetensors file, if there is just one; or an index with its parts."""
+        """The one safetensors file, if there is just one; or an index with its parts.
+
+        Raises:
+            CheckpointError: there are more parts than an SAE has.
+        """
         found = [name for name in names if name.endswith(".safetensors")]
         indices = [name for name in names if name.endswith(INDEX)]
         if len(indices) == 1 and found and all(is_shard(name) for name in found):
+            if len(found) > MAX_PARTS:
+                raise CheckpointError(
+                    f"{indices[0]} lies among {len(found):,} parts, where an SAE has at most {MAX_PARTS}; take away "
+                    "those that the index does not name"
+                )
             return [*found, *indices]
         return found if len(found) == 1 else []
 

@@ -23,6 +23,7 @@ from .header import Header, Shape, load_tensors, read_header
 from .settings import read_settings
 
 SHARD_BYTES = 2_000_000_000
+MAX_PARTS = 64
 INDEX = ".safetensors.index.json"
 _SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
 
@@ -111,7 +112,7 @@ def read_index(path: Path) -> tuple[Header, dict[str, Path]]:
     """
     content = read_settings(path)
     metadata, names = content.get("metadata"), content.get("weight_map")
-    if not isinstance(metadata, dict) or not isinstance(names, dict) or not names or len(names) > 64:
+    if not isinstance(metadata, dict) or not isinstance(names, dict) or not names or len(names) > MAX_PARTS:
         raise CheckpointError(f"{path} is no index of an SAE's parts; fetch it again")
     files: dict[str, Path] = {}
     headers: dict[str, Header] = {}
