@@ -93,7 +93,7 @@ class Native:
         gate = _gate(file, metadata)
         normalisation = _normalisation(file, metadata)
         info = _info(file, metadata["info"])
-        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(parts)
+        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(file, parts)
         try:
             return SAE(
                 *(tensors[name] for name in _REQUIRED),
