@@ -170,6 +170,9 @@ def _read(path: Path) -> tuple[SAE, bool]:
     for file in files:
         if is_torch_file(file):
             load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
+    saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]
+    if len(saes) > 1:
+        raise CheckpointError(f"{path} holds {len(saes)} SAEs, {', '.join(saes[:8])}; name the file of one")
     content = ", ".join(file.name for file in files[:8]) or "nothing"
     known = ", ".join(format_.name for format_ in FORMATS)
     raise CheckpointError(

@@ -19,6 +19,7 @@ from ..errors import CheckpointError
 from ..files import write_whole
 from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
 from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
+from .settings import read_settings
 from .sharded import (
     INDEX,
     MAX_PARTS,
@@ -162,7 +163,10 @@ def _file_of(path: Path) -> Path | None:
 
 def _is_native(file: Path) -> bool:
     if is_index(file):
-        return read_index(file)[0].metadata.get("format") == FORMAT
+        metadata = read_settings(file).get("metadata")
+        if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
+            return False  # that of a model, whose parts have names of their own
+        return bool(read_index(file))
     return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
 
 
