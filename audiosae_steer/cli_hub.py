@@ -59,7 +59,7 @@ def publish(
 def search(
     words: Annotated[list[str] | None, typer.Argument(help="parts of the name")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="only for this one, such as tiny.en")] = None,
-    limit: Annotated[int, typer.Option(help="of the Hub's at most")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="of the Hub's at most")] = 100,
 ) -> None:
     """List the recipes and SAEs on the Hub that have the tag audiosae-steer, and those that ship with the package."""
     from .catalogue import search as find

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .errors import RecipeError, UnpinnedWarning
+from .errors import CheckpointError, RecipeError, UnpinnedWarning
 from .hub import COMMIT
 from .recipe_checks import FileName, HubName, beside
 from .sae import SAE
@@ -48,10 +48,12 @@ class SAESpec(Strict):
 
         Raises:
             RecipeError: the file is not there, or the repository holds another SAE.
-            CheckpointError: the file is another, or damaged.
+            CheckpointError: the file is another, or damaged; or in parts whose sha256 its index does not hold, though
+                the recipe has one.
             HubError: the Hub did not give it.
         """
         from .formats import load_sae
+        from .formats.sharded import sha256_of_sae
         from .hub import verify_sha256
 
         if self.repo is not None:
@@ -61,6 +63,7 @@ class SAESpec(Strict):
         path = beside(folder, str(self.file), recipe)
         if self.sha256 is not None:
             verify_sha256(path, self.sha256)
+            _check_covers_parts(sha256_of_sae(path), str(path))
         return load_sae(path)
 
     def _from_hub(self, repo: str, recipe: str) -> SAE:
@@ -68,6 +71,8 @@ class SAESpec(Strict):
 
         sae = from_hub(repo, self.layer, self.revision)
         source = sae.info.get("source", {})
+        if self.sha256 is not None:
+            _check_covers_parts(source.get("sha256"), repo)
         if self.sha256 is not None and source.get("sha256") != self.sha256:
             raise RecipeError(
                 f"{repo} holds another SAE than recipe {recipe!r} was made with (sha256 {source.get('sha256')}, not "
@@ -82,3 +87,11 @@ class SAESpec(Strict):
                 stacklevel=4,
             )
         return sae
+
+
+def _check_covers_parts(sha256: str | None, where: str) -> None:
+    if sha256 is None:
+        raise CheckpointError(
+            f"{where}: the SAE is in parts, and its index holds no sha256 of them, so that the recipe's says nothing "
+            "of its weights; save it anew by save_sae(), and name the new sha256"
+        )

@@ -21,7 +21,7 @@ from .native import Native, save_sae
 from .overcomplete import Overcomplete
 from .plain import Plain
 from .saelens import SAELens
-from .sharded import INDEX, index_of
+from .sharded import INDEX, index_of, sha256_of_sae
 from .sparsify import Sparsify
 from .state import NUMBERS, is_torch_file, load_state
 
@@ -117,7 +117,7 @@ def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
 
 
 def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
-    from ..hub import Listing, fetch, sha256_of
+    from ..hub import Listing, fetch
 
     def choose(listing: Listing) -> list[str]:
         try:
@@ -137,7 +137,7 @@ def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, 
     sae, stated = _read(file)
     sae = _checked(sae, layer, number_of(fetched.files), repo)
     earlier = sae.info.get("source")
-    sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of(file)}
+    sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of_sae(file)}
     if isinstance(earlier, dict):
         sae.info["source"]["made_from"] = earlier
     return sae, stated
@@ -170,6 +170,9 @@ def _read(path: Path) -> tuple[SAE, bool]:
     for file in files:
         if is_torch_file(file):
             load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
+    saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]
+    if len(saes) > 1:
+        raise CheckpointError(f"{path} holds {len(saes)} SAEs, {', '.join(saes[:8])}; name the file of one")
     content = ", ".join(file.name for file in files[:8]) or "nothing"
     known = ", ".join(format_.name for format_ in FORMATS)
     raise CheckpointError(

@@ -19,8 +19,10 @@ from ..errors import CheckpointError
 from ..files import write_whole
 from ..sae import SAE, Gate, GateKind, Normalisation, NormKind
 from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
+from .settings import read_settings
 from .sharded import (
     INDEX,
+    MAX_PARTS,
     SHARD_BYTES,
     clear_shards,
     is_index,
@@ -53,10 +55,19 @@ class Native:
     states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
-        """The one safetensors file, if there is just one; or an index with its parts."""
+        """The one safetensors file, if there is just one; or an index with its parts.
+
+        Raises:
+            CheckpointError: there are more parts than an SAE has.
+        """
         found = [name for name in names if name.endswith(".safetensors")]
         indices = [name for name in names if name.endswith(INDEX)]
         if len(indices) == 1 and found and all(is_shard(name) for name in found):
+            if len(found) > MAX_PARTS:
+                raise CheckpointError(
+                    f"{indices[0]} lies among {len(found):,} parts, where an SAE has at most {MAX_PARTS}; take away "
+                    "those that the index does not name"
+                )
             return [*found, *indices]
         return found if len(found) == 1 else []
 
@@ -83,7 +94,7 @@ class Native:
         gate = _gate(file, metadata)
         normalisation = _normalisation(file, metadata)
         info = _info(file, metadata["info"])
-        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(parts)
+        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(file, parts)
         try:
             return SAE(
                 *(tensors[name] for name in _REQUIRED),
@@ -152,7 +163,10 @@ def _file_of(path: Path) -> Path | None:
 
 def _is_native(file: Path) -> bool:
     if is_index(file):
-        return read_index(file)[0].metadata.get("format") == FORMAT
+        metadata = read_settings(file).get("metadata")
+        if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
+            return False  # that of a model, whose parts have names of their own
+        return bool(read_index(file))
     return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
 
 

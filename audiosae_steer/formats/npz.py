@@ -21,6 +21,8 @@ MAX_BYTES = 8_000_000_000
 MAX_HEADER = 10_000
 # the weights of an SAE hardly compress; what unpacks to far more than it is was made to fill memory
 MAX_RATIO, SMALL = 20, 1_000_000
+# whole numbers become int64, eight times an int8; an SAE has but few of them, such as its k
+MAX_WHOLE = 1000
 _KINDS = "fiu"
 
 
@@ -43,7 +45,7 @@ def load_npz(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
     """The arrays `names` of a file, as far as it has them.
 
     Raises:
-        CheckpointError: as `npz_shapes`.
+        CheckpointError: as `npz_shapes`; or one of them holds more than `MAX_WHOLE` whole numbers.
     """
     return _opened(path, names)[1]
 
@@ -60,6 +62,11 @@ def _opened(path: Path, names: Iterable[str]) -> tuple[dict[str, _Array], dict[s
                 with archive.open(entry) as file:
                     headers[name] = header = _header(path, name, file, entry.file_size)
                     if name in wanted:
+                        if header.dtype.kind != "f" and math.prod(header.shape) > MAX_WHOLE:
+                            raise CheckpointError(
+                                f"{path}: {name} is {math.prod(header.shape):,} numbers of type {header.dtype}; "
+                                "expected floating point, as weights are"
+                            )
                         tensors[name] = _tensor(file, header)
     except CheckpointError:
         raise

@@ -182,7 +182,7 @@ def _gate(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) ->
 
 def _k(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> int | None:
     if "k" in tensors:
-        number = tensors["k"].item() if tensors["k"].numel() == 1 else tensors["k"].tolist()[:3]
+        number = tensors["k"].item() if tensors["k"].numel() == 1 else tensors["k"][:3].tolist()
         return whole_number(number, f"{file}: k")
     if "k" in said:
         text = said["k"]

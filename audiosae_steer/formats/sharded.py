@@ -1,12 +1,14 @@
 """Native files above a size are written as several, with an index as transformers and the Hub have it.
 
 `sae.safetensors` becomes `sae-3f9c02d1-00001-of-00002.safetensors`, … and `sae.safetensors.index.json`, whose
-`metadata` is that of the native header and whose `weight_map` names each tensor's file. The index is written last and
+`metadata` is that of the native header, with the sha256 of each part, and whose `weight_map` names each tensor's file:
+so the sha256 of the index stands for the whole SAE. The index is written last and
 the shards of a write have a name of their own, so that a reader, or a crash, sees the old SAE or the new one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -19,10 +21,12 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..files import write_whole
+from ..hub import sha256_of, verify_sha256
 from .header import Header, Shape, load_tensors, read_header
 from .settings import read_settings
 
 SHARD_BYTES = 2_000_000_000
+MAX_PARTS = 64
 INDEX = ".safetensors.index.json"
 _SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
 
@@ -71,11 +75,15 @@ def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Ma
     index = index_of(path)
     stem, token = index.name.removesuffix(INDEX), secrets.token_hex(4)
     names = [f"{stem}-{token}-{n + 1:05d}-of-{len(parts):05d}.safetensors" for n in range(len(parts))]
+    sums = {}
     try:
         for name, part in zip(names, parts, strict=True):
-            write_whole(path.with_name(name), save(dict(part), {"format": "audiosae-steer part"}), CheckpointError)
+            data = save(dict(part), {"format": "audiosae-steer part"})
+            sums[name] = hashlib.sha256(data).hexdigest()
+            write_whole(path.with_name(name), data, CheckpointError)
+        total = sum(t.nbytes for part in parts for t in part.values())
         content = {
-            "metadata": {**metadata, "total_size": sum(t.nbytes for part in parts for t in part.values())},
+            "metadata": {**metadata, "total_size": total, "sha256": sums},
             "weight_map": {key: name for name, part in zip(names, parts, strict=True) for key in part},
         }
         write_whole(index, json.dumps(content, indent=1) + "\n", CheckpointError)
@@ -111,7 +119,7 @@ def read_index(path: Path) -> tuple[Header, dict[str, Path]]:
     """
     content = read_settings(path)
     metadata, names = content.get("metadata"), content.get("weight_map")
-    if not isinstance(metadata, dict) or not isinstance(names, dict) or not names or len(names) > 64:
+    if not isinstance(metadata, dict) or not isinstance(names, dict) or not names or len(names) > MAX_PARTS:
         raise CheckpointError(f"{path} is no index of an SAE's parts; fetch it again")
     files: dict[str, Path] = {}
     headers: dict[str, Header] = {}
@@ -127,18 +135,43 @@ def read_index(path: Path) -> tuple[Header, dict[str, Path]]:
         if tensor not in headers[name].shapes:
             raise CheckpointError(f"{path} looks for {tensor} in {name}, which does not hold it; fetch them again")
         shapes[tensor] = headers[name].shapes[tensor]
-    text = {key: value for key, value in metadata.items() if key != "total_size"}
+    text = {key: value for key, value in metadata.items() if key not in ("total_size", "sha256")}
     if not all(isinstance(value, str) for value in text.values()):
         raise CheckpointError(f"{path}: its metadata is not text by name; the file is damaged")
     return Header(shapes, text), files
 
 
-def load_parts(files: Mapping[str, Path]) -> dict[str, Tensor]:
-    """The tensors, each from its file."""
+def sha256_of_sae(path: Path) -> str | None:
+    """sha256 of an SAE's one file, or of an index that holds those of its parts; None of an index that does not.
+
+    Raises:
+        CheckpointError: the index is damaged.
+    """
+    return None if is_index(path) and not _sums(path) else sha256_of(path)
+
+
+def load_parts(index: Path, files: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, each from its file.
+
+    Raises:
+        CheckpointError: a part is damaged, or another than that whose sha256 is in the index.
+    """
     found: dict[str, Tensor] = {}
+    sums = _sums(index)
     for path in dict.fromkeys(files.values()):
+        if sums:
+            verify_sha256(path, str(sums.get(path.name, "none")))
         found |= load_tensors(path, [tensor for tensor, file in files.items() if file == path])
     return found
+
+
+def _sums(index: Path) -> dict[str, Any]:
+    """sha256 of each part, by its name; empty where the index, as of another program, has none."""
+    metadata = read_settings(index).get("metadata")
+    sums = metadata.get("sha256", {}) if isinstance(metadata, dict) else {}
+    if not isinstance(sums, dict):
+        raise CheckpointError(f"{index}: its sha256 are not by the parts' names; the file is damaged")
+    return sums
 
 
 def _escaped(stem: str) -> Any:

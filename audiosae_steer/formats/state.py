@@ -49,11 +49,15 @@ NUMBERS: StandIns = tuple(
 )
 
 
+_USUAL = ("ae.pt", "bestval.pth")
+"""Of several torch files the one to take, beside checkpoints of the training that made it."""
+
+
 def torch_files(names: Sequence[str]) -> list[str]:
     """Of a place's files, the one torch file and the settings beside it, settings first; none if there are several."""
     by_name = {name.rsplit("/", 1)[-1]: name for name in names}
     weights = [name for name in names if name.endswith((".pt", ".pth"))]
-    for usual in ("ae.pt", "bestval.pth"):
+    for usual in _USUAL:
         if len(weights) > 1 and usual in by_name:
             weights = [by_name[usual]]
     if len(weights) != 1:
@@ -65,8 +69,12 @@ def torch_files(names: Sequence[str]) -> list[str]:
 
 
 def torch_file_in(path: Path, holds: Callable[[Path, T], bool], load: Callable[[Path], T]) -> Path | None:
-    """The one torch file at `path`, a file or a folder, of whose content `holds` says so; None if there is none."""
+    """The one torch file at `path`, a file or a folder, of whose content `holds` says so; None if there is none.
+
+    Of a folder's, `ae.pt` or `bestval.pth` is taken, as `torch_files` has it.
+    """
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    files = next(([file] for usual in _USUAL for file in files if path != file and file.name == usual), files)
     found = []
     for file in files:
         if file.is_file() and is_torch_file(file):

@@ -24,6 +24,8 @@ PATIENCE = 20
 """Seconds that are waited at most, where the Hub itself says how long."""
 MAX_BYTES = 8_000_000_000
 """Size of the largest file that is taken."""
+MAX_TOTAL = 2 * MAX_BYTES
+"""Size of all files that are taken of a model's repository at once: W_enc and W_dec of the largest SAE."""
 MAX_FILES = 100_000
 """Files of the largest repository that is listed."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -102,8 +104,8 @@ def fetch(
         limit: bytes of the largest file that is taken, by what the Hub says before anything is downloaded.
 
     Raises:
-        HubError: no such repository, revision or file; no permission; a file too large; no network and nothing in the
-            cache; a cache that cannot be written; or what came is not what the Hub recorded.
+        HubError: no such repository, revision or file; no permission; a file too large, or all of them; no network and
+            nothing in the cache; a cache that cannot be written; or what came is not what the Hub recorded.
     """
     for _ in range(3):
         found = listing(repo, revision, kind)
@@ -119,6 +121,12 @@ def fetch(
                     f"{name} of {repo} is {_size(found.sizes[name])}, and no such file here is more than "
                     f"{_size(limit)}; not taken"
                 )
+        total = sum(found.sizes.get(name, 0) for name in set(names))
+        if kind == "model" and total > MAX_TOTAL:
+            raise HubError(
+                f"the {len(names)} files of {repo} that make up what was asked for are {_size(total)}, and here no "
+                f"more than {_size(MAX_TOTAL)} is taken at once; not taken"
+            )
         folder = _download(repo, names, revision, found, kind)
         if folder is not None:
             return Fetched(folder, found.commit, names)

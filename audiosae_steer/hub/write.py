@@ -78,19 +78,19 @@ def account() -> Account:
         if get_token() is None:
             raise HubError(f"publishing needs an account on the Hub: {LOGIN}, with a token that may write")
         said: dict[str, Any] = ask(f"{constants.ENDPOINT}/api/whoami-v2").json()
+        token = said.get("auth", {}).get("accessToken", {})
+        organisations = tuple(str(each["name"]) for each in said.get("orgs", ()))
+        return Account(str(said["name"]), organisations, token.get("role") != "read")
     except HubError:
         raise
     except Exception as error:  # the Hub's client lets errors of several HTTP libraries through
         if status(error) in (401, 403):
             raise HubError(f"the Hub does not know the token that you are logged in with: {LOGIN}, anew") from error
-        raise _refused(error, "who you are") from error
-    token = said.get("auth", {}).get("accessToken", {})
-    organisations = tuple(str(each["name"]) for each in said.get("orgs", ()))
-    return Account(str(said["name"]), organisations, token.get("role") != "read")
+        raise _unanswered(error, "who you are") from error
 
 
 def upload(repo: str, folder: Path, files: Sequence[str], *, private: bool | None, mark: str, message: str) -> Uploaded:
-    """Put files of `folder` into `repo`, which is made if need be: in one commit, or not at all.
+    """Put files of `folder` into `repo`, in one commit or not at all; it is made if need be, and then stays.
 
     Args:
         repo: "user/repo".
@@ -114,9 +114,11 @@ def upload(repo: str, folder: Path, files: Sequence[str], *, private: bool | Non
     if before is not None:
         _check_taken(repo, before, private, mark)
     _check_card(folder / "README.md")
+    made = False
     try:
         if before is None:
             api.create_repo(repo, private=private, exist_ok=True)
+            made = True
         done = api.create_commit(
             repo,
             [CommitOperationAdd(name, folder / name) for name in files],
@@ -124,7 +126,12 @@ def upload(repo: str, folder: Path, files: Sequence[str], *, private: bool | Non
             parent_commit=None if before is None else before["sha"],
         )
     except Exception as error:  # as above
-        raise _refused(error, repo, who) from error
+        refused = _refused(error, repo, who)
+        if made:  # and not deleted: meanwhile somebody may have put something there
+            raise HubError(
+                f"{refused}; {repo} was made before that, and stays, empty: publish to it again, or delete it"
+            ) from error
+        raise refused from error
     return Uploaded(f"{api.endpoint}/{repo}", str(done.oid), before is None)
 
 
@@ -137,14 +144,21 @@ def entries(tags: Sequence[str], words: str = "", limit: int = 100) -> list[Entr
         limit: how many at most.
 
     Raises:
-        HubError: the Hub cannot be reached.
+        HubError: the Hub cannot be reached, or refuses the token that one is logged in with.
     """
+    if limit < 1:
+        return []
     params: dict[str, Any] = {"filter": list(tags), "sort": "downloads", "limit": limit}
     params |= {"expand": ["tags", "downloads", "lastModified"]} | ({"search": words} if words else {})
     try:
         return [_entry(found) for found in islice(pages("models", params), limit)]
     except Exception as error:  # as above
-        raise _refused(error, "its repositories") from error
+        if status(error) in (401, 403):
+            raise HubError(
+                f"the Hub does not take the token that you are logged in with ({status(error)}): {LOGIN}, anew, or "
+                "search without one"
+            ) from error
+        raise _unanswered(error, "what repositories it has") from error
 
 
 def _entry(found: Mapping[str, Any]) -> Entry:
@@ -200,9 +214,7 @@ def _check_card(card: Path) -> None:
 
 
 def _refused(error: Exception, what: str, who: Account | None = None) -> HubError:
-    """What went wrong when the Hub was written to or asked about, and what to do. Nothing was changed there."""
-    from huggingface_hub import errors
-
+    """What went wrong when the Hub was written to, and what to do. No commit was made there."""
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # of one file's upload
     code = status(error)
@@ -211,8 +223,23 @@ def _refused(error: Exception, what: str, who: Account | None = None) -> HubErro
         return HubError(f"the Hub does not let you write to {what} ({code}){own}: {LOGIN}, with a token that may")
     if code in (409, 412):
         return HubError(
-            f"{what} was changed by somebody else meanwhile ({code}); nothing was written: look, and try again"
+            f"{what} was changed by somebody else meanwhile ({code}); no file was written: look, and try again"
         )
+    return _no_way(error, what) or HubError(
+        f"the Hub did not take {what} ({first_line(error)}); no file was written: try again"
+    )
+
+
+def _unanswered(error: Exception, what: str) -> HubError:
+    """What went wrong when the Hub was asked for something that is no repository's."""
+    return _no_way(error, what) or HubError(f"the Hub did not say {what} ({first_line(error)}); try again later")
+
+
+def _no_way(error: Exception, what: str) -> HubError | None:
+    """For a Hub that cannot be reached, and a disk that fails; None if that is not what happened."""
+    from huggingface_hub import errors
+
+    code = status(error)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return HubError("the Hub is switched off (HF_HUB_OFFLINE); unset it, and try again")
     if unreachable(error):
@@ -220,7 +247,4 @@ def _refused(error: Exception, what: str, who: Account | None = None) -> HubErro
         seconds = asked_to_wait(error)
         later = "later" if seconds is None else f"in {seconds} s, as it asks"
         return HubError(f"the Hub {reason}, when asked for {what}; check the network or try again {later}")
-    on_disk = disk_trouble(error)
-    if on_disk is not None:
-        return on_disk
-    return HubError(f"the Hub did not take {what} ({first_line(error)}); nothing was written: try again")
+    return disk_trouble(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import torch
 from formats.fixtures import DATA
 from formats.test_audiosae import save, state
 from make import make_sae
+from safetensors.torch import save_file
 
 from audiosae_steer import CheckpointError, load_sae
 from audiosae_steer.formats import FORMATS
 from audiosae_steer.formats.layers import files_of, layers_of
-from audiosae_steer.formats.state import is_torch_file
+from audiosae_steer.formats.state import is_torch_file, torch_files
 
 
 @pytest.fixture
@@ -97,13 +99,37 @@ def test_what_is_no_sae_says_what_would_be(tmp_path: Path) -> None:
 
 
 def test_a_model_is_not_taken_for_an_sae(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     weights = {"encoder.blocks.0.mlp.weight": torch.ones(3, 3)}
     torch.save({"dims": {"n_mels": 80}, "model_state_dict": weights}, tmp_path / "tiny.en.pt")
     save_file(weights, tmp_path / "model.safetensors")
     for path in tmp_path.iterdir():
         assert not any(format_.recognises(path) for format_ in FORMATS)
+        with pytest.raises(CheckpointError, match="of no SAE format"):
+            load_sae(path)
+
+
+def test_several_saes_in_one_folder(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_sae().save(tmp_path / "native" / f"{name}.safetensors")
+        (tmp_path / "torch").mkdir(exist_ok=True)
+        (save(tmp_path / "torch", state(), {"k": 4}) / "ae.pt").rename(tmp_path / "torch" / f"{name}.pt")
+    for folder in ("native", "torch"):
+        with pytest.raises(CheckpointError, match=r"holds 2 SAEs, a\.\w+, b\.\w+; name the file of one"):
+            load_sae(tmp_path / folder)
+
+
+def test_of_several_torch_files_the_usual_one_is_taken_as_on_the_hub(tmp_path: Path) -> None:
+    (save(tmp_path, state(seed=1), {"k": 4}) / "ae.pt").rename(tmp_path / "ae_5000.pt")
+    save(tmp_path, state(seed=2), {"k": 4})
+    assert torch.equal(load_sae(tmp_path).W_enc, state(seed=2)["encoder.weight"])
+    assert torch_files([path.name for path in sorted(tmp_path.iterdir())]) == ["config.json", "ae.pt"]
+
+
+def test_a_model_in_parts_is_not_taken_for_an_sae(tmp_path: Path) -> None:
+    save_file({"model.weight": torch.ones(3, 3)}, tmp_path / "model-00001-of-00001.safetensors")
+    index = {"metadata": {"total_size": 36}, "weight_map": {"model.weight": "model-00001-of-00001.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    for path in (tmp_path, tmp_path / "model.safetensors.index.json", tmp_path / "model.safetensors"):
         with pytest.raises(CheckpointError, match="of no SAE format"):
             load_sae(path)
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from audiosae_steer import CheckpointError, load_sae
 from audiosae_steer.errors import ThresholdWarning
+from audiosae_steer.formats import npz
 
 D, F, K = 5, 12, 3
 
@@ -185,6 +186,23 @@ def forged(path: Path, entry: bytes, how: int = zipfile.ZIP_STORED, name: str = 
 def test_arrays_that_lie(tmp_path: Path, entry: bytes, options: dict, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_sae(forged(tmp_path / "sae.npz", entry, **options))
+
+
+def test_whole_numbers_in_the_place_of_weights_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    def tensor(file: object, header: npz._Array) -> torch.Tensor:
+        read.append(header.shape)
+        return real(file, header)
+
+    real = npz._tensor
+    monkeypatch.setattr(npz, "_tensor", tensor)
+    weights = {"W_enc": np.ones((400, D), np.int8), "W_dec": np.ones((400, D), np.int8)}
+    for content in (weights, arrays(k=np.ones(2_000_000, np.uint8))):
+        np.savez(tmp_path / "sae.npz", **content)
+        with pytest.raises(CheckpointError, match=r"(W_enc is 2,000|k is 2,000,000) numbers of type u?int8; expected"):
+            load_sae(tmp_path / "sae.npz")
+    assert not {(400, D), (2_000_000,)} & set(read)
 
 
 def test_a_truncated_npz(tmp_path: Path) -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from formats.test_native import assert_same
+from hub.hub_recipes import files_in
+from hub_server import Repository, served
 from make import make_sae
+from safetensors.torch import load_file, save_file
 
 from audiosae_steer import CheckpointError, load_sae, save_sae
 from audiosae_steer.formats import sharded
+from audiosae_steer.hub import sha256_of
+from audiosae_steer.sae_spec import SAESpec
 
 KINDS = ("jumprelu", "batchtopk-threshold", "topk")
 
@@ -86,6 +91,8 @@ def test_what_was_there_before_goes_when_the_new_one_is_whole(tmp_path: Path, mo
         (lambda c: c.update(metadata=[]), "no index"),
         (lambda c: c["metadata"].update(k=3), "not text by name"),
         (lambda c: c["metadata"].update(gate="softmax"), "gate 'softmax' is unknown"),
+        (lambda c: c["metadata"].update(sha256=[]), "not by the parts' names"),
+        (lambda c: c["metadata"].update(sha256={"x": 1}), "is not the file .* expected none"),
     ],
 )
 def test_a_forged_index(tmp_path: Path, change, message: str) -> None:
@@ -104,3 +111,64 @@ def test_a_part_that_is_cut_short(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match="truncated"):
         load_sae(tmp_path)
+
+
+def change_a_part(folder: Path) -> Path:
+    part = next(part for part in parts_of(folder) if "W_dec" in load_file(part))
+    save_file({name: tensor * -5 for name, tensor in load_file(part).items()}, part)
+    return part
+
+
+def without_sums(index: Path) -> None:
+    """As another program writes an index."""
+    content = json.loads(index.read_text())
+    del content["metadata"]["sha256"]
+    index.write_text(json.dumps(content))
+
+
+def test_a_part_that_is_another_than_the_index_was_made_for(tmp_path: Path) -> None:
+    save_sae(make_sae(), tmp_path / "sae.safetensors", shard_bytes=1500)
+    part = change_a_part(tmp_path)
+    with pytest.raises(CheckpointError, match=f"{part.name} is not the file that was asked for"):
+        load_sae(tmp_path)
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_a_recipe_with_the_sha256_of_an_index(tmp_path: Path, sums: bool) -> None:
+    index = tmp_path / "sae.safetensors.index.json"
+    save_sae(make_sae(), tmp_path / "sae.safetensors", shard_bytes=1500)
+    if not sums:
+        without_sums(index)
+        assert_same(load_sae(index), make_sae())
+    spec = SAESpec(file=index.name, sha256=sha256_of(index))
+    if sums:
+        assert_same(spec.load(tmp_path, "mine"), make_sae())
+    change_a_part(tmp_path)
+    message = "is not the file that was asked for" if sums else "its index holds no sha256 of them"
+    with pytest.raises(CheckpointError, match=message):
+        spec.load(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_a_recipe_with_the_sha256_of_an_index_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sums: bool
+) -> None:
+    folder = tmp_path / "made"
+    index = folder / "sae.safetensors.index.json"
+    save_sae(make_sae(), folder / "sae.safetensors", shard_bytes=1500)
+    if not sums:
+        without_sums(index)
+    with served(monkeypatch, tmp_path) as hub:
+        hub.repositories["you/sae"] = Repository()
+        commit = hub.repositories["you/sae"].commit(files_in(folder))
+        spec = SAESpec(repo="you/sae", revision=commit, sha256=sha256_of(index))
+        if sums:
+            assert_same(spec.load(None, "mine"), load_sae("you/sae"))
+        else:
+            assert load_sae("you/sae").info["source"]["sha256"] is None
+            with pytest.raises(CheckpointError, match="you/sae: .* its index holds no sha256 of them"):
+                spec.load(None, "mine")
+        change_a_part(folder)
+        commit = hub.repositories["you/sae"].commit(files_in(folder))
+        with pytest.raises(CheckpointError, match="is not the file that was asked for" if sums else "no sha256"):
+            SAESpec(repo="you/sae", revision=commit, sha256=spec.sha256).load(None, "mine")

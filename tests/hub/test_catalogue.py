@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_recipes import files_in, small_model, write_recipe
-from hub_server import Hub, Repository, User, cut, served
+from hub_server import Fault, Hub, Repository, User, cut, served
 from make import make_sae
 from typer.testing import CliRunner
 
@@ -96,6 +97,34 @@ def test_without_the_hub_the_cache_and_the_package_are_listed(hub: Hub, monkeypa
         ("eve/one-sae", "", "SAE", None, "", "cache"),
     ]
     assert {(each.id, each.model) for each in found.listed if each.where == "package"} >= set(SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            401,
+            r"the Hub does not take the token that you are logged in with \(401\): log in by .*, anew, or search with",
+        ),
+        (400, "the Hub did not say what repositories it has .*; try again later$"),
+    ],
+)
+def test_a_search_that_the_hub_refuses_speaks_of_no_writing(hub: Hub, status: int, message: str) -> None:
+    hub.faults.append(Fault("GET /api/models$", status=status))
+    offline = search().offline
+    assert offline is not None
+    assert re.match(message, offline)
+    assert "writ" not in offline
+
+
+def test_a_limit_below_one(hub: Hub) -> None:
+    found = search(limit=-5)
+    assert found.offline is None
+    assert all(each.where == "package" for each in found.listed)
+    shown = CliRunner().invoke(app, ["search", "--limit", "-5"])
+    assert shown.exit_code == 2
+    assert "Invalid value for '--limit'" in shown.stderr
+    assert hub.requests == []
 
 
 def test_on_the_command_line(hub: Hub, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from audiosae_steer import AudioSAESteerError, HubError, RecipeError, UnpinnedWarning, load_recipe, publish, steer
 from audiosae_steer.cli import app
 from audiosae_steer.formats import save_sae
-from audiosae_steer.hub import sha256_of
+from audiosae_steer.hub import account, sha256_of, write
 from audiosae_steer.models import load_audio
 from audiosae_steer.recipes import checkpoints_dir
 
@@ -317,7 +318,7 @@ REFUSED = [
     ("switched off", r"the Hub is switched off \(HF_HUB_OFFLINE\)"),
     ("503", "the Hub answers 503, when asked for who you are; check the network or try again later"),
     ("a licence nobody knows", 'refuses the card\'s front matter: "license" must be one of mit'),
-    ("changed meanwhile", r"ann/mine was changed by somebody else meanwhile \(412\); nothing was written"),
+    ("changed meanwhile", r"ann/mine was changed by somebody else meanwhile \(412\); no file was written"),
     ("the upload is refused", r"the Hub did not take ann/mine|the Hub answers 500"),
     ("no name", "'mine' is no repository's name; expected user/repo"),
     ("no name at all", "is no repository's name .*; expected user/repo"),
@@ -373,6 +374,25 @@ def test_what_is_in_the_way_is_said_and_the_hub_stays_as_it_was(
     if way not in ("changed meanwhile", "the upload is refused"):
         assert hub.objects == objects
         assert not [path for path in written(hub) if "/preupload/" not in path and path != "/api/repos/create"]
+
+
+def test_a_refused_commit_says_that_the_new_repository_stays(hub: Hub, recipe: Path) -> None:
+    hub.faults.append(Fault("POST .*/commit/", status=400))
+    with pytest.raises(HubError, match=r"did not take ann/mine .*ann/mine was made before that, and stays, empty: pub"):
+        publish(recipe, REPO)
+    assert list(hub.repositories[REPO].head) == [".gitattributes"]
+    assert not publish(recipe, REPO).created
+    write_recipe(recipe.parent, small_model(), strength=0.5)
+    hub.faults.append(Fault("POST .*/commit/", status=400))
+    with pytest.raises(HubError, match="no file was written: try again$"):
+        publish(recipe, REPO)
+
+
+@pytest.mark.parametrize("said", [["x"], {}, {"name": "ann", "auth": 3}, {"name": "ann", "orgs": [{}]}])
+def test_an_account_of_another_shape(hub: Hub, monkeypatch: pytest.MonkeyPatch, said: object) -> None:
+    monkeypatch.setattr(write, "ask", lambda *_: SimpleNamespace(json=lambda: said))
+    with pytest.raises(HubError, match="the Hub did not say who you are .*; try again later"):
+        account()
 
 
 def test_on_the_command_line(hub: Hub, recipe: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hub_recipes import files_in, small_model, write_recipe
 from hub_server import Hub, Repository, cut, served
 from make import make_sae
 
-from audiosae_steer import HubError, RecipeError, UnpinnedWarning, load_recipe, load_sae, steer
+from audiosae_steer import AudioSAESteerError, HubError, RecipeError, UnpinnedWarning, load_recipe, load_sae, steer
 from audiosae_steer.discover.compose import open_sae, place_sae
 from audiosae_steer.evaluate.explain import explain
 from audiosae_steer.hub import fetch, listing, read, sha256_of
@@ -147,6 +147,24 @@ def test_weights_too_large_are_refused_before_they_are_downloaded(hub: Hub, tmp_
     put(hub, {"x.safetensors": b"12345678901"})
     with pytest.raises(HubError, match="not taken"):
         fetch(REPO, ["x.safetensors"], limit=10)
+    assert hub.downloads() == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (65, "lies among 65 parts, where an SAE has at most 64"),
+        (12, "the 13 files of user.recipe .*, and here no more"),
+    ],
+)
+def test_parts_too_many_or_too_large_are_refused_before_they_are_downloaded(
+    hub: Hub, monkeypatch, parts: int, message: str
+) -> None:
+    monkeypatch.setattr(read, "MAX_TOTAL", 1000)
+    names = [f"s-{n:08x}-00001-of-00001.safetensors" for n in range(parts)]
+    put(hub, {"s.safetensors.index.json": b"{}", **dict.fromkeys(names, bytes(90))})
+    with pytest.raises(AudioSAESteerError, match=message):
+        load_sae(REPO)
     assert hub.downloads() == []
 
 
