@@ -20,6 +20,7 @@ from .models import (
     write_transformers,
 )
 from .models.baked import marked
+from .models.load import comes_alone
 from .models.tokenizer import processor_for
 from .models.weights import Weights, to_transformers
 from .recipes import Recipe
@@ -176,12 +177,15 @@ def _weights(model: Any, name: str, format: Format) -> Weights | None:
 
 
 def _processor(source: str | Path | None, vocabulary: int, mels: int) -> Any:
-    """That of where the model was loaded from; of a file, or of nothing, openai-whisper's."""
+    """That of where the model was loaded from; of weights alone, openai-whisper's."""
     if source is not None and not Path(source).is_file():
         try:
             return load_processor(source)
-        except ModelError:  # a folder of weights alone
-            pass
+        except ModelError as error:
+            if not comes_alone(source):
+                raise ModelError(
+                    f"{error}\nA tokenizer that you have can be passed to export() as processor="
+                ) from error
     return processor_for(vocabulary, mels)
 
 

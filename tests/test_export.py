@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from baking import constants, weights_of
-from make import make_hf, make_openai
+from make import make_hf, make_openai, swapped_tokenizer
 
 from audiosae_steer import (
     BakedWarning,
@@ -17,6 +17,7 @@ from audiosae_steer import (
     Push,
     SteeringError,
     UnknownModelError,
+    load_processor,
     load_recipe,
     load_whisper,
     steer,
@@ -160,4 +161,31 @@ def test_bake_to_refuses_before_it_writes(tmp_path: Path) -> None:
         bake_to("tiny.en", "no-false-speech", tmp_path / "out")
     with pytest.raises(ModelError, match="format is 'gguf'"):
         bake_to("tiny.en", "no-false-speech", tmp_path / "out", "gguf")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tokenizer_of_a_fine_tune_is_kept_and_never_another_in_its_place(tmp_path: Path) -> None:
+    own, alone = tmp_path / "own", tmp_path / "alone"
+    for folder in (own, alone):
+        make_hf().save_pretrained(folder)
+    swapped = swapped_tokenizer(own)
+    recipe = recipe_for(load_whisper(own, "transformers"), tmp_path / "recipe.json")
+    bake_to(own, recipe, tmp_path / "out", "transformers")
+    assert load_processor(tmp_path / "out").tokenizer.decode([1000]) == swapped
+    (own / "merges.txt").unlink()
+    with pytest.raises(ModelError, match=r"(?s)own is damaged.*processor="):
+        bake_to(own, recipe, tmp_path / "new", "transformers")
+    assert not (tmp_path / "new").exists()
+    bake_to(alone, recipe, tmp_path / "out", "transformers")  # weights alone have openai-whisper's
+    assert load_processor(tmp_path / "out").tokenizer.decode([1000]) != swapped
+    (alone / "preprocessor_config.json").write_bytes((tmp_path / "out" / "preprocessor_config.json").read_bytes())
+    bake_to(alone, recipe, tmp_path / "out", "transformers")  # as a training leaves them
+    assert len(load_processor(tmp_path / "out").tokenizer) == 51864
+
+
+def test_no_tokenizer_of_another_size_is_written(tmp_path: Path) -> None:
+    model = make_hf()
+    model.resize_token_embeddings(51900)
+    with pytest.raises(ModelError, match=r"a vocabulary of 51900 .*processor"):
+        export(model, tmp_path / "out", "ctranslate2")
     assert list(tmp_path.iterdir()) == []
