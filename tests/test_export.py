@@ -189,3 +189,46 @@ def test_no_tokenizer_of_another_size_is_written(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"a vocabulary of 51900 .*processor"):
         export(model, tmp_path / "out", "ctranslate2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_and_targets_not_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_hf()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "mine")
+    for source in (".", "../mine", "user/mine", "../mine.pt"):
+        assert "mine.pt" in export(model, tmp_path / "out", "openai", source=source).files
+    assert "model.pt" in export(model, tmp_path / "link", "openai", source="/").files
+    assert (tmp_path / "real" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("to", [".", "full", "file", "circle", "a" * 300])
+def test_what_cannot_be_written_to_is_refused_before_a_model_is_loaded(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if to == "full":
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.txt").touch()
+    if to == "file":
+        (tmp_path / "file").touch()
+    if to == "circle":
+        (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(ModelError, match="new folder|cannot be written"):
+        bake_to("no-such-model", "no-such-recipe", to)
+
+
+def test_alignment_heads_that_openai_whisper_does_not_assume_are_in_the_lines(tmp_path: Path) -> None:
+    import whisper
+
+    model = make_hf()
+    for heads in ([[0, 1], [2, 0]], [[1, 0], [1, 1], [2, 0], [2, 1]], []):
+        model.generation_config.alignment_heads = heads
+        found = export(model, tmp_path / "out", "openai", source="user/whisper-mine")
+        scope: dict[str, Any] = {"whisper": whisper}
+        exec("\n".join(found.loads), scope)
+        wanted = heads or [[1, 0], [1, 1], [2, 0], [2, 1]]
+        assert scope["model"].alignment_heads.to_dense().nonzero().tolist() == wanted
+        assert len(found.loads) == (2 if len(heads) == 2 else 1)
+        assert "\n".join(found.loads) in (tmp_path / "out" / "README.md").read_text()
