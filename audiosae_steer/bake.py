@@ -71,6 +71,8 @@ def bake(steering: Steering) -> Baked:
     if obstacles:
         raise SteeringError(_refusal(steering, obstacles))
     changes = _changes(steering)
+    if not any((change.exact - change.bias.detach().cpu().double()).any() for change in changes):
+        raise SteeringError("all that this steering adds is 0, and changes nothing; give its edits amounts")
     before = [change.bias.detach().clone() for change in changes]
     after = [change.exact.to(change.bias.dtype) for change in changes]
     for change, value in zip(changes, after, strict=True):

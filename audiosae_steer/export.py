@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from .bake import Baked, as_json, described
 from .errors import ModelError, SteeringError, UnknownModelError
-from .folders import MARK, whole_folder
+from .folders import MARK, check_free, whole_folder
 from .hook import Hook
 from .models import (
     load_processor,
@@ -20,6 +21,7 @@ from .models import (
     write_transformers,
 )
 from .models.baked import marked
+from .models.load import comes_alone
 from .models.tokenizer import processor_for
 from .models.weights import Weights, to_transformers
 from .recipes import Recipe
@@ -80,6 +82,7 @@ def bake_to(
         MissingExtraError: a library that this needs is not installed.
     """
     _check(format, dtype)
+    check_free(Path(to))
     library: Literal["openai", "transformers"] = "openai" if format == "openai" else "transformers"
     model = load_whisper(source, library=library)
     baked = steer(model, recipe, strength=strength).bake()
@@ -119,7 +122,8 @@ def export(
     chosen = _check(format, dtype)
     inner: Any = unwrap(model)
     _check_plain(inner)
-    name = Path(str(source)).name.removesuffix(".pt") if source is not None else "model"
+    # a folder may be named by "." alone
+    name = "model" if source is None else Path(os.path.abspath(source)).name.removesuffix(".pt") or "model"
     allow_empty = baked is not None and baked.allow_empty
     weights = _weights(inner, name, format)
     target = Path(to)
@@ -176,33 +180,26 @@ def _weights(model: Any, name: str, format: Format) -> Weights | None:
 
 
 def _processor(source: str | Path | None, vocabulary: int, mels: int) -> Any:
-    """That of where the model was loaded from; of a file, or of nothing, openai-whisper's."""
+    """That of where the model was loaded from; of weights alone, openai-whisper's."""
     if source is not None and not Path(source).is_file():
         try:
             return load_processor(source)
-        except ModelError:  # a folder of weights alone
-            pass
+        except ModelError as error:
+            if not comes_alone(source):
+                raise ModelError(
+                    f"{error}\nA tokenizer that you have can be passed to export() as processor="
+                ) from error
     return processor_for(vocabulary, mels)
 
 
 def _loads(folder: Path, name: str, format: Format, weights: Weights | None) -> tuple[str, ...]:
     if format == "openai":
         file = str(folder / f"{name}.pt")
-        lines = [f"model = whisper.load_model({file!r})"]
-        if weights is not None and _listed_heads(name):
-            lines.append(f"model.set_alignment_heads(whisper._ALIGNMENT_HEADS[{name!r}])  # for word timestamps alone")
-        return tuple(lines)
+        heads = None if weights is None else write_openai.heads_line(weights)
+        return (f"model = whisper.load_model({file!r})", *([] if heads is None else [heads]))
     if format == "transformers":
         return (f"model = transformers.WhisperForConditionalGeneration.from_pretrained({str(folder)!r})",)
     return (f"model = faster_whisper.WhisperModel({str(folder)!r})",)
-
-
-def _listed_heads(name: str) -> bool:
-    try:
-        from whisper import _ALIGNMENT_HEADS
-    except ImportError:
-        return False
-    return name in _ALIGNMENT_HEADS
 
 
 def _notes(format: Format, allow_empty: bool) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import statistics
 import time
@@ -54,14 +55,16 @@ class Arm(NamedTuple):
     """What it is compared within: each arm of an engine with the engine's unsteered one."""
     open: Callable[[], Write]
     """Loads what it needs."""
+    key: str
+    """Of its recipe."""
 
 
-def arms_of(model: str, recipe: Recipe, folder: Path, threads: int) -> list[Arm]:
+def arms_of(model: str, recipe: Recipe, gated: Recipe, folder: Path, threads: int) -> list[Arm]:
     """All of them, the unsteered one of each engine first."""
     arms = [
-        Arm("unsteered", "openai-whisper", lambda: _hooked(model, None)),
-        Arm(f"{GATED}, gated, hooks", "openai-whisper", lambda: _hooked(model, GATED)),
-        Arm(f"{recipe.name}, hooks", "openai-whisper", lambda: _hooked(model, recipe)),
+        Arm("unsteered", "openai-whisper", lambda: _hooked(model, None), "plain"),
+        Arm(f"{GATED}, gated, hooks", "openai-whisper", lambda: _hooked(model, gated), _key(gated)),
+        Arm(f"{recipe.name}, hooks", "openai-whisper", lambda: _hooked(model, recipe), _key(recipe)),
     ]
     for stored, (_, compute) in STORED.items():
         for vad in (False, True) if stored == "int8" else (False,):
@@ -72,12 +75,13 @@ def arms_of(model: str, recipe: Recipe, folder: Path, threads: int) -> list[Arm]
                         name,
                         engine,
                         lambda s=stored, c=compute, b=baked, v=vad: _fast(_written(model, b, folder, s), c, v, threads),
+                        "plain" if baked is None else _key(baked),
                     )
                 )
     return arms
 
 
-def _hooked(model: str, recipe: str | Recipe | None) -> Write:
+def _hooked(model: str, recipe: Recipe | None) -> Write:
     loaded = load_whisper(model)
     if recipe is not None:
         steer(loaded, recipe)
@@ -116,14 +120,17 @@ def _key(recipe: Recipe) -> str:
 
 
 def run(arm: Arm, kind: str, clips: Sequence[Sound], cache: Path, key: str) -> list[str]:
-    """What an arm writes for each clip, kept in a file as it goes."""
+    """What an arm writes for each clip, kept in a file as it goes; `key` is that of the recipe that is measured."""
     cache.mkdir(parents=True, exist_ok=True)
-    name = f"{arm.engine}-{arm.name}-{key if 'unsteered' not in arm.name else 'plain'}-{kind}".replace(" ", "_")
-    path = cache / f"{name.replace(',', '')}.jsonl"
+    path, older = (cache / _file(arm, of, kind) for of in (arm.key, key))
+    if older.is_file() and not path.exists() and arm.key != "plain":  # once, all arms had the measured recipe's key
+        older.rename(path)
     done: dict[str, str] = {}
     if path.is_file():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        done = {row["clip"]: row["text"] for row in map(json.loads, lines)}
+        whole = path.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        os.truncate(path, len(whole))  # a line that was interrupted would be glued to the next
+        done = {row["clip"]: row["text"] for row in map(json.loads, whole.splitlines())}
     todo = [clip for clip in clips if clip.name not in done]
     if todo:
         write = arm.open()
@@ -133,6 +140,11 @@ def run(arm: Arm, kind: str, clips: Sequence[Sound], cache: Path, key: str) -> l
                 file.write(json.dumps({"clip": clip.name, "text": done[clip.name]}) + "\n")
                 file.flush()
     return [done[clip.name] for clip in clips]
+
+
+def _file(arm: Arm, key: str, kind: str) -> str:
+    name = f"{arm.engine}-{arm.name}-{key}-{kind}".replace(" ", "_")
+    return f"{name.replace(',', '')}.jsonl"
 
 
 def figures(texts: dict[str, list[str]], plain: dict[str, list[str]], said: Sequence[str]) -> dict[str, Any]:
@@ -204,7 +216,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON; default: benchmarks/results/baked-MODEL.json")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    recipe = load_recipe(given.recipe, load_whisper(given.model))
+    loaded = load_whisper(given.model)
+    recipe, gated = load_recipe(given.recipe, loaded), load_recipe(GATED, loaded)
     if given.without_gate:
         ungated: dict[str, Any] = {"gate": None, "frame_gate": None, "name": f"{recipe.name}-without-its-gate"}
         recipe = recipe.model_copy(update=ungated)
@@ -217,7 +230,9 @@ def main() -> None:
     said = [str(clip.text) for clip in material["speech"]]
     folder, key = given.cache / "models" / given.model, _key(recipe)
     arms = [
-        arm for arm in arms_of(given.model, recipe, folder, given.threads) if arm.engine.startswith(given.engine or "")
+        arm
+        for arm in arms_of(given.model, recipe, gated, folder, given.threads)
+        if arm.engine.startswith(given.engine or "")
     ]
     lines = [
         "| engine | arm | text on non-speech | WER | loops capped | change | lost |",

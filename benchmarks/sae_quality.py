@@ -68,7 +68,9 @@ def main() -> None:
     for name in options.sae or sorted((checkpoints_dir() / f"whisper-{options.model}").glob("encoder-*.safetensors")):
         sae = load_sae(name).float()
         layer = options.layer or sae.info.get("layer") or int(Path(name).stem.split("-")[1])
-        saes.append((f"layer {layer}" if options.sae is None else f"{Path(name).stem}, layer {layer}", layer, sae))
+        stem = Path(name).stem
+        stem = stem if [Path(each).stem for each in options.sae or ()].count(stem) == 1 else str(name)
+        saes.append((f"layer {layer}" if options.sae is None else f"{stem}, layer {layer}", layer, sae))
     out = options.out or Path(__file__).parent / "results" / f"sae-quality-{options.model}.json"
     if (options.sae or options.l0) and options.out is None:
         parser.error("--sae and --l0 need --out as well: the committed results are of the SAEs as shipped")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,6 +68,23 @@ def make_hf(seed: int = 0, d: int = 64, layers: int = 3) -> Any:
         pad_token_id=50256,
     )
     return WhisperForConditionalGeneration(config).eval().requires_grad_(False)
+
+
+def swapped_tokenizer(folder: Path) -> str:
+    """Whisper's English tokenizer with tokens 1000 and 1001 exchanged, as a fine-tune's files; what 1000 reads as."""
+    from audiosae_steer.models.tokenizer import processor_for
+
+    content = json.loads(processor_for(51864, 80).tokenizer.backend_tokenizer.to_str())
+    vocabulary = content["model"]["vocab"]
+    names = {index: name for name, index in vocabulary.items()}
+    vocabulary.update({names[1000]: 1001, names[1001]: 1000})
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    merges = [each if isinstance(each, str) else " ".join(each) for each in content["model"]["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    added = {token["content"]: token["id"] for token in content["added_tokens"]}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "WhisperTokenizer"}))
+    return names[1001].replace("\u0120", " ")
 
 
 def count_hooks(model: Any) -> int:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from baking import changed, constants, mute, same_bits, weights_of
 from families import FAMILIES, Case
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from make import NORMS, count_hooks, make_hf, make_openai, make_sae
 from torch import Tensor, nn
@@ -136,6 +136,7 @@ def test_any_additions_are_exact(
     block = _block(double)
     bias, before = block.layer[2].bias, block.layer[2].bias.detach().clone()
     x = torch.randn(2, 5, D, generator=torch.Generator().manual_seed(seed)).to(bias.dtype)
+    assume(abs(strength) * summed(edits, sae).abs().max() > 1e-6)  # what is nothing is refused
     steering = steer(block, [SiteEdits(Site(path="layer.2"), sae, edits)], strength=strength)
     steered = block(x)
     wanted = before.double() + strength * summed(edits, sae)
@@ -230,6 +231,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "unit norm": (lambda m, s: steer(m, sae=make_sae("relu", D, F, norm=NORMS[2]), layer=2, edits=[Add(1, 1.0)]),
                   "measures each frame by its own norm"),
     "strength 0": (lambda m, s: steer(m, sae=s, layer=2, edits=[Add(1, 1.0)], strength=0.0), "at strength 0"),
+    "amount 0": (lambda m, s: steer(m, sae=s, layer=2, edits=[Add([1, 2], 0.0), Push(torch.ones(D), 0.0)]),
+                 "adds is 0, and changes nothing; give its edits amounts"),
     "off": (lambda m, s: _off(steer(m, sae=s, layer=2, edits=[Add(1, 1.0)])), "is at switched off"),
     "path": (lambda m, s: steer(m, site=Site(path=_path(m)), sae=s, edits=[Add(1, 1.0)]),
              "of which it is not known how it ends; name a linear map"),

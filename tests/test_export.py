@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from baking import constants, weights_of
-from make import make_hf, make_openai
+from make import make_hf, make_openai, swapped_tokenizer
 
 from audiosae_steer import (
     BakedWarning,
@@ -17,6 +17,7 @@ from audiosae_steer import (
     Push,
     SteeringError,
     UnknownModelError,
+    load_processor,
     load_recipe,
     load_whisper,
     steer,
@@ -161,3 +162,73 @@ def test_bake_to_refuses_before_it_writes(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="format is 'gguf'"):
         bake_to("tiny.en", "no-false-speech", tmp_path / "out", "gguf")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tokenizer_of_a_fine_tune_is_kept_and_never_another_in_its_place(tmp_path: Path) -> None:
+    own, alone = tmp_path / "own", tmp_path / "alone"
+    for folder in (own, alone):
+        make_hf().save_pretrained(folder)
+    swapped = swapped_tokenizer(own)
+    recipe = recipe_for(load_whisper(own, "transformers"), tmp_path / "recipe.json")
+    bake_to(own, recipe, tmp_path / "out", "transformers")
+    assert load_processor(tmp_path / "out").tokenizer.decode([1000]) == swapped
+    (own / "merges.txt").unlink()
+    with pytest.raises(ModelError, match=r"(?s)own is damaged.*processor="):
+        bake_to(own, recipe, tmp_path / "new", "transformers")
+    assert not (tmp_path / "new").exists()
+    bake_to(alone, recipe, tmp_path / "out", "transformers")  # weights alone have openai-whisper's
+    assert load_processor(tmp_path / "out").tokenizer.decode([1000]) != swapped
+    (alone / "preprocessor_config.json").write_bytes((tmp_path / "out" / "preprocessor_config.json").read_bytes())
+    bake_to(alone, recipe, tmp_path / "out", "transformers")  # as a training leaves them
+    assert len(load_processor(tmp_path / "out").tokenizer) == 51864
+
+
+def test_no_tokenizer_of_another_size_is_written(tmp_path: Path) -> None:
+    model = make_hf()
+    model.resize_token_embeddings(51900)
+    with pytest.raises(ModelError, match=r"a vocabulary of 51900 .*processor"):
+        export(model, tmp_path / "out", "ctranslate2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_and_targets_not_named_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_hf()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "mine")
+    for source in (".", "../mine", "user/mine", "../mine.pt"):
+        assert "mine.pt" in export(model, tmp_path / "out", "openai", source=source).files
+    assert "model.pt" in export(model, tmp_path / "link", "openai", source="/").files
+    assert (tmp_path / "real" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("to", [".", "full", "file", "circle", "a" * 300])
+def test_what_cannot_be_written_to_is_refused_before_a_model_is_loaded(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if to == "full":
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.txt").touch()
+    if to == "file":
+        (tmp_path / "file").touch()
+    if to == "circle":
+        (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(ModelError, match="new folder|cannot be written"):
+        bake_to("no-such-model", "no-such-recipe", to)
+
+
+def test_alignment_heads_that_openai_whisper_does_not_assume_are_in_the_lines(tmp_path: Path) -> None:
+    import whisper
+
+    model = make_hf()
+    for heads in ([[0, 1], [2, 0]], [[1, 0], [1, 1], [2, 0], [2, 1]], []):
+        model.generation_config.alignment_heads = heads
+        found = export(model, tmp_path / "out", "openai", source="user/whisper-mine")
+        scope: dict[str, Any] = {"whisper": whisper}
+        exec("\n".join(found.loads), scope)
+        wanted = heads or [[1, 0], [1, 1], [2, 0], [2, 1]]
+        assert scope["model"].alignment_heads.to_dense().nonzero().tolist() == wanted
+        assert len(found.loads) == (2 if len(heads) == 2 else 1)
+        assert "\n".join(found.loads) in (tmp_path / "out" / "README.md").read_text()

@@ -54,21 +54,55 @@ def load_whisper(source: str | Path, library: Library = "openai", device: str | 
 
 
 def load_processor(source: str | Path) -> Any:
-    """The `WhisperProcessor` (features and tokenizer) that goes with `load_whisper(source, "transformers")`."""
+    """The `WhisperProcessor` (features and tokenizer) that goes with `load_whisper(source, "transformers")`.
+
+    Raises:
+        UnknownModelError: the source is nothing that `load_whisper` takes.
+        ModelError: there is no tokenizer, or not a whole one of Whisper's.
+        MissingExtraError: transformers is not installed.
+    """
     library = transformers_folder.library()
     found = _find(str(source))
     folder = found if isinstance(found, Path) else found[0].parent if isinstance(found, list) else None
-    if folder is not None and (folder / "preprocessor_config.json").is_file():
-        return library.WhisperProcessor.from_pretrained(folder)
-    if folder is not None and (folder / "tokenizer.json").is_file():
-        mels = _read(found, str(source)).dims["n_mels"] if found is not None else 80
-        end = "<|endoftext|>"
-        tokenizer = library.WhisperTokenizerFast(
-            tokenizer_file=str(folder / "tokenizer.json"), bos_token=end, eos_token=end, unk_token=end, pad_token=end
+    if folder is None or not _has_tokenizer(folder):
+        if Path(source).exists():
+            raise ModelError(f"{source} holds no tokenizer; expected tokenizer.json, or vocab.json and merges.txt")
+        hub_id = _hub_id(str(source))
+        made = transformers_folder.or_model_error(lambda: library.WhisperProcessor.from_pretrained(hub_id), str(source))
+    elif (folder / "preprocessor_config.json").is_file():
+        made = transformers_folder.or_model_error(lambda: library.WhisperProcessor.from_pretrained(folder), folder)
+    else:
+        mels = 80 if found is None else _read(found, str(source)).dims["n_mels"]
+        tokenizer = transformers_folder.or_model_error(lambda: _tokenizer(folder), folder)
+        made = library.WhisperProcessor(library.WhisperFeatureExtractor(feature_size=mels), tokenizer)
+    if "<|startoftranscript|>" not in made.tokenizer.get_vocab():  # transformers makes up for missing files silently
+        raise ModelError(
+            f"the tokenizer of {source} lacks Whisper's special tokens; expected tokenizer.json, or vocab.json and "
+            "merges.txt with added_tokens.json"
         )
-        return library.WhisperProcessor(library.WhisperFeatureExtractor(feature_size=mels), tokenizer)
-    hub_id = _hub_id(str(source))
-    return transformers_folder.or_model_error(lambda: library.WhisperProcessor.from_pretrained(hub_id), str(source))
+    return made
+
+
+def comes_alone(source: str | Path) -> bool:
+    """Whether a source of `load_whisper` has no tokenizer of its own: openai-whisper's models, folders of weights."""
+    path = Path(source)
+    if path.is_dir():
+        return not _has_tokenizer(path)
+    return path.exists() or str(source) in NAMES
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer_config.json"))
+
+
+def _tokenizer(folder: Path) -> Any:
+    library = transformers_folder.library()
+    file, end = folder / "tokenizer.json", "<|endoftext|>"
+    if not file.is_file():
+        return library.WhisperTokenizerFast.from_pretrained(folder)
+    return library.WhisperTokenizerFast(
+        tokenizer_file=str(file), bos_token=end, eos_token=end, unk_token=end, pad_token=end
+    )
 
 
 def _find(source: str) -> list[Path] | Path | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, ModelError
 from . import transformers_folder
+from .vocabulary import SIZES
 
 PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 """GPT-2's, by which openai-whisper cuts text into pieces."""
@@ -17,8 +18,14 @@ def processor_for(vocabulary: int, mels: int) -> Any:
     """A `WhisperProcessor` for a Whisper of a vocabulary and number of mel bands; nothing is downloaded.
 
     Raises:
+        ModelError: no released Whisper has a vocabulary of that size.
         MissingExtraError: openai-whisper or transformers is not installed.
     """
+    if vocabulary not in SIZES:
+        raise ModelError(
+            f"a vocabulary of {vocabulary} is not one of Whisper's ({', '.join(map(str, SIZES))}), of which alone the "
+            "tokenizer is known; pass the model's own processor"
+        )
     library = transformers_folder.library()
     try:
         import whisper

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make import make_hf, make_openai
+from make import make_hf, make_openai, swapped_tokenizer
 
 from audiosae_steer import ModelError, UnknownModelError, load_audio, load_processor, load_whisper
 from audiosae_steer.models import load, released
@@ -148,3 +148,23 @@ def test_the_demo_clips_are_plain_audio() -> None:
         samples = load_audio(path)
         assert 16_000 < len(samples) < 10 * 16_000
         assert 0 < np.abs(samples).max() <= 1
+
+
+def test_a_tokenizer_in_other_files_and_one_that_is_not_whole(tmp_path: Path) -> None:
+    """Fine-tunes' folders hold a vocabulary and merges, or lack files, of which transformers says nothing."""
+    make_hf().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"holds no tokenizer; expected tokenizer\.json"):
+        load_processor(tmp_path)
+    assert all(load.comes_alone(source) for source in (tmp_path, tmp_path / "config.json", "base"))
+    swapped = swapped_tokenizer(tmp_path)
+    processor = load_processor(tmp_path)
+    assert processor.tokenizer.decode([1000]) == swapped
+    assert processor.tokenizer.convert_tokens_to_ids("<|notimestamps|>") == 50362
+    assert processor.feature_extractor.feature_size == 80
+    assert not any(load.comes_alone(source) for source in (tmp_path, "openai/whisper-base"))
+    (tmp_path / "added_tokens.json").unlink()
+    with pytest.raises(ModelError, match="lacks Whisper's special tokens"):
+        load_processor(tmp_path)
+    (tmp_path / "merges.txt").unlink()
+    with pytest.raises(ModelError, match="is damaged"):
+        load_processor(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from audiosae_steer import load_processor
+from audiosae_steer import ModelError, load_processor
 from audiosae_steer.models.tokenizer import processor_for
 
 TEXTS = (
@@ -34,3 +34,8 @@ def test_every_released_size(vocabulary, mels, first):
     assert processor.tokenizer.eos_token == "<|endoftext|>"
     decoded = processor.tokenizer.decode([processor.tokenizer.eos_token_id, first], skip_special_tokens=True)
     assert decoded == ""
+
+
+def test_other_sizes_are_refused():
+    with pytest.raises(ModelError, match=r"a vocabulary of 51900 .*; pass the model's own processor"):
+        processor_for(51900, 80)

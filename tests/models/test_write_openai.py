@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,12 @@ def test_numbers_that_do_not_fit_and_dtypes_that_are_none(tmp_path):
     with pytest.raises(ModelError, match=r"decoder\.ln\.bias is too large for torch\.float16"):
         write_openai.write(weights, tmp_path / "own.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here, which is a disk without room")
+def test_a_full_disk_is_an_os_error():
+    with pytest.raises(OSError, match="No space left"):
+        write_openai.write(weights_of(make_openai()), Path("/dev/full"))
 
 
 def test_tiny_en_is_the_steered_one(tmp_path, tiny_en):
