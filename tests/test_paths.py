@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from make import make_sae
 
 from audiosae_steer.errors import AudioSAESteerError, CheckpointError, RecipeError
 from audiosae_steer.paths import local
@@ -16,11 +17,13 @@ from audiosae_steer.paths import local
 
 @contextmanager
 def without_permission() -> Iterator[Path]:
-    """A folder with `closed.pt`, that cannot be read, and `locked/ae.pt`, that cannot be reached."""
+    """A folder with `closed.pt`, that cannot be read, `locked/ae.pt`, that cannot be reached, and a good SAE."""
     user = os.geteuid()
     with tempfile.TemporaryDirectory() as name:  # outside pytest's folders, which are their owner's alone
         folder = Path(name)
         (folder / "locked").mkdir()
+        make_sae().save(folder / "open.safetensors")
+        (folder / "open.safetensors").chmod(0o644)
         for path in (folder / "closed.pt", folder / "locked" / "ae.pt"):
             path.write_bytes(b"PK\x03\x04")
         (folder / "closed.pt").chmod(0)
