@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .cli_shared import ModelOption, progress, say
-from .errors import CheckpointError, SteeringError
+from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    from .sites import Site
 
 SourceArgument = Annotated[
     str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
@@ -22,14 +25,17 @@ RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit 
 AudioOption = Annotated[
     list[Path] | None, typer.Option(help="sound to measure on: folder, file, or .txt list; repeatable")
 ]
-SideOption = Annotated[Literal["encoder", "decoder"], typer.Option(help="the stack of blocks that layers count in")]
-MostOption = Annotated[int, typer.Option(help="most files of --audio to hear")]
+SideOption = Annotated[
+    Literal["encoder", "decoder"] | None,
+    typer.Option(help="the stack of blocks that layers count in; default: what the SAE says, else the encoder"),
+]
+MostOption = Annotated[int, typer.Option(min=1, help="most files of --audio to hear")]
 CacheOption = Annotated[Path | None, typer.Option(help="folder for activations, to go on from or use again")]
 
 
 def convert(
     source: SourceArgument,
-    out: Annotated[Path, typer.Argument(help="the file to write, .safetensors; of several layers, a folder")],
+    out: Annotated[Path, typer.Argument(help="the file to write, .safetensors; or a folder, for a file of each layer")],
     layer: LayerOption = None,
     revision: RevisionOption = None,
     precision: Annotated[
@@ -37,16 +43,16 @@ def convert(
     ] = "keep",
     audio: AudioOption = None,
     model: ModelOption = "tiny.en",
-    side: SideOption = "encoder",
+    side: SideOption = None,
     most: MostOption = 64,
     cache: CacheOption = None,
 ) -> None:
     """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
     from .convert import convert as convert_all
-    from .convert import layers_in
+    from .convert import sites_in
 
-    layers = [layer] if layer is not None else layers_in(source, revision)
-    with _frames(model, audio, layers or [None], side, most, cache) as frames, progress() as tell:
+    sites = sites_in(source, layer, side, revision) if audio else {}
+    with _frames(model, audio, sites, most, cache) as frames, progress() as tell:
         done = convert_all(
             source, out, layer, revision=revision, precision=precision, activations=frames, side=side, progress=tell,
             measured_on=f"{model}, {most} files of {', '.join(path.name for path in audio)}" if audio else "",
@@ -104,22 +110,19 @@ def calibrate_threshold(
         int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")
     ] = None,
     revision: RevisionOption = None,
-    side: SideOption = "encoder",
+    side: SideOption = None,
     most: MostOption = 64,
     cache: CacheOption = None,
 ) -> None:
     """Give a BatchTopK SAE the threshold that lets k features fire per frame of this audio, which makes it fast."""
-    from .convert import recalibrated
+    from .convert import layers_in, recalibrated, site_of
     from .formats import load_sae
     from .quality import measure
 
-    plain = load_sae(source, layer, revision=revision)
-    at = layer if layer is not None else plain.info.get("layer")
-    if at is None:
-        raise SteeringError(f"{source} does not say of which layer it is; name it by --layer")
-    with _frames(model, audio, [at], side, most, cache) as frames:
+    plain = load_sae(source, layer if layers_in(source, revision) else None, revision=revision)
+    with _frames(model, audio, {None: site_of(plain, layer, side, source)}, most, cache) as frames:
         assert frames is not None
-        x = frames(at)
+        x = frames(None)
     if x.shape[-1] != plain.d_model:
         raise CheckpointError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
     sae = recalibrated(plain, x, k)
@@ -157,7 +160,7 @@ def _words(value: Any) -> str:
 
 @contextmanager
 def _frames(
-    model: str, audio: list[Path] | None, layers: Sequence[int | None], side: str, most: int, cache: Path | None
+    model: str, audio: list[Path] | None, sites: Mapping[int | None, Site], most: int, cache: Path | None
 ) -> Iterator[Callable[[int | None], Any] | None]:
     """A function of the layer that gives residuals of the audio; None without audio."""
     if not audio:
@@ -165,11 +168,8 @@ def _frames(
         return
     from .convert import heard
     from .models import load_model
-    from .sites import Site
 
-    if None in layers:
-        raise SteeringError("the file does not say of which layer it is; name it by --layer")
-    sites = [Site(layer, "decoder" if side == "decoder" else "encoder") for layer in layers if layer is not None]
+    asked = list(dict.fromkeys(sites.values()))
     with tempfile.TemporaryDirectory() as temporary:
-        give = heard(load_model(model), audio, sites, cache or Path(temporary) / "activations", most=most)
-        yield lambda layer: give(Site(layer or 1, "decoder" if side == "decoder" else "encoder"))
+        give = heard(load_model(model), audio, asked, cache or Path(temporary) / "activations", most=most)
+        yield lambda layer: give(sites[layer])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,14 +13,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .errors import AudioSAESteerError, CheckpointError
+from .errors import AudioSAESteerError, CheckpointError, SteeringError, ThresholdWarning
 from .formats import load_sae, save_sae
 from .formats.header import is_safetensors, read_header
 from .formats.layers import files_in, files_of, layers_of
+from .formats.native import Native
 from .formats.sharded import SHARD_BYTES, index_of, read_index
+from .paths import local
 from .quality import Figures, measure
 from .sae import SAE
 from .sites import Site
+from .sites.site import Side
 
 Precision = Literal["keep", "float32", "float16", "bfloat16"]
 Progress = Callable[[str, int, int], None]
@@ -48,7 +53,7 @@ def convert(
     precision: Precision = "keep",
     activations: Tensor | Frames | None = None,
     measured_on: str = "",
-    side: Literal["encoder", "decoder"] = "encoder",
+    side: Side | None = None,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Converted]:
@@ -56,43 +61,50 @@ def convert(
 
     Args:
         source: a file, a folder, or "user/repo" on the Hub.
-        out: the file to write; or, of several layers, the folder that gets `layer-N.safetensors`.
+        out: the file to write, `.safetensors`; or the folder that gets `layer-N.safetensors` of each layer.
         layer: which one, where there are several; of a single SAE whose file does not say, which layer it is of.
         revision: branch, tag or commit on the Hub.
         precision: of W_enc and W_dec; biases and thresholds keep theirs, as they weigh next to nothing.
         activations: residuals (frames, d_model) of the model that it is for, or a function of the layer that gives
             them. What the file leaves open is measured on them (see `load_sae`), and FVU before and after.
         measured_on: what the activations are of, for the file's `info`.
-        side: the stack of blocks that layers are counted in, for the file's `info`.
+        side: the stack of blocks that layers are counted in, for the file's `info`; None: what the SAE or its folder
+            says, else the encoder.
         shard_bytes: above this a file is written in parts with an index.
         progress: is told what is done, how many are, and of how many.
 
     Raises:
-        CheckpointError, HubError: a source cannot be read, or a target not be written. With several layers the others
-            are converted first.
+        CheckpointError, HubError: a source cannot be read, or says another layer or side; or a target cannot be
+            written, is the source itself, or is there and no native SAE. With several layers the others are converted
+            first.
     """
-    out = Path(out).expanduser()
+    out = local(out)
     layers, commit = _layers(source, revision)
     wanted: list[int | None] = [layer] if layer is not None or not layers else list(layers)
-    single = len(wanted) == 1 and (out.suffix == ".safetensors" or not layers)
+    single = len(wanted) == 1 and out.suffix == ".safetensors"
     if out.is_file() and not single:
-        raise CheckpointError(f"{out} is a file, and {len(wanted)} layers are to be written; name a folder")
+        what = "is none of .safetensors" if len(wanted) == 1 else f"{len(wanted)} layers are to be written"
+        raise CheckpointError(f"{out} is a file, and {what}; name a folder")
     done: list[Converted] = []
     failed: list[str] = []
     frames = (lambda _: activations) if isinstance(activations, Tensor) else activations
     for number, each in enumerate(wanted):
         progress("converting", number, len(wanted))
-        path = out if single and out.suffix else out / (f"layer-{each}.safetensors" if each else "sae.safetensors")
-        key = {
-            "from": _identity(source, each if layers else None, commit),
-            "precision": precision,
-            "measured_on": measured_on if frames is not None else None,
-        }
-        if _made(path, key):
-            done.append(Converted(path, None, None, None))
-            continue
+        path = out if single else out / ("sae.safetensors" if each is None else f"layer-{each}.safetensors")
         try:
             given = None if frames is None else frames(each)
+            key = {
+                "from": _identity(source, each if layers else None, commit),
+                "layer": each,
+                "side": side,
+                "precision": precision,
+                "measured_on": measured_on if frames is not None else None,
+                "activations": None if given is None else _digest(given),
+            }
+            if _made(path, key):
+                done.append(Converted(path, None, None, None))
+                continue
+            _check_free(path, _files(source, each if layers else None) if commit is None else [])
             sae = load_sae(source, each if layers else None, revision=commit, activations=given)
             done.append(_write(sae, path, each, side, key, precision, given, shard_bytes))
         except AudioSAESteerError as error:
@@ -111,6 +123,42 @@ def convert(
 def layers_in(source: str | Path, revision: str | None = None) -> list[int]:
     """The layers that a folder or repository holds an SAE of; none of a single SAE."""
     return list(_layers(source, revision)[0])
+
+
+def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
+    """Where in the model an SAE is for: as given, or as its `info` says, in which it stands from now on.
+
+    Raises:
+        CheckpointError: it says another layer or side than is given, or no layer is known.
+        SiteError: there is no such layer or side.
+    """
+    _agree(sae, layer, side)
+    if sae.info.get("layer") is None:
+        raise CheckpointError(f"{where} does not say of which layer it is; name it by --layer")
+    return Site(sae.info["layer"], sae.info["side"])
+
+
+def sites_in(
+    source: str | Path, layer: int | None = None, side: Side | None = None, revision: str | None = None
+) -> dict[int | None, Site]:
+    """Where in the model the SAEs of `source` are for, by the layer that `convert` asks for activations of.
+
+    Raises:
+        CheckpointError, HubError: a single source cannot be read, or as `site_of`.
+    """
+    layers = layers_in(source, revision)
+    found: dict[int | None, Site] = {}
+    for each in [layer] if layer is not None or not layers else layers:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ThresholdWarning)
+                sae = load_sae(source, each if layers else None, revision=revision)
+            found[each] = site_of(sae, each, side, str(source))
+        except CheckpointError:
+            if layer is not None or not layers:
+                raise
+            found[each] = Site(each or 1, side or "encoder")  # converting it says what is wrong, and does the others
+    return found
 
 
 def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
@@ -141,12 +189,12 @@ def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
 
 def _layers(source: str | Path, revision: str | None) -> tuple[dict[int, list[str]], str | None]:
     """The files of each layer, and the commit on the Hub that they are of."""
-    path = Path(source).expanduser()
+    path = local(source)
     if path.is_dir():
         if revision is not None:
             raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
         return layers_of(files_in(path)), None
-    if path.exists() or isinstance(source, Path) or source.count("/") != 1:
+    if path.exists() or os.path.isfile(index_of(path)) or isinstance(source, Path) or source.count("/") != 1:
         return {}, revision  # a file, or nothing: loading it says what
     from .hub import listing
 
@@ -158,26 +206,56 @@ def _identity(source: str | Path, layer: int | None, commit: str | None) -> dict
     """What tells this source from every other: its name and commit, or its files' content."""
     if commit is not None:
         return {"repo": str(source), "revision": commit, "layer": layer}
-    path = Path(source).expanduser()
-    names = [path]
-    if path.is_dir():
-        names = [path / name for name in files_of(files_in(path), layer, str(path))]
-    elif not path.exists() and index_of(path).is_file():
-        names = [index_of(path)]
     digest = hashlib.sha256()
-    for file in names:
-        if file.is_file():
+    for file in _files(source, layer):
+        try:
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as content:
                 while block := content.read(1 << 20):
                     digest.update(block)
-    return {"file": path.name, "sha256": digest.hexdigest(), "layer": layer}
+        except OSError as error:
+            raise CheckpointError(f"cannot read {file}: {error.strerror}; check its permissions") from error
+    return {"file": local(source).name, "sha256": digest.hexdigest(), "layer": layer}
+
+
+def _files(source: str | Path, layer: int | None) -> list[Path]:
+    """The files on this machine that an SAE is read from."""
+    path = local(source)
+    files = [path]
+    if path.is_dir():
+        files = [path / name for name in files_of(files_in(path), layer, str(path))]
+    elif not path.exists():
+        files = [index_of(path)]
+    return [file for file in files if os.path.isfile(file)]
+
+
+def _digest(activations: Tensor) -> str:
+    content = activations.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{content.dtype} {tuple(content.shape)}".encode())
+    digest.update(content.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_free(path: Path, sources: Sequence[Path]) -> None:
+    """CheckpointError where writing would take away the source, or what is no SAE of ours."""
+    for file in (path, index_of(path)):
+        if any(os.path.samefile(file, source) for source in sources if os.path.exists(file)):
+            raise CheckpointError(f"{file} is the source itself; write the converted SAE somewhere else")
+        if os.path.lexists(file) and not _is_native(file):
+            raise CheckpointError(f"{file} is there already, and no native SAE; remove it or choose another name")
+
+
+def _is_native(file: Path) -> bool:
+    try:
+        return file.is_file() and Native().recognises(file)
+    except CheckpointError:
+        return False
 
 
 def _made(path: Path, key: dict[str, Any]) -> bool:
     """Whether `path` is what this conversion would write."""
     try:
-        if index_of(path).is_file():
+        if os.path.isfile(index_of(path)):
             metadata = read_index(index_of(path))[0].metadata
         elif is_safetensors(path):
             metadata = read_header(path).metadata
@@ -192,16 +270,13 @@ def _write(
     sae: SAE,
     path: Path,
     layer: int | None,
-    side: str,
+    side: Side | None,
     key: dict[str, Any],
     precision: Precision,
     activations: Tensor | None,
     shard_bytes: int,
 ) -> Converted:
-    if layer is not None and sae.info.setdefault("layer", layer) != layer:
-        raise CheckpointError(f"the SAE itself says that it is of layer {sae.info['layer']}, not {layer}")
-    if "layer" in sae.info:
-        sae.info.setdefault("side", side)
+    _agree(sae, layer, side)
     before = None if activations is None else measure(sae, activations)
     narrow = _narrowed(sae, precision)
     after = before
@@ -214,6 +289,15 @@ def _write(
             narrow.info["measured"]["fvu_before_rounding"] = before.fvu
     save_sae(narrow, path, shard_bytes=shard_bytes)
     return Converted(path, narrow, before, after)
+
+
+def _agree(sae: SAE, layer: int | None, side: Side | None) -> None:
+    """Put layer and side into the SAE's info, which may not say otherwise."""
+    for name, given in (("layer", layer), ("side", side)):
+        if given is not None and sae.info.setdefault(name, given) != given:
+            raise CheckpointError(f"the SAE itself says that it is of {name} {sae.info[name]}, not {given}")
+    if "layer" in sae.info:
+        sae.info.setdefault("side", "encoder")
 
 
 def _narrowed(sae: SAE, precision: Precision) -> SAE:
@@ -249,9 +333,14 @@ def heard(
         folder: where they are collected; interrupted, that goes on.
         most: files to hear, evenly spaced.
         show: draw a progress bar.
+
+    Raises:
+        SteeringError: `most` is none, or `folder` holds activations of another model or of other audio.
     """
     from .discover.collect import collect, list_audio, load_activations
 
+    if most < 1:
+        raise SteeringError(f"most is {most}; hear at least one file")
     files = list_audio(audio)
     files = files[:: -(-len(files) // most)]
     collect(model, files, list(sites), folder, augment=False, padding_share=0.05, progress=show)

@@ -17,6 +17,7 @@ from .edits import Edit, from_spec
 from .errors import RecipeError, RecipeNotFoundError, UnpinnedWarning
 from .files import write_whole
 from .frame_gate import LONGEST, FrameGate
+from .paths import local
 from .recipe_checks import (
     MAX_EDITS,
     MAX_SAES,
@@ -237,13 +238,13 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
 
     Raises:
         RecipeNotFoundError: there is no such recipe for this model; says which exist and how to make one.
-        RecipeError: the file is not a recipe.
+        RecipeError: the file is not a recipe, or cannot be read.
     """
     if isinstance(source, Recipe):
         return source
-    path = Path(source)
+    path = local(source, RecipeError)
     if path.is_dir():
-        path = path / "recipe.json"
+        path = local(path / "recipe.json", RecipeError)
     if path.is_file():
         return _read(path)
     name = str(source)

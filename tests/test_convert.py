@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import Result
+from formats.fixtures import DATA, OUTPUTS
 from formats.test_audiosae import state as audiosae_state
 from formats.test_measured import residuals, trained, write
 from hub_server import Repository, served
 from make import make_sae
+from safetensors.torch import save_file
 from test_cli import failed, run
 from test_hub import REPO, audiosae_files
+from test_paths import without_permission
 
-from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, load_sae
-from audiosae_steer.convert import convert, layers_in, recalibrated
+from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, SteeringError, load_sae, save_sae
+from audiosae_steer.convert import convert, heard, layers_in, recalibrated, sites_in
 from audiosae_steer.files import write_whole
 from audiosae_steer.quality import measure
 from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.sites import Site
 
 SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 
@@ -135,6 +140,130 @@ def test_single_files(tmp_path: Path) -> None:
         convert(tmp_path / "several", tmp_path / "in.safetensors")
 
 
+def test_another_layer_side_or_activations_is_another_conversion(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    signs = torch.cat([torch.eye(8), -torch.eye(8)])  # explains anything
+    SAE(signs, torch.zeros(16), signs.clone(), torch.zeros(8), gate=Gate("relu")).save(source)
+    x = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+
+    def converted(*args, **other) -> bool:
+        return convert(source, out, *args, **other)[0].sae is not None
+
+    assert converted(3)
+    assert not converted(3)
+    assert converted(4, side="decoder")
+    assert (load_sae(out).info["layer"], load_sae(out).info["side"]) == (4, "decoder")
+    for frames, anew in ((x, True), (x.clone(), False), (lambda layer: x, False), (x[1:], True)):
+        assert converted(4, activations=frames, measured_on="64 files of clean") == anew
+
+
+def test_layer_0_is_a_layer(tmp_path: Path) -> None:
+    for layer in (0, 1):
+        (tmp_path / "in" / f"layer_{layer}").mkdir(parents=True)
+        torch.save(audiosae_state(seed=layer), tmp_path / "in" / f"layer_{layer}" / "ae.pt")
+    assert [one.path.name for one in convert(tmp_path / "in", tmp_path / "out")] == [
+        "layer-0.safetensors", "layer-1.safetensors"
+    ]  # fmt: skip
+    assert torch.equal(load_sae(tmp_path / "out", 0).b_enc, load_sae(tmp_path / "in", 0).b_enc)
+
+
+def test_the_side_that_a_file_or_a_folder_says(tmp_path: Path) -> None:
+    for name in ("decoder.layers.2", "encoder.blocks.4", "layers.5"):
+        shutil.copytree(DATA / "sparsify-topk", tmp_path / "in" / name, ignore=shutil.ignore_patterns(OUTPUTS))
+    sides = {one.sae.info["layer"]: one.sae.info["side"] for one in convert(tmp_path / "in", tmp_path / "out")}
+    assert sides == {3: "decoder", 5: "encoder", 6: "encoder"}
+    assert sites_in(tmp_path / "in") == {3: Site(3, "decoder"), 5: Site(5), 6: Site(6)}
+    assert sites_in(tmp_path / "in" / "decoder.layers.2", 3) == {3: Site(3, "decoder")}
+    assert sites_in(tmp_path / "in", 6, "decoder") == {6: Site(6, "decoder")}
+    assert sites_in(tmp_path / "out" / "layer-3.safetensors") == {None: Site(3, "decoder")}
+    for source in (tmp_path / "in", tmp_path / "out"):
+        with pytest.raises(CheckpointError, match="says that it is of side decoder, not encoder"):
+            convert(source, tmp_path / "x.safetensors", 3, side="encoder")
+    odd = tmp_path / "odd" / "encoder.blocks.2"
+    odd.mkdir(parents=True)
+    shutil.copy(tmp_path / "out" / "layer-3.safetensors", odd)
+    for source in (odd, odd / "layer-3.safetensors", tmp_path / "odd"):
+        with pytest.raises(CheckpointError, match=r"lies in encoder\.blocks\.2, but the SAE itself says decoder"):
+            load_sae(source)
+
+
+def test_nothing_is_overwritten_but_native_files(tmp_path: Path) -> None:
+    torch.save(audiosae_state(), tmp_path / "ae.pt")
+    make_sae().save(tmp_path / "in.safetensors")
+    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "other.safetensors").write_text("precious")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    save_file({"x": torch.zeros(2)}, tmp_path / "whisper.safetensors")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for source, out, why in (
+        ("ae.pt", "ae.pt", "name a folder"),
+        ("in.safetensors", "in.safetensors", "is the source itself"),
+        ("ae.pt", "thesis.txt", "name a folder"),
+        ("ae.pt", "other.safetensors", "no native SAE"),
+        ("ae.pt", "model.safetensors", "index.json is there already, and no native SAE"),
+        ("ae.pt", "whisper.safetensors", "no native SAE"),
+    ):
+        with pytest.raises(CheckpointError, match=why):
+            convert(tmp_path / source, tmp_path / out, precision="float16")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (one,) = convert(tmp_path / "ae.pt", tmp_path / "v1.0")
+    assert one.path == tmp_path / "v1.0" / "sae.safetensors"
+    (one,) = convert(tmp_path / "ae.pt", tmp_path / "in.safetensors")
+    assert load_sae(one.path).d_model == 10
+
+
+def test_a_file_in_parts_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    save_sae(make_sae(), tmp_path / "out" / "s.safetensors", shard_bytes=500)
+    monkeypatch.chdir(tmp_path)  # so that the name looks like one on the Hub
+    assert layers_in("out/s.safetensors") == []
+    (one,) = convert("out/s.safetensors", "whole.safetensors")
+    assert torch.equal(load_sae("whole.safetensors").W_enc, one.sae.W_enc)
+    with pytest.raises(CheckpointError, match="is the source itself"):
+        convert("out/s.safetensors", "out/s.safetensors", precision="float16")
+
+
+def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sae().save(tmp_path / "in.safetensors")
+    torch.save(audiosae_state(), tmp_path / "ae.pt")
+    (tmp_path / "latin.txt").write_bytes("Geräusch\n".encode("latin-1"))
+    (tmp_path / "self.txt").write_text("self.txt\n")
+    monkeypatch.chdir(tmp_path)
+    # names of 250 characters are allowed, and an index's beside them would be longer
+    assert run("convert", "in.safetensors", "y" * 238 + ".safetensors").exit_code == 0
+    assert run("inspect", "y" * 238 + ".safetensors").exit_code == 0
+    for words, why in (
+        (("inspect", "x" * 300), "too long"),
+        (("info", "x" * 300), "too long"),
+        (("publish", "x" * 300, "--to", "me/x"), "too long"),
+        (("convert", "x" * 300, "out"), "too long"),
+        (("convert", "in.safetensors", "x" * 300), "too long"),
+        (("inspect", "~nosuchuser/x"), "home"),
+        (("info", "~nosuchuser/x"), "home"),
+        (("convert", "in.safetensors", "~nosuchuser/x"), "home"),
+        (("convert", "ae.pt", "x", "--layer", 3, "--audio", "missing.txt"), "cannot read the list missing.txt"),
+        (("convert", "ae.pt", "x", "--layer", 3, "--audio", "latin.txt"), "latin.txt is not text in UTF-8"),
+        (("convert", "ae.pt", "x", "--layer", 3, "--audio", "self.txt"), "names itself"),
+    ):
+        assert why in failed(run(*words)), words
+    with without_permission() as folder:
+        for words in (
+            ("inspect", folder / "closed.pt"),
+            ("inspect", folder / "locked" / "ae.pt"),
+            ("info", folder / "locked" / "ae.pt"),
+            ("convert", folder / "closed.pt", folder / "x"),
+            ("convert", folder / "locked" / "ae.pt", folder / "x"),
+            ("convert", folder / "open.safetensors", folder / "locked" / "x.safetensors"),
+            ("convert", folder / "open.safetensors", folder / "locked"),
+            ("publish", folder / "locked", "--to", "me/x"),
+            ("publish", folder / "locked" / "recipe.json", "--to", "me/x"),
+        ):
+            assert "ermission denied" in failed(run(*words)), words
+    assert isinstance(run("convert", "ae.pt", "x", "--audio", ".", "--most", 0).exception, SystemExit)
+    with pytest.raises(SteeringError, match="most is 0"):
+        heard(None, ["."], [], tmp_path / "cache", most=0)
+
+
 def test_a_threshold_for_another_k() -> None:
     x = residuals()
     sae = trained(x, Normalisation())
@@ -197,3 +326,43 @@ def test_the_commands_with_audio_on_tiny_en(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "L0 10.0" in result.stdout
     assert isinstance(load_sae(tmp_path / "ten.safetensors"), SAE)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")
+def test_an_sae_is_measured_where_it_is_for(tmp_path: Path) -> None:
+    """A plain file's layer is the one that is given; a native one's layer and side are those that it says."""
+    g = torch.Generator().manual_seed(0)
+    W = torch.randn(512, 384, generator=g) / 20
+    plain = {
+        "encoder.weight": W, "encoder.bias": torch.zeros(512), "decoder.weight": W.T.contiguous(),
+        "b_dec": torch.zeros(384), "k": torch.tensor(8), "threshold": torch.tensor(0.5),
+    }  # fmt: skip
+    torch.save(plain, tmp_path / "ae.pt")
+    sae = SAE(W, torch.zeros(512), W, torch.zeros(384), gate=Gate("batchtopk", 8), threshold=torch.tensor(0.5))
+    sae.altered(info={"layer": 3, "side": "decoder"}).save(tmp_path / "dec.safetensors")
+    clips = ("--audio", checkpoints_dir() / "clips", "--most", 1)
+
+    def calibrate(name: str, *words: object) -> Result:
+        return run("calibrate-threshold", tmp_path / name, "--out", tmp_path / "out.safetensors", *clips, *words)
+
+    result = calibrate("ae.pt", "--layer", 4, "--cache", tmp_path / "plain")
+    assert result.exit_code == 0, result.output
+    made = load_sae(tmp_path / "out.safetensors", 4).info
+    assert (made["layer"], made["side"]) == (4, "encoder")
+    load_sae(SHIPPED).altered(info={"layer": 4, "side": "encoder"}).save(tmp_path / "enc.safetensors")
+    cache = ("--cache", tmp_path / "plain")  # of the same layer
+    result = run("convert", tmp_path / "enc.safetensors", tmp_path / "again.safetensors", *clips, *cache)
+    assert result.exit_code == 0, result.output
+    assert "FVU" in result.stdout
+    for result in (
+        run("convert", tmp_path / "dec.safetensors", tmp_path / "x.safetensors", *clips), calibrate("dec.safetensors")
+    ):  # fmt: skip
+        assert result.exit_code == 2
+        assert "nothing passed by decoder layer 3" in result.stderr  # and not by layer 3 of the encoder
+    assert "of side decoder, not encoder" in failed(calibrate("dec.safetensors", "--side", "encoder"))
+    assert "of layer 3, not 2" in failed(calibrate("dec.safetensors", "--layer", 2))
+    (tmp_path / "file").write_bytes(b"")
+    assert "cannot make the folder" in failed(calibrate("enc.safetensors", "--cache", tmp_path / "file"))
+    assert "other settings (layers)" in failed(calibrate("ae.pt", "--layer", 2, "--cache", tmp_path / "plain"))
+    (tmp_path / "plain" / "manifest.json").write_text("{}")
+    assert "is not what a collection" in failed(calibrate("enc.safetensors", "--cache", tmp_path / "plain"))

@@ -18,13 +18,16 @@ from ..errors import AudioError, SteeringError
 from ..files import whole, write_whole
 from ..models import audio_files, load_audio
 from ..models.audio import SAMPLE_RATE
-from ..sites import Family, Site, family_of, tap_at, unwrap
+from ..paths import local
+from ..sites import Family, Site, family_of, fingerprint, tap_at, unwrap
 from ..sites.mel import Pad, encoder_path, mel
 from .passing import passing
 
 WINDOW = 30 * SAMPLE_RATE
 CLIPS_PER_SHARD = 64
 HELD_OUT_ONE_IN = 20
+MAX_LISTS = 10
+"""Lists of audio that may lie within one another."""
 
 
 class Clip(NamedTuple):
@@ -47,19 +50,40 @@ class Activations(NamedTuple):
 
 
 def list_audio(sources: Sequence[str | Path]) -> list[Path]:
-    """The files that `sources` name: folders, files, and `.txt` lists of either, one a line, relative to the list."""
+    """The files that `sources` name: folders, files, and `.txt` lists of either, one a line, relative to the list.
+
+    Raises:
+        AudioError: there is none, something is not there or cannot be read, or a list is no text or names itself.
+    """
+    return list(dict.fromkeys(_listed(sources, ())))
+
+
+def _listed(sources: Sequence[str | Path], within: tuple[Path, ...]) -> list[Path]:
+    """The files, of lists too; `within` are those lists that are being read."""
     files: list[Path] = []
-    for source in map(Path, sources):
-        if source.suffix == ".txt":
-            lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
-            files += list_audio([source.parent / line for line in lines if line and not line.startswith("#")])
-        elif source.is_file():
-            files.append(source)
+    for source in sources:
+        path = local(source, AudioError)
+        if path.suffix == ".txt":
+            if len(within) == MAX_LISTS or path.resolve() in within:
+                raise AudioError(f"{path} is a list that names itself, or lists of lists; name the folders and files")
+            files += _listed(_lines(path), (*within, path.resolve()))
+        elif path.is_file():
+            files.append(path)
         else:
-            files += audio_files(source)
+            files += audio_files(path)
     if not files:
         raise AudioError("no audio to read; name at least one folder or file")
-    return list(dict.fromkeys(files))
+    return files
+
+
+def _lines(path: Path) -> list[Path]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise AudioError(f"cannot read the list {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise AudioError(f"the list {path} is not text in UTF-8 ({error.reason}); save it as such") from error
+    return [path.parent / line for line in lines if line and not line.startswith("#")]
 
 
 def collect(
@@ -97,13 +121,17 @@ def collect(
     Raises:
         AudioError: there is no audio, or a file is none.
         SiteError: the model has no such layer, or nothing passes there when it hears.
-        SteeringError: `out` holds activations that were collected otherwise.
+        SteeringError: `out` holds activations of other weights, of other audio or collected otherwise, or is no folder
+            that can be written.
         MissingExtraError: nnsight was asked for, and is not installed.
     """
     from safetensors.torch import save_file
 
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SteeringError(f"cannot make the folder {out}: {error.strerror}; choose another") from error
     inner = unwrap(model)
     files = list_audio(audio)
     family = family_of(inner)
@@ -115,16 +143,20 @@ def collect(
         "augment": augment,
         "padding_share": padding_share,
         "seed": seed,
-        "files": hashlib.sha256("\n".join(str(file) for file in files).encode()).hexdigest(),
+        "files": _state_of(files),
         "dims": list(family.dims(inner)),
+        "weights": fingerprint(inner),
         **({"nnsight": True} if nnsight else {}),
     }
     manifest = out / "manifest.json"
     if manifest.is_file():
-        before = json.loads(manifest.read_text(encoding="utf-8"))
-        if before["settings"] != settings:
+        before = _manifest(manifest)
+        kept = before["settings"]
+        other = sorted(key for key in {*kept, *settings} if kept.get(key) != settings.get(key))
+        if other:
             raise SteeringError(
-                f"{out} holds activations collected with other settings; give another folder or empty it"
+                f"{out} holds activations collected with other settings ({', '.join(other)}); give another folder or "
+                "empty it"
             )
         if before["complete"]:
             return out
@@ -157,7 +189,7 @@ def load_activations(folder: str | Path, layer: int | Site) -> Activations:
 
     folder = Path(folder)
     manifest = folder / "manifest.json"
-    if not manifest.is_file() or not json.loads(manifest.read_text(encoding="utf-8"))["complete"]:
+    if not manifest.is_file() or not _manifest(manifest)["complete"]:
         raise SteeringError(f"{folder} holds no complete set of activations; run collect() on it to the end")
     parts: dict[str, list[Tensor]] = {"train": [], "held_out": []}
     for path in sorted(folder.glob("shard-*.safetensors")):
@@ -314,6 +346,28 @@ def _mix(
     gain = np.float32(np.sqrt(power / noise_power * 10 ** (-ratio / 10)))
     mixed: NDArray[np.float32] = samples + noise * gain
     return mixed
+
+
+def _state_of(files: Sequence[Path]) -> str:
+    """A hash of where they are, how large, and when they were written."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise AudioError(f"cannot read {file}: {error.strerror}; check its permissions") from error
+        digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content["settings"], dict) and isinstance(content["complete"], bool):
+            return dict(content)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise SteeringError(f"{path} is not what a collection of activations writes; give another folder or empty it")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from ..edits import Add, Edit, Push
-from ..errors import CheckpointError
+from ..errors import AudioSAESteerError, CheckpointError
 from ..formats import FORMATS, load_sae
 from ..formats.layers import files_in, layers_of
 from ..hub import listing
 from ..models import load_whisper
 from ..models.load import NAMES
+from ..paths import local
 from ..recipes import Recipe, load_recipe, recipes, shipped
 from ..sae import SAE
 from ..sites import Site, family_of, fingerprint
@@ -24,8 +26,8 @@ def explain(thing: str, layer: int | None = None) -> str:
     Raises:
         AudioSAESteerError: it is none of these, or damaged; the error is that of loading it.
     """
-    path = Path(thing)
-    if path.suffix == ".json" or (path / "recipe.json").is_file() or thing in {recipe.name for recipe in shipped()}:
+    path = local(thing, AudioSAESteerError)
+    if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:
         named = [recipe for recipe in shipped() if recipe.name == thing]
         return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
     if path.exists() and _is_sae(path):

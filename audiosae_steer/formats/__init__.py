@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from typing import Protocol
 from torch import Tensor
 
 from ..errors import CheckpointError, HubError, ThresholdWarning
+from ..paths import local
 from ..sae import SAE
 from .audiosae import AudioSAE
 from .dictionary_learning import DictionaryLearning
 from .freud import Freud
-from .layers import files_in, files_of, number_of
+from .layers import files_in, files_of, number_of, side_of
 from .measured import settle
 from .native import Native, save_sae
 from .overcomplete import Overcomplete
@@ -90,9 +92,9 @@ def load_sae(
 
 def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
     """The SAE, and whether its file says how its input is normalised."""
-    path = Path(source).expanduser()
-    if not path.exists() and index_of(path).is_file():
-        path = index_of(path)
+    path = local(source)
+    if not path.exists() and os.path.isfile(index_of(path)):
+        path = local(index_of(path))
     if not path.exists():
         if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
@@ -101,14 +103,15 @@ def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[
         raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
     if path.is_file():
         sae, stated = _read(path)
-        return _checked(sae, layer, None, str(path)), stated
+        return _checked(sae, layer, None, str(path), path.absolute().parent.name), stated
     if not path.is_dir():  # a pipe, a device: reading it might never end
         raise CheckpointError(f"{path} is neither a file nor a folder; an SAE is one of them")
     files = files_of(files_in(path), layer, str(path))
     number = number_of(files)
     chosen = path if number is None else _place(path, files)
     sae, stated = _read(chosen)
-    return _checked(sae, layer, number, str(path)), stated
+    place = chosen.absolute() if chosen.is_dir() else chosen.absolute().parent
+    return _checked(sae, layer, number, str(path), place.name), stated
 
 
 def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
@@ -135,7 +138,8 @@ def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, 
     weights = fetched.files[-1]
     file = fetched.folder / weights
     sae, stated = _read(file)
-    sae = _checked(sae, layer, number_of(fetched.files), repo)
+    folder = weights.rpartition("/")[0].rpartition("/")[2]
+    sae = _checked(sae, layer, number_of(fetched.files), repo, folder)
     earlier = sae.info.get("source")
     sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of_sae(file)}
     if isinstance(earlier, dict):
@@ -148,8 +152,11 @@ def _place(folder: Path, files: Sequence[str]) -> Path:
     return first if first.parent == folder else first.parent
 
 
-def _checked(sae: SAE, layer: int | None, number: int | None, where: str) -> SAE:
-    """`sae`, once the layer asked for, that of its place and that which its file names are known to be the same."""
+def _checked(sae: SAE, layer: int | None, number: int | None, where: str, folder: str) -> SAE:
+    """`sae`, once the layer asked for, that of its place and that which its file names are known to be the same.
+
+    So is the side that the name of its folder says and that which its file names.
+    """
     said = sae.info.get("layer", number)
     wanted = number if layer is None else layer
     if wanted is not None and said is not None and said != wanted:
@@ -159,6 +166,9 @@ def _checked(sae: SAE, layer: int | None, number: int | None, where: str) -> SAE
         raise CheckpointError(f"{where} holds a single SAE and does not say of which layer; leave `layer` out")
     if number is not None:
         sae.info.setdefault("layer", number)
+    side = side_of(folder)
+    if side is not None and sae.info.setdefault("side", side) != side:
+        raise CheckpointError(f"{where}: it lies in {folder}, but the SAE itself says {sae.info['side']}; move it")
     return sae
 
 
@@ -168,6 +178,7 @@ def _read(path: Path) -> tuple[SAE, bool]:
             return format_.read(path), format_.states_normalisation
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     for file in files:
+        local(file)  # where it may not be read, that is why
         if is_torch_file(file):
             load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
     saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]

@@ -102,6 +102,13 @@ def number_of(files: Sequence[str]) -> int | None:
     return next(iter(layers_of(files)), None)
 
 
+def side_of(folder: str) -> str | None:
+    """The stack of blocks that a hookpoint's folder is of, by its name: `decoder.layers.7` is of the decoder."""
+    if _HOOKPOINT.fullmatch(folder) is None:
+        return None
+    return next((part for part in reversed(folder.split(".")) if part in ("encoder", "decoder")), None)
+
+
 def _layer(folder: str) -> int | None:
     """The layer that a folder's name says it is of."""
     if found := _FOLDER.fullmatch(folder):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from families import FAMILIES
+from make import make_openai
 from safetensors.torch import load_file
 
 from audiosae_steer.discover.collect import (
@@ -129,6 +131,25 @@ def test_other_settings_and_absent_layers_are_refused(tiny_en, audio, tmp_path):
         load_activations(tmp_path / "absent", 2)
 
 
+def test_other_weights_and_changed_audio_are_refused(audio, tmp_path):
+    one, other = make_openai(1), make_openai(2)
+    folder = Path(shutil.copytree(audio, tmp_path / "audio"))
+    plain(one, folder, tmp_path / "out")
+    with pytest.raises(SteeringError, match=r"other settings \(weights\); give another folder"):
+        plain(other, folder, tmp_path / "out")
+    write_noise(folder, "a.wav", SECONDS[0], 7)  # of the same name and size
+    with pytest.raises(SteeringError, match=r"other settings \(files\); give another folder"):
+        plain(one, folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no", '{"settings": 1, "complete": true}'])
+def test_a_manifest_of_something_else(content, audio, tmp_path):
+    (tmp_path / "manifest.json").write_text(content)
+    for read in (lambda: plain(make_openai(), audio, tmp_path), lambda: load_activations(tmp_path, 1)):
+        with pytest.raises(SteeringError, match=r"manifest\.json is not what a collection"):
+            read()
+
+
 def test_augmentation_is_seeded_and_keeps_a_share_of_the_padding(tiny_en, audio, tmp_path):
     counts, firsts = [], []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -182,6 +203,22 @@ def test_lists_name_files_and_folders_relative_to_themselves(audio, tmp_path):
     listing = tmp_path / "list.txt"
     listing.write_text(f"# a comment\nd.wav\n\n{audio}\n", encoding="utf-8")
     assert list_audio([listing, other]) == [other, *sorted(audio.iterdir())]
+
+
+def test_lists_that_cannot_be_read(tmp_path):
+    for name, content, why in (
+        ("latin.txt", "Geräusch".encode("latin-1"), "not text in UTF-8"),
+        ("self.txt", b"self.txt", "names itself"),
+        ("one.txt", b"two.txt", "names itself"),
+        ("two.txt", b"one.txt", "names itself"),
+        ("long.txt", b"x" * 300, "too long"),
+        ("lost.txt", b"absent.txt", "cannot read the list"),
+        ("home.txt", b"../../~nosuchuser", "no folder"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        if name != "one.txt":
+            with pytest.raises(AudioError, match=why):
+                list_audio([tmp_path / name])
 
 
 def test_no_audio_is_an_error(tmp_path):
