@@ -282,6 +282,7 @@ def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
 
 def _from_hub(repo: str, revision: str | None) -> Recipe:
     from .errors import HubError
+    from .formats.sharded import parts_of
     from .hub import Listing, fetch
 
     found = fetch(repo, ["recipe.json"], revision, limit=MAX_BYTES)
@@ -294,7 +295,7 @@ def _from_hub(repo: str, revision: str | None) -> Recipe:
         if missing:
             where = "it does not hold" if listed.online else "is not in this machine's cache; connect once to fetch it"
             raise HubError(f"the recipe of {repo} needs {missing[0]}, which {where}")
-        return files
+        return [*files, *(part for file in files for part in parts_of(file, listed.files))]
 
     if files:
         fetch(repo, named, found.commit)

@@ -45,9 +45,10 @@ def place_sae(sae: SAE, source: SAE | str | Path, layer: int, folder: Path) -> S
         )
     part = folder / f".sae-{os.getpid()}.part"
     try:
-        if not isinstance(source, SAE) and Path(source).expanduser().suffix == ".safetensors":
-            name = Path(source).name
-            shutil.copyfile(Path(source).expanduser(), part)
+        given = None if isinstance(source, SAE) else Path(source).expanduser()
+        if given is not None and given.suffix == ".safetensors" and given.is_file():
+            name = given.name
+            shutil.copyfile(given, part)
         else:
             name = f"encoder-{layer}.safetensors"
             sae.save(part)

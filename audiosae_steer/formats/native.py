@@ -22,12 +22,12 @@ from .header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tenso
 from .settings import read_settings
 from .sharded import (
     INDEX,
-    MAX_PARTS,
     SHARD_BYTES,
     clear_shards,
     is_index,
     is_shard,
     load_parts,
+    parts_of,
     read_index,
     split,
     write_shards,
@@ -63,12 +63,7 @@ class Native:
         found = [name for name in names if name.endswith(".safetensors")]
         indices = [name for name in names if name.endswith(INDEX)]
         if len(indices) == 1 and found and all(is_shard(name) for name in found):
-            if len(found) > MAX_PARTS:
-                raise CheckpointError(
-                    f"{indices[0]} lies among {len(found):,} parts, where an SAE has at most {MAX_PARTS}; take away "
-                    "those that the index does not name"
-                )
-            return [*found, *indices]
+            return [*parts_of(indices[0], found), *indices]
         return found if len(found) == 1 else []
 
     def recognises(self, path: Path) -> bool:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,24 @@ def is_index(path: Path) -> bool:
 def is_shard(name: str) -> bool:
     """Whether a file is a part of an SAE, by its name."""
     return _SHARD.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def parts_of(index: str, names: Iterable[str]) -> list[str]:
+    """Of the names of a repository's files, those that look like the parts of an index; none of another file.
+
+    Raises:
+        CheckpointError: there are more than an SAE has.
+    """
+    if not index.endswith(INDEX):
+        return []
+    stem = index.removesuffix(INDEX)
+    found = [name for name in names if (part := _SHARD.fullmatch(name)) and part[1] == stem]
+    if len(found) > MAX_PARTS:
+        raise CheckpointError(
+            f"{index} lies among {len(found):,} parts, where an SAE has at most {MAX_PARTS}; take away those that the "
+            "index does not name"
+        )
+    return found
 
 
 def split(tensors: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:

@@ -17,6 +17,7 @@ from make import make_sae
 from audiosae_steer import AudioSAESteerError, HubError, RecipeError, UnpinnedWarning, load_recipe, load_sae, steer
 from audiosae_steer.discover.compose import open_sae, place_sae
 from audiosae_steer.evaluate.explain import explain
+from audiosae_steer.formats import save_sae
 from audiosae_steer.hub import fetch, listing, read, sha256_of
 from audiosae_steer.recipes import MAX_BYTES, shipped
 
@@ -48,6 +49,20 @@ def test_a_recipe_steers_from_the_hub_with_what_it_names_and_no_more(hub: Hub, t
         assert steering.recipe is not None
         assert steering.recipe.name == "mine"
     assert sorted(hub.downloads()) == ["recipe.json", "sae.safetensors"]
+
+
+def test_a_recipe_with_an_sae_in_parts_takes_its_parts_alone(hub: Hub, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "r", small_model())
+    sae = load_recipe(path).load_saes()["a"]
+    (path.parent / "sae.safetensors").unlink()
+    for name in ("sae", "another"):
+        save_sae(sae, path.parent / f"{name}.safetensors", shard_bytes=40_000)
+    spec = {"file": "sae.safetensors.index.json", "sha256": sha256_of(path.parent / "sae.safetensors.index.json")}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"saes": {"a": spec}}))
+    put(hub, files_in(path.parent))
+    assert torch.equal(load_recipe(REPO).load_saes()["a"].W_enc, sae.W_enc)
+    assert {name.split("-")[0].split(".")[0] for name in hub.downloads()} == {"recipe", "sae"}
+    assert len(hub.downloads()) > 3
 
 
 def test_a_revision_is_named_in_the_id_or_beside_it(hub: Hub, tmp_path: Path) -> None:
