@@ -29,9 +29,9 @@ HEAVY = (
 )
 
 FLOORS = (
-    ("printable", "strict_json"),
+    ("places", "printable", "strict_json"),
     ("errors",),
-    ("files",),
+    ("files", "paths"),
     ("ops",),
     ("sae", "edits", "clip_gate", "frame_gate"),
     ("stages", "plan", "quality"),
