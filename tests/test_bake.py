@@ -429,6 +429,17 @@ def test_released_tiny_en_by_features_of_its_sae(tiny: Any) -> None:
     assert texts != plain
 
 
+def test_the_shipped_constants_silence_noise_without_a_hook(tiny: Any) -> None:
+    clips = {name: load_audio(CLIPS / f"{name}.flac") for name in ("fan", "footsteps", "speech-01", "speech-04")}
+    assert all(transcribe(tiny, clip).text for clip in clips.values())
+    steering = steer(tiny, "no-false-speech-constant")
+    hooked = {name: transcribe(tiny, clip).text for name, clip in clips.items()}
+    steering.bake()
+    assert count_hooks(tiny) == 0
+    assert {name: transcribe(tiny, clip).text for name, clip in clips.items()} == hooked
+    assert [name for name, text in hooked.items() if text] == ["speech-01", "speech-04"]
+
+
 def test_a_recipe_that_cannot_names_what_would_have_to_go_and_one_that_can(tiny: Any) -> None:
     able = [recipe.name for recipe in shipped() if bakes(recipe) and recipe.misfit(tiny) is None]
     nearest = f"of the recipes for this model {', '.join(map(repr, able))} can be" if able else "learns constants that"
@@ -450,6 +461,7 @@ def test_which_recipes_bake() -> None:
     found = {(recipe.name, recipe.model.name): bakes(recipe) for recipe in shipped()}
     assert not found["no-false-speech", "tiny.en"]
     assert not found["no-false-speech-ungated", "base"]
+    assert all(found["no-false-speech-constant", model] for model in ("tiny.en", "base"))
     recipe = load_recipe("no-false-speech", make_like_tiny())
     assert bakes(recipe.model_copy(update={"gate": None}))
     site = recipe.sites[0]
