@@ -253,7 +253,7 @@ def main() -> None:
         **{key: value for key, value in known.items() if key != "by_target"},
         "crashes": crashes,
         "by_target": known["by_target"],
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()},
+        "machine": {"python": platform.python_version(), "system": platform.system(), "cores": os.cpu_count()},
         "command": f"python benchmarks/fuzz.py --inputs {given.inputs} --engine {given.engine} --seed {given.seed}",
     }
     print(json.dumps({key: value for key, value in found.items() if key != "by_target"}, indent=1))
