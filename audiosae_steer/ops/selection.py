@@ -166,13 +166,13 @@ def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Ten
     if w.kind != "topk" or not 0 < k < width or not _asks(pre) or not sums_kept(pre.device, k, width):
         return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
     values, indices = torch.topk(pre, k + 1, dim=-1)
+    if values[..., 0].isnan().any():  # the largest of all: it spreads to what each feature writes
+        return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
     cut, crowded = _edges(values)
     mask, values, indices = pre[..., index] >= cut, values[..., :k], indices[..., :k].contiguous()
     if crowded.any():  # common in bfloat16
         rows = pre[crowded]
         first = reference.largest(rows, k)
-        if rows.isnan().any():
-            return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
         mask[crowded] = first[:, index]
         values[crowded], indices[crowded] = rows[first].reshape(-1, k), first.nonzero()[:, 1].reshape(-1, k)
     own = reference.kept(pre[..., index].clamp(min=0), mask)

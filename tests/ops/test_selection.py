@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from make import make_sae
 
@@ -47,6 +47,7 @@ def test_the_same_as_of_all_features(kind, k, F, shape, values, block, seed, ask
     assert torch.equal(got, reference.encode(x, w)[..., index])
 
 
+@example(kind="topk", k=1, F=4, shape=(1, 1), values=1, block=1, broken=True, seed=2)
 @given(
     kind=st.sampled_from(["topk", "batchtopk"]),
     k=st.integers(0, 9),
