@@ -125,7 +125,7 @@ def collect(
             that can be written.
         MissingExtraError: nnsight was asked for, and is not installed.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     out = Path(out)
     try:
@@ -149,7 +149,8 @@ def collect(
         **({"nnsight": True} if nnsight else {}),
     }
     manifest = out / "manifest.json"
-    if manifest.is_file():
+    begun = manifest.is_file() and any(out.glob("shard-*.safetensors"))
+    if begun:
         before = _manifest(manifest)
         kept = before["settings"]
         other = sorted(key for key in {*kept, *settings} if kept.get(key) != settings.get(key))
@@ -160,9 +161,9 @@ def collect(
             )
         if before["complete"]:
             return out
-    else:
-        _write_json(manifest, {"settings": settings, "complete": False})
     clips = clips_of(files)
+    if not begun:
+        _write_json(manifest, {"settings": settings, "complete": False})
     shards = [clips[i : i + CLIPS_PER_SHARD] for i in range(0, len(clips), CLIPS_PER_SHARD)]
     for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = out / f"shard-{number:05d}.safetensors"
@@ -174,7 +175,7 @@ def collect(
         else:
             tensors = _clip_by_clip(inner, family, shard, clips, sites, augment, nnsight, rng)
         with whole(path, SteeringError) as part:
-            save_file(tensors, part)
+            part.write_bytes(save(tensors))  # of a full disk, save_file's error is no OSError
     _write_json(manifest, {"settings": settings, "complete": True, "clips": len(clips), "shards": len(shards)})
     return out
 

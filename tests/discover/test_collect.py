@@ -142,8 +142,19 @@ def test_other_weights_and_changed_audio_are_refused(audio, tmp_path):
         plain(one, folder, tmp_path / "out")
 
 
+def test_a_file_that_is_no_audio_is_removed_and_collecting_begins(audio, tmp_path):
+    folder = Path(shutil.copytree(audio, tmp_path / "audio"))
+    (folder / "zz.wav").write_text("no sound")
+    with pytest.raises(AudioError, match=r"zz\.wav"):
+        plain(make_openai(1), folder, tmp_path / "out")
+    (folder / "zz.wav").unlink()
+    plain(make_openai(1), folder, tmp_path / "out")
+    assert load_activations(tmp_path / "out", 1)
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", "no", '{"settings": 1, "complete": true}'])
 def test_a_manifest_of_something_else(content, audio, tmp_path):
+    (tmp_path / "shard-00000.safetensors").write_bytes(b"")
     (tmp_path / "manifest.json").write_text(content)
     for read in (lambda: plain(make_openai(), audio, tmp_path), lambda: load_activations(tmp_path, 1)):
         with pytest.raises(SteeringError, match=r"manifest\.json is not what a collection"):
