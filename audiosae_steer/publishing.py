@@ -58,7 +58,7 @@ def publish(
     What it and its SAEs say of folders on this machine is left out but for the last part (`/home/me/noise` is `noise`).
     Its files go beside it as native safetensors files with their sha256; an SAE on the Hub stays where it is, pinned to
     the commit that was loaded. All of it is loaded and checked first, and uploaded in one commit: what cannot be
-    published leaves the Hub as it was.
+    published leaves the Hub as it was, but for a new repository, which may stay behind, empty.
 
     Args:
         recipe: a name, path, Hub id or object, as `load_recipe` takes it.
