@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import typing as _typing
 
-from .clip_gate import ClipGate
-from .edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
+from .data.audio import load_audio
 from .errors import (
     AudioError,
     AudioSAESteerError,
@@ -31,22 +30,27 @@ from .errors import (
     UnknownModelError,
     UnpinnedWarning,
 )
-from .formats import load_sae, save_sae
-from .frame_gate import FrameGate
-from .listing import SiteInfo, list_sites
-from .models import load_audio, load_model, load_processor, load_whisper
-from .parts import SiteEdits, SiteGate
-from .recipes import Recipe, load_recipe, recipes
-from .sae import SAE, Gate, Normalisation
-from .sites import Site
-from .sound import edit_audio, steer_latents
-from .steering import Steering, steer
+from .models.load import load_model, load_processor, load_whisper
+from .models.sites import Site
+from .sae.autoencoder import SAE, Gate, Normalisation
+from .sae.formats.native import save_sae
+from .sae.load import load_sae
+from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
+from .steering.gates import ClipGate, FrameGate
+from .steering.latents import edit_audio, steer_latents
+from .steering.listing import SiteInfo, list_sites
+from .steering.recipes.load import load_recipe, recipes
+from .steering.recipes.schema import Recipe
+from .steering.site_edits import SiteEdits, SiteGate
+from .steering.steering import Steering, steer
 
 if _typing.TYPE_CHECKING:
-    from .catalogue import search
-    from .discover import calibrate, learn, make_no_false_speech
-    from .discover.collect import collect
-    from .publishing import publish
+    from .data.activations.collect import collect
+    from .discover.calibration.calibrate import calibrate
+    from .discover.learning.learn import learn
+    from .discover.pipeline.make import make_no_false_speech
+    from .publishing.publish import publish
+    from .publishing.search import search
 
 __version__ = "0.1.0"
 
@@ -109,21 +113,21 @@ __all__ = [
 ]
 
 _LATER = {
-    "calibrate": ".discover",
-    "collect": ".discover.collect",
-    "learn": ".discover",
-    "make_no_false_speech": ".discover",
-    "publish": ".publishing",
-    "search": ".catalogue",
+    "calibrate": ".discover.calibration.calibrate",
+    "collect": ".data.activations.collect",
+    "learn": ".discover.learning.learn",
+    "make_no_false_speech": ".discover.pipeline.make",
+    "publish": ".publishing.publish",
+    "search": ".publishing.search",
 }
-"""What is imported when it is asked for, and from where; `discover` is in the package of that name."""
+"""Names that are imported when they are asked for, and the module of each."""
 
 
 def __getattr__(name: str) -> _typing.Any:
     import importlib
 
     if name == "nnsight":  # audiosae_steer.nnsight.apply(...) needs no import of its own
-        return importlib.import_module(".nnsight", __name__)
+        return importlib.import_module(".steering.nnsight", __name__)
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LATER[name], __name__), name)

@@ -23,10 +23,10 @@ from bench_false_speech import sounds
 from rich.progress import Progress
 
 from audiosae_steer import Recipe, load_recipe, load_whisper
-from audiosae_steer.discover.arms import Arms, Figures, Material
-from audiosae_steer.discover.candidates import Candidate, Variant, changes, variants
-from audiosae_steer.discover.pursuit import nearest
-from audiosae_steer.recipes import SiteSpec
+from audiosae_steer.discover.calibration.candidates import Candidate, Variant, changes, variants
+from audiosae_steer.discover.calibration.evaluator import Arms, Figures, Material
+from audiosae_steer.discover.learning.matching_pursuit import nearest
+from audiosae_steer.steering.recipes.schema import SiteSpec
 
 COUNTS = (8, 16, 32, 64)
 

@@ -32,12 +32,12 @@ from false_speech import NOTES, machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
-from audiosae_steer.evaluate.false_speech import share, wrote
-from audiosae_steer.evaluate.sounds import Sound
-from audiosae_steer.evaluate.transcribe import transcribe
-from audiosae_steer.evaluate.wer import rate_difference, word_errors
-from audiosae_steer.export import bake_to, export
-from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.evaluate.benchmark.material import Sound
+from audiosae_steer.evaluate.metrics.rates import share, wrote
+from audiosae_steer.evaluate.metrics.wer import rate_difference, word_errors
+from audiosae_steer.evaluate.transcription.transcribe import transcribe
+from audiosae_steer.publishing.export import bake_to, export
+from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 RESULTS = Path(__file__).parent / "results"
 GATED = "no-false-speech"

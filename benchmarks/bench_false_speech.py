@@ -18,10 +18,10 @@ from pathlib import Path
 import corpus
 
 from audiosae_steer import load_audio
-from audiosae_steer.cli_bench import run
-from audiosae_steer.evaluate.bench_settings import PARTS, BenchData, BenchSettings
-from audiosae_steer.evaluate.long_files import LongFile, assemble, synthetic_fillers
-from audiosae_steer.evaluate.sounds import Sound, audible, spread
+from audiosae_steer.cli.bench import run
+from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, assemble, synthetic_fillers
+from audiosae_steer.evaluate.benchmark.material import Sound, audible, spread
+from audiosae_steer.evaluate.benchmark.settings import PARTS, BenchData, BenchSettings
 
 WORDLESS = "librispeech-248spk"
 """Has no exact text."""

@@ -26,10 +26,10 @@ import torch
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
-from audiosae_steer.evaluate.false_speech import Reduction, reduction, share, wrote
-from audiosae_steer.evaluate.transcribe import WINDOW, transcribe
-from audiosae_steer.evaluate.wer import rate_difference, rate_interval, word_errors
-from audiosae_steer.models.audio import SAMPLE_RATE
+from audiosae_steer.data.audio import SAMPLE_RATE
+from audiosae_steer.evaluate.metrics.rates import Reduction, reduction, share, wrote
+from audiosae_steer.evaluate.metrics.wer import rate_difference, rate_interval, word_errors
+from audiosae_steer.evaluate.transcription.transcribe import WINDOW, transcribe
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("nonspeech", "nonverbal", "speech", "digits")

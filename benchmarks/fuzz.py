@@ -3,9 +3,9 @@
     pip install atheris
     python benchmarks/fuzz.py --inputs 100000 --out benchmarks/results/fuzz.json
 
-Every file of every fixture of `tests/formats/data`, files written on the spot (native, AudioSAE in both kinds of torch
-file) and a recipe with its SAE are changed by `tests/formats/mutate.py`, which knows their structure, or by libFuzzer,
-which does not. With atheris, what reaches a new line of this package is kept and changed further; without it
+Every file of every fixture of `tests/sae/formats/data`, files written on the spot (native, AudioSAE in both kinds of
+torch file) and a recipe with its SAE are changed by `tests/helpers/mutate.py`, which knows their structure, or by
+libFuzzer, which does not. With atheris, what reaches a new line of this package is kept and changed further; without it
 (`--engine own`) the changes are made to the sound files alone, and nothing is guided.
 
 The fuzzing runs in a process of its own, so that one that dies is seen and counted, and its input kept.
@@ -29,7 +29,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1] / "tests"))
+sys.path.insert(0, str(HERE.parents[1] / "tests" / "helpers"))
 sys.path.insert(0, str(HERE.parents[1]))
 
 
@@ -46,10 +46,10 @@ class Target(NamedTuple):
 
 def targets(work: Path) -> list[Target]:
     """Every file of every fixture, and of a recipe."""
-    from formats.hostile import sources
+    from hostile import sources
     from make import make_sae
 
-    from audiosae_steer.recipes import shipped
+    from audiosae_steer.steering.recipes.load import shipped
 
     folders = sources(work)
     recipe = work / "recipe"
@@ -142,7 +142,7 @@ class Run:
 
 def own(run: Run, seed: int) -> None:
     """Unguided: each input is a sound file, changed."""
-    from formats.mutate import mutate
+    from mutate import mutate
 
     random = Random(seed)
     others = [target.sound for target in run.targets]
@@ -157,7 +157,7 @@ def guided(run: Run, seed: int, corpus: Path) -> None:
     Half of the inputs come of what reached new lines, half of any sound file; half of the changes know the structure.
     """
     import atheris
-    from formats.mutate import mutate
+    from mutate import mutate
 
     corpus.mkdir(exist_ok=True)
     for number, target in enumerate(run.targets):
@@ -199,9 +199,9 @@ def worker(options: argparse.Namespace) -> None:
         import atheris
 
         with atheris.instrument_imports(include=["audiosae_steer"]):
-            import audiosae_steer
-            import audiosae_steer.formats
-            import audiosae_steer.recipes  # noqa: F401
+            import audiosae_steer.sae.load
+            import audiosae_steer.steering.recipes.load  # noqa: F401
+
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as work:
         run = Run(Path(work), options.state, options.inputs, options.engine)
         if options.engine == "atheris":

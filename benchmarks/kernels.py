@@ -31,8 +31,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audiosae_steer import SAE, Ablate, Add, Edit
-from audiosae_steer.ops import products_for
-from audiosae_steer.plan import ErrorMode, Plan
+from audiosae_steer.ops.dispatch import products_for
+from audiosae_steer.steering.plan import ErrorMode, Plan
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = ((768, 6144), (1280, 10240))

@@ -18,7 +18,7 @@ import torch
 from rich.progress import track
 
 from audiosae_steer import load_audio, load_recipe, load_whisper
-from audiosae_steer.evaluate.encoded import encode
+from audiosae_steer.evaluate.transcription.from_residuals import encode
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES_PER_SECOND = 50

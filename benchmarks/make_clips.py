@@ -27,9 +27,9 @@ from noises import KINDS, RATE, candidate
 from numpy.typing import NDArray
 
 from audiosae_steer import load_whisper
-from audiosae_steer.evaluate.transcribe import transcribe
-from audiosae_steer.evaluate.wer import word_errors
-from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.evaluate.metrics.wer import word_errors
+from audiosae_steer.evaluate.transcription.transcribe import transcribe
+from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 VARIANTS = 4
 ALWAYS = 10

@@ -35,7 +35,7 @@ from others import Way, instead, random_sae
 from subjects import SUBJECTS, Subject
 
 from audiosae_steer import SAE, Ablate, Add, Edit
-from audiosae_steer.plan import Plan
+from audiosae_steer.steering.plan import Plan
 
 RESULTS = Path(__file__).parent / "results"
 HUNDRED = list(range(100))

@@ -21,9 +21,9 @@ import corpus
 import torch
 
 from audiosae_steer import SAE, Scale, load_audio, load_sae, load_whisper, steer
-from audiosae_steer.evaluate.encoded import Written, encode, write
-from audiosae_steer.evaluate.wer import rate_difference, rate_interval, word_errors
-from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.evaluate.metrics.wer import rate_difference, rate_interval, word_errors
+from audiosae_steer.evaluate.transcription.from_residuals import Written, encode, write
+from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 RESULTS = Path(__file__).parent / "results"
 

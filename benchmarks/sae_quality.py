@@ -23,9 +23,9 @@ import torch
 from rich.progress import track
 
 from audiosae_steer import SAE, load_audio, load_sae, load_whisper
-from audiosae_steer.discover.collect import residuals
-from audiosae_steer.quality import measure
-from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.data.activations.capture import residuals
+from audiosae_steer.sae.quality import measure
+from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 RATE, FRAMES = 16_000, 50
 KINDS = {"speech": corpus.speech, "non-speech": corpus.nonspeech}

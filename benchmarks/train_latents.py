@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiosae_steer.discover.collect import Activations
-from audiosae_steer.quality import measure
+from audiosae_steer.data.activations.collect import Activations
+from audiosae_steer.sae.quality import measure
 from audiosae_steer.training.settings import Settings
 from audiosae_steer.training.train import train_sae
 

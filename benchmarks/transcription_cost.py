@@ -24,7 +24,7 @@ from false_speech import machine
 from others import random_sae
 
 from audiosae_steer import Ablate, Site, SiteEdits, load_whisper, steer
-from audiosae_steer.models.audio import load_audio
+from audiosae_steer.data.audio import load_audio
 
 ROOT = Path(__file__).parents[1]
 

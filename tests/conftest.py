@@ -35,7 +35,7 @@ def assets() -> Path:
 @pytest.fixture(scope="session")
 def tiny_en():
     """The released tiny.en as an openai-whisper model. Shared: leave it as it was."""
-    from audiosae_steer.models import load_whisper
+    from audiosae_steer.models.load import load_whisper
 
     return load_whisper("tiny.en", library="openai")
 
@@ -43,6 +43,6 @@ def tiny_en():
 @pytest.fixture(scope="session")
 def tiny_en_hf():
     """The released tiny.en as a transformers WhisperForConditionalGeneration. Shared: leave it as it was."""
-    from audiosae_steer.models import load_whisper
+    from audiosae_steer.models.load import load_whisper
 
     return load_whisper("tiny.en", library="transformers")

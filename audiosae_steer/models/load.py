@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from ..errors import MissingExtraError, ModelError, UnknownModelError
-from . import ctranslate2, openai_file, released, transformers_folder
-from .baked import baked_in, mark
-from .weights import Weights, to_openai, to_transformers
+from .marker import baked_in, mark
+from .whisper import read_ctranslate2, read_openai, read_transformers, released
+from .whisper.weights import Weights, to_openai, to_transformers
 
 Library = Literal["openai", "transformers"]
 NAMES = (
@@ -61,19 +62,19 @@ def load_processor(source: str | Path) -> Any:
         ModelError: there is no tokenizer, or not a whole one of Whisper's.
         MissingExtraError: transformers is not installed.
     """
-    library = transformers_folder.library()
+    library = read_transformers.library()
     found = _find(str(source))
     folder = found if isinstance(found, Path) else found[0].parent if isinstance(found, list) else None
     if folder is None or not _has_tokenizer(folder):
         if Path(source).exists():
             raise ModelError(f"{source} holds no tokenizer; expected tokenizer.json, or vocab.json and merges.txt")
         hub_id = _hub_id(str(source))
-        made = transformers_folder.or_model_error(lambda: library.WhisperProcessor.from_pretrained(hub_id), str(source))
+        made = read_transformers.or_model_error(lambda: library.WhisperProcessor.from_pretrained(hub_id), str(source))
     elif (folder / "preprocessor_config.json").is_file():
-        made = transformers_folder.or_model_error(lambda: library.WhisperProcessor.from_pretrained(folder), folder)
+        made = read_transformers.or_model_error(lambda: library.WhisperProcessor.from_pretrained(folder), folder)
     else:
         mels = 80 if found is None else _read(found, str(source)).dims["n_mels"]
-        tokenizer = transformers_folder.or_model_error(lambda: _tokenizer(folder), folder)
+        tokenizer = read_transformers.or_model_error(lambda: _tokenizer(folder), folder)
         made = library.WhisperProcessor(library.WhisperFeatureExtractor(feature_size=mels), tokenizer)
     if "<|startoftranscript|>" not in made.tokenizer.get_vocab():  # transformers makes up for missing files silently
         raise ModelError(
@@ -96,7 +97,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def _tokenizer(folder: Path) -> Any:
-    library = transformers_folder.library()
+    library = read_transformers.library()
     file, end = folder / "tokenizer.json", "<|endoftext|>"
     if not file.is_file():
         return library.WhisperTokenizerFast.from_pretrained(folder)
@@ -122,9 +123,9 @@ def _find(source: str) -> list[Path] | Path | None:
 
 def _load(found: list[Path] | Path | str, library: Library, source: str) -> Any:
     if library == "transformers" and isinstance(found, str):
-        return transformers_folder.load(_hub_id(found))
-    if library == "transformers" and isinstance(found, Path) and transformers_folder.is_folder(found):
-        return transformers_folder.load(found)
+        return read_transformers.load(_hub_id(found))
+    if library == "transformers" and isinstance(found, Path) and read_transformers.is_folder(found):
+        return read_transformers.load(found)
     if isinstance(found, str) and found in NAMES:
         return _download(found)
     weights = _read(found, source)
@@ -133,15 +134,15 @@ def _load(found: list[Path] | Path | str, library: Library, source: str) -> Any:
 
 def _read(found: list[Path] | Path | str, source: str) -> Weights:
     if isinstance(found, list):
-        return ctranslate2.read(found)
+        return read_ctranslate2.read(found)
     if isinstance(found, str):
-        return transformers_folder.read(found)
-    if ctranslate2.is_folder(found):
-        return ctranslate2.read(found / "model.bin")
-    if transformers_folder.is_folder(found):
-        return transformers_folder.read(found)
+        return read_transformers.read(found)
+    if read_ctranslate2.is_folder(found):
+        return read_ctranslate2.read(found / "model.bin")
+    if read_transformers.is_folder(found):
+        return read_transformers.read(found)
     if found.is_file() and found.suffix == ".pt":
-        return openai_file.read(found)
+        return read_openai.read(found)
     raise UnknownModelError(
         f"{source} holds no Whisper: expected an openai-whisper .pt file, a transformers folder (config.json and "
         "model.safetensors) or a CTranslate2 folder (config.json and model.bin)"
@@ -167,3 +168,43 @@ def _download(name: str) -> Any:
 def _hub_id(source: str) -> str:
     names = {"large": "large-v3", "turbo": "large-v3-turbo"}
     return f"openai/whisper-{names.get(source, source)}" if source in NAMES else source
+
+
+def load_model(source: str | Path) -> Any:
+    """A model with its weights in float32.
+
+    Args:
+        source: as for `load_whisper`; or a transformers folder, or Hub id, of any other model.
+
+    Raises:
+        UnknownModelError: the source is none of these, or of a class that transformers does not have.
+        ModelError: its files are damaged, or it is neither on this machine nor to be downloaded.
+    """
+    folder = Path(source)
+    here = (folder / "config.json").is_file() and not (folder / "model.bin").is_file()
+    if not here and (folder.exists() or str(source).count("/") != 1):
+        return load_whisper(source)
+    transformers = read_transformers.library()
+    import torch
+
+    try:
+        if here:
+            named = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        else:
+            named = transformers.AutoConfig.from_pretrained(str(source)).to_dict()
+        kind = (named.get("architectures") or ["AutoModel"])[0]
+        if named.get("model_type") == "whisper":
+            return load_whisper(source)
+        found = getattr(transformers, kind, None)
+        if found is None:
+            raise UnknownModelError(
+                f"{source} is a {kind}, which transformers {transformers.__version__} does not have; load it by its "
+                "own code, and pass the module to steer(model, site=Site(path=...))"
+            )
+        return found.from_pretrained(str(source), dtype=torch.float32).eval()
+    except (OSError, ValueError, RuntimeError, AttributeError, TypeError, LookupError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"{source} could not be loaded ({reason}); expected a folder with config.json and model.safetensors, as "
+            "save_pretrained writes them, or the id of such a model on the Hub, within reach"
+        ) from error

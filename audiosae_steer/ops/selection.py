@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import fused, kernel_for, reference
+from . import custom_ops, reference
+from .dispatch import WIDEST, kernel_for
 
 BLOCK = 512
 """Frames on a processor: with 256 the product takes about a tenth longer, with 1500 no less."""
 BLOCK_GPU = 2048
 """Frames on a GPU, whose matrix products want more of them; 84 MB with 10,240 features."""
-WIDEST = 16384
-"""Features that the kernel takes."""
 SPARSE = 1 / 16
 """Share of the features up to which a frame's sum over those that it keeps is faster than a product with all rows.
 
@@ -84,7 +83,7 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
     if k <= 0:
         return torch.zeros_like(own)
     if kernel_for(pre) == "triton" and pre.shape[-1] <= WIDEST and not pre.requires_grad:
-        chosen: Tensor = fused.select(pre[0], index, k)
+        chosen: Tensor = custom_ops.select(pre[0], index, k)
         return chosen[None]
     if not _asks(pre):
         cut = _least(torch.topk(pre, k, dim=-1, sorted=False).values)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .selection import WIDEST
+from .dispatch import WIDEST
 from .triton_delta import on
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import SteeringError
-from ..quality import Figures
+from ..sae.quality import Figures
 from .curve import History
 
 _DAMAGED = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, MissingExtraError
-from ..files import write_whole
-from ..quality import Figures
+from ..io.files import write_whole
+from ..sae.quality import Figures
 from .settings import Settings
 
 INK, OURS, MUTED = "#1c2430", "#b3471e", "#6b7280"

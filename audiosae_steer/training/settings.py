@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
+from ..data.activations.shards import BUFFER
 from ..errors import SteeringError
-from .frames import BUFFER
 
 Architecture = Literal["batchtopk", "matryoshka"]
 

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..discover.collect import Activations, collect, shard_key
+from ..data.activations.collect import Activations, collect
+from ..data.activations.shards import Frames, Shards, Shuffled, open_shards, shard_key
 from ..errors import MissingExtraError, SteeringError
-from ..quality import Figures, measure, nested_fvu
-from ..sae import SAE
-from ..sites import Site, family_of, tap_at, unwrap
-from .audio import as_files
+from ..models.registry import family_of, tap_at, unwrap
+from ..models.sites import Site
+from ..sae.autoencoder import SAE
+from ..sae.quality import Figures, measure, nested_fvu
+from .audio_files import as_files
 from .checkpoints import resume, save
 from .curve import History, draw_curve
-from .frames import Frames, Shards, Shuffled, open_shards
 from .settings import Settings, check, plain
 from .trainer import as_sae, check_start, make_trainer, sae_lens, scale_of, versions
 
@@ -79,7 +80,7 @@ def train(
         HubError: a data set cannot be had.
         CheckpointError: `out` cannot be written.
     """
-    from .card import write_card
+    from ..publishing.sae_card import write_card
 
     out = Path(out)
     settings = settings or Settings()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MissingExtraError, SteeringError
-from ..sae import SAE, Gate, Normalisation
+from ..sae.autoencoder import SAE, Gate, Normalisation
 from .settings import Settings
 
 DEAD_AFTER = 200

@@ -1,4 +1,4 @@
-"""The fixtures of `tests/formats/data`, written anew: each by its own library, in an environment of that library's own.
+"""Fixtures of `tests/sae/formats/data`, written anew, each by its own library in an environment of its own.
 
     python benchmarks/formats/make.py                                    # all but FREUD
     python benchmarks/formats/make.py --freud CHECKOUT                   # all; FREUD is not on PyPI

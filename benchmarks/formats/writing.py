@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-DATA = Path(__file__).resolve().parents[2] / "tests" / "formats" / "data"
+DATA = Path(__file__).resolve().parents[2] / "tests" / "sae" / "formats" / "data"
 D, F, FRAMES, K = 16, 64, 6, 5
 
 

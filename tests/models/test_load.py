@@ -12,10 +12,11 @@ import torch
 from make import make_hf, make_openai, swapped_tokenizer
 
 from audiosae_steer import ModelError, UnknownModelError, load_audio, load_processor, load_whisper
-from audiosae_steer.models import load, released
-from audiosae_steer.models.transformers_folder import from_model
-from audiosae_steer.models.weights import Weights, to_openai, to_transformers
-from audiosae_steer.recipes import checkpoints_dir
+from audiosae_steer.models import load
+from audiosae_steer.models.whisper import released
+from audiosae_steer.models.whisper.read_transformers import from_model
+from audiosae_steer.models.whisper.weights import Weights, to_openai, to_transformers
+from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 MEL = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 11, 12]])
@@ -30,7 +31,7 @@ def test_the_released_weights_are_the_same_in_both_libraries(tiny_en: Any, tiny_
 
 
 def test_it_hears_what_is_said(tiny_en: Any) -> None:
-    from audiosae_steer.evaluate.transcribe import transcribe
+    from audiosae_steer.evaluate.transcription.transcribe import transcribe
 
     clip = load_audio(checkpoints_dir() / "clips" / "speech-04.flac")
     assert transcribe(tiny_en, clip).text == "We walked along the river until the sun went down."
@@ -49,7 +50,7 @@ def test_transformers_hears_the_same_and_its_tokens_are_configured(tiny_en_hf: A
 
 
 def test_jfk(assets: Path, tiny_en: Any) -> None:
-    from audiosae_steer.evaluate.transcribe import transcribe
+    from audiosae_steer.evaluate.transcription.transcribe import transcribe
 
     said = transcribe(tiny_en, assets / "speech" / "jfk.flac").text.lower()
     assert "ask not what your country can do for you" in said

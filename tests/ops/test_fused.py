@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from make import NORMS, edit_lists, make_sae, naive_edit, naive_push
 from torch import Tensor
 
-from audiosae_steer import Ablate, Add, Clamp, Push, Scale, Set, SteeringError, ops
-from audiosae_steer.ops import reference
-from audiosae_steer.plan import Plan
+from audiosae_steer import Ablate, Add, Clamp, Push, Scale, Set, SteeringError
+from audiosae_steer.ops import dispatch, reference
+from audiosae_steer.steering.plan import Plan
 
 pytest.importorskip("triton", reason="the kernels need Triton")
 
@@ -32,7 +32,7 @@ TOLERANCE = {torch.float32: (2e-4, 2e-4), torch.float16: (4e-3, 2e-2), torch.bfl
 
 @pytest.fixture(autouse=True)
 def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops, "INTERPRETED", True)
+    monkeypatch.setattr(dispatch, "INTERPRETED", True)
 
 
 def truth(x: Tensor, sae: Any, edits: list[Any], strength: float, on: Tensor | None = None) -> Tensor:
@@ -58,7 +58,7 @@ def sure(x: Tensor, sae: Any, dtype: torch.dtype) -> Tensor:
 def run(plan: Plan, x: Tensor, strength: float = 1.0, **where: Any) -> Tensor:
     """The plan's answer, from kernels; checks that these are what ran."""
     plan.to(DEVICE)
-    assert plan.path == "identity" or ops.kernel_for(x.to(DEVICE)) == "triton"
+    assert plan.path == "identity" or dispatch.kernel_for(x.to(DEVICE)) == "triton"
     where = {name: value.to(DEVICE) for name, value in where.items()}
     return plan(x.to(DEVICE), torch.tensor(strength, device=DEVICE), **where).cpu()
 
@@ -167,9 +167,9 @@ def test_every_number_of_the_result_is_written() -> None:
     wanted = run(plan, x.cpu())
     one = torch.tensor(1.0, device=DEVICE)
     poisoned = torch.full_like(x, float("nan"))
-    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), out=poisoned)
+    delta(x, plan._rows(), plan._edits(), one, dispatch.eager.Where(), out=poisoned)
     assert torch.equal(poisoned.cpu(), wanted)
-    delta(x, plan._rows(), plan._edits(), one, ops.eager.Where(), out=x)
+    delta(x, plan._rows(), plan._edits(), one, dispatch.eager.Where(), out=x)
     assert torch.equal(x.cpu(), wanted)
 
 
@@ -188,8 +188,8 @@ def test_the_derivative_is_that_of_the_eager_form(monkeypatch: pytest.MonkeyPatc
     choice, live = torch.tensor([0, 1, 0], device=DEVICE), torch.tensor([True, True, False], device=DEVICE)
     found = []
     for interpreted in (True, False):
-        monkeypatch.setattr(ops, "INTERPRETED", interpreted)
-        monkeypatch.setattr(ops, "SERVED", ops.SERVED if interpreted else ())
+        monkeypatch.setattr(dispatch, "INTERPRETED", interpreted)
+        monkeypatch.setattr(dispatch, "SERVED", dispatch.SERVED if interpreted else ())
         own = x.clone().requires_grad_()
         plan(own, torch.tensor(0.7, device=DEVICE), choice=choice, live=live).backward(upstream)
         found.append(own.grad)

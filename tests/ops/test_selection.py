@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from make import make_sae
 
-from audiosae_steer import Push, Scale, ops
-from audiosae_steer.ops import reference, selection
-from audiosae_steer.plan import Plan
+from audiosae_steer import Push, Scale
+from audiosae_steer.ops import dispatch, reference, selection
+from audiosae_steer.steering.plan import Plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
@@ -148,9 +148,9 @@ def test_a_topk_plan_runs_the_kernels(edited: int, pushed: bool, monkeypatch: py
     upstream, one = torch.randn_like(x), torch.tensor(1.0, device=DEVICE)
     found = []
     for interpreted in (True, False):
-        monkeypatch.setattr(ops, "INTERPRETED", interpreted)
-        monkeypatch.setattr(ops, "SERVED", ops.SERVED if interpreted else ())
-        assert ops.counts(x, "topk", edited) == (interpreted and edited == 3)
+        monkeypatch.setattr(dispatch, "INTERPRETED", interpreted)
+        monkeypatch.setattr(dispatch, "SERVED", dispatch.SERVED if interpreted else ())
+        assert dispatch.counts(x, "topk", edited) == (interpreted and edited == 3)
         own = x.clone().requires_grad_()
         steered = plan(own, one)
         steered.backward(upstream)
@@ -162,17 +162,17 @@ def test_a_topk_plan_runs_the_kernels(edited: int, pushed: bool, monkeypatch: py
 
 def test_ranks_under_vmap() -> None:
     pytest.importorskip("triton", reason="the kernels need Triton")
-    from audiosae_steer.ops import fused
+    from audiosae_steer.ops import custom_ops
 
     g = torch.Generator().manual_seed(0)
     W, bias, index = torch.randn(31, 12, generator=g), torch.randn(31, generator=g), torch.tensor([3, 30])
     W, bias, index = (t.to(DEVICE) for t in (W, bias, index))
     x = torch.randn(3, 2, 5, 12, generator=g).to(DEVICE)
-    got = torch.vmap(lambda clips: fused.rank(clips, W, bias, W[index], bias[index], index))(x)
+    got = torch.vmap(lambda clips: custom_ops.rank(clips, W, bias, W[index], bias[index], index))(x)
     pre = x @ W.T + bias
     assert torch.equal(got, (pre[..., None, :] > pre[..., index, None]).sum(-1, dtype=torch.int32))
-    with pytest.raises(ops.fused.SteeringError, match="maps its inputs"):
-        torch.vmap(lambda rows: fused.rank(x[0], rows, bias, W[index], bias[index], index))(W.expand(2, 31, 12))
+    with pytest.raises(dispatch.fused.SteeringError, match="maps its inputs"):
+        torch.vmap(lambda rows: custom_ops.rank(x[0], rows, bias, W[index], bias[index], index))(W.expand(2, 31, 12))
     args = (x[0], W, bias, W[index], bias[index], index)
     torch.library.opcheck(torch.ops.audiosae_steer.rank.default, args)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audiosae_steer.errors import CheckpointError
-from audiosae_steer.quality import Figures
+from audiosae_steer.sae.quality import Figures
 from audiosae_steer.training.curve import History, draw_curve
 from audiosae_steer.training.settings import Settings
 

@@ -12,7 +12,7 @@ import torch
 from activations import sparse_frames, write_shards
 
 from audiosae_steer import load_sae
-from audiosae_steer.training.frames import open_shards
+from audiosae_steer.data.activations.shards import open_shards
 from audiosae_steer.training.settings import Settings
 from audiosae_steer.training.train import train_sae
 
@@ -25,7 +25,7 @@ import sae_lens, torch
 
 from audiosae_steer.training import train as training
 from audiosae_steer.training.checkpoints import found_in
-from audiosae_steer.training.frames import open_shards
+from audiosae_steer.data.activations.shards import open_shards
 from audiosae_steer.training.settings import Settings
 
 torch.set_num_threads(1)

@@ -16,13 +16,14 @@ import torch
 from activations import sparse_frames, write_shards
 
 from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
-from audiosae_steer.discover.collect import Activations, clips_of
-from audiosae_steer.edits import Ablate
+from audiosae_steer.data.activations.collect import Activations
+from audiosae_steer.data.activations.shards import Shuffled, open_shards
+from audiosae_steer.data.windows import clips_of
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
-from audiosae_steer.quality import measure, nested_fvu
-from audiosae_steer.sites import Site
+from audiosae_steer.models.sites import Site
+from audiosae_steer.sae.quality import measure, nested_fvu
+from audiosae_steer.steering.edits import Ablate
 from audiosae_steer.training import train as training
-from audiosae_steer.training.frames import Shuffled, open_shards
 from audiosae_steer.training.settings import Settings
 from audiosae_steer.training.train import train, train_sae
 from audiosae_steer.training.trainer import as_sae, make_trainer, scale_of
@@ -233,7 +234,7 @@ def test_our_sae_is_the_inference_sae_that_saelens_saves(settings, sae_lens, fra
 
 
 def open_parts(frames: Activations) -> Any:
-    from audiosae_steer.training.frames import Shards
+    from audiosae_steer.data.activations.shards import Shards
 
     return Shards.of(*frames).train
 
@@ -376,7 +377,7 @@ def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tm
     settings = Settings(n_features=64, k=4, steps=2, batch=64)
     options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
     train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
-    monkeypatch.setattr("audiosae_steer.discover.collect.residuals", None)  # all is collected
+    monkeypatch.setattr("audiosae_steer.data.activations.collect.residuals", None)  # all is collected
     train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
     train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
     assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3

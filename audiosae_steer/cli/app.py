@@ -1,0 +1,75 @@
+"""The command line. Every command is one call that a Python user can make too."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import AudioSAESteerError, AudioSAESteerWarning
+from . import bake, bench, describe, discover, hub, sae, train, transcribe
+from .console import complain, say
+
+
+class _Commands(TyperGroup):
+    """Every command, with our own errors as one line rather than a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", AudioSAESteerWarning)
+            try:
+                return super().invoke(ctx)
+            except AudioSAESteerError as error:
+                if ctx.params.get("debug"):
+                    raise
+                complain(error)
+                raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Steer audio models while they run, through the features of a sparse autoencoder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Steer audio models while they run, through the features of a sparse autoencoder."""
+
+
+app.command()(transcribe.demo)
+app.command()(transcribe.transcribe)
+app.command()(describe.info)
+app.command()(describe.sites)
+app.add_typer(bench.app, name="bench")
+app.command()(train.train)
+app.command()(discover.discover)
+app.command()(discover.learn)
+app.command()(discover.calibrate)
+app.command()(discover.make)
+app.command()(sae.convert)
+app.command()(sae.inspect)
+app.command("calibrate-threshold")(sae.calibrate_threshold)
+app.command()(hub.publish)
+app.command()(hub.search)
+app.command()(bake.bake)
+
+
+def main() -> None:
+    """Run a command."""
+    app()
+
+
+def _show_warning(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+    from rich.markup import escape
+
+    if issubclass(category, AudioSAESteerWarning):  # what libraries say to programmers is not for this command's users
+        say(f"[yellow]warning:[/] {escape(str(message))}", stderr=True, markup=True)

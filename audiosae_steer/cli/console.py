@@ -1,0 +1,73 @@
+"""What the commands share: options, progress bars, and how they speak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import printable
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="openai-whisper name or .pt, transformers id or folder, CTranslate2 folder")
+]
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="recipe by name, path or Hub id")]
+LibraryOption = Annotated[str, typer.Option(help="whose model to load: openai or transformers")]
+StrengthOption = Annotated[
+    float | None, typer.Option(help="0 changes nothing, 1 is the edits as written; default: the recipe's")
+]
+
+
+@contextmanager
+def progress(*, seconds: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each task, on stderr; nothing is drawn where stderr is no terminal. Print nothing meanwhile."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    unit = (TextColumn("s"),) if seconds else ()
+    columns: tuple[Any, ...] = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    screen = console(stderr=True)
+    shown = Progress(*columns, *unit, TimeElapsedColumn(), console=screen, transient=seconds)
+    shown.disable = not screen.is_terminal
+    with shown as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield tell
+
+
+def console(*, stderr: bool = False) -> Any:
+    """Rich's console on stdout or stderr, that leaves texts as they are."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+
+
+def say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
+    """Print a line."""
+    console(stderr=stderr).print(printable(text, None), markup=markup)
+
+
+def complain(error: Exception) -> None:
+    """Print an error of ours as one line on stderr."""
+    from rich.markup import escape
+
+    say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
+
+
+def show_sites(found: Sequence[Any]) -> None:
+    """Print what can be steered, a line each, in columns."""
+    rows = [("site", "module", "class", "width", "layout", "frames/s", "SAE that fits")]
+    for info in found:
+        rate = "" if info.frame_rate is None else f"{info.frame_rate:g}"
+        site = "path" if info.site.path is not None else str(info.site)
+        width = "?" if info.d_model is None else str(info.d_model)
+        rows.append((site, info.path, info.kind, width, info.layout, rate, info.sae or ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,176 @@
+"""The commands that read and write SAE files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ..errors import CheckpointError
+from .console import ModelOption, progress, say
+
+if TYPE_CHECKING:
+    from ..models.sites import Site
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
+]
+LayerOption = Annotated[int | None, typer.Option(help="which, where there are several; default: all")]
+RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit on the Hub")]
+AudioOption = Annotated[
+    list[Path] | None, typer.Option(help="sound to measure on: folder, file, or .txt list; repeatable")
+]
+SideOption = Annotated[
+    Literal["encoder", "decoder"] | None,
+    typer.Option(help="the stack of blocks that layers count in; default: what the SAE says, else the encoder"),
+]
+MostOption = Annotated[int, typer.Option(min=1, help="most files of --audio to hear")]
+CacheOption = Annotated[Path | None, typer.Option(help="folder for activations, to go on from or use again")]
+
+
+def convert(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Argument(help="the file to write, .safetensors; or a folder, for a file of each layer")],
+    layer: LayerOption = None,
+    revision: RevisionOption = None,
+    precision: Annotated[
+        Literal["keep", "float32", "float16", "bfloat16"], typer.Option(help="of the two large matrices")
+    ] = "keep",
+    audio: AudioOption = None,
+    model: ModelOption = "tiny.en",
+    side: SideOption = None,
+    most: MostOption = 64,
+    cache: CacheOption = None,
+) -> None:
+    """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
+    from ..data.activations.for_sae import sites_in
+    from ..sae.convert import convert as convert_all
+
+    sites = sites_in(source, layer, side, revision) if audio else {}
+    with _frames(model, audio, sites, most, cache) as frames, progress() as tell:
+        done = convert_all(
+            source, out, layer, revision=revision, precision=precision, activations=frames, side=side, progress=tell,
+            measured_on=f"{model}, {most} files of {', '.join(path.name for path in audio)}" if audio else "",
+        )  # fmt: skip
+    for one in done:
+        if one.sae is None:
+            say(f"{one.path}: was converted before")
+            continue
+        say(f"{one.path}: {one.sae}")
+        for what in ("normalisation", "threshold"):
+            if what in one.sae.info:
+                say(f"  {what}: {_words(one.sae.info[what])}")
+        if one.before is not None and one.after is not None:
+            rounding = "" if one.after is one.before else f" ({one.before.fvu:.5f} before it was rounded)"
+            say(f"  on the audio: FVU {one.after.fvu:.5f}{rounding}, L0 {one.after.l0:.1f}")
+        elif precision != "keep":
+            say("  what rounding costs was not measured: give --audio and --model")
+
+
+def inspect(
+    source: SourceArgument,
+    layer: LayerOption = None,
+    revision: RevisionOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Say what SAE files hold, how they are read and why, without changing them."""
+    from ..sae.convert import layers_in
+    from ..sae.load import load_sae
+    from ..steering.describe import of_sae
+
+    found = {}
+    layers: list[int | None] = [layer] if layer is not None else [*layers_in(source, revision)]
+    for each in layers or [None]:
+        sae = load_sae(source, each, revision=revision)
+        name = str(source) if each is None else f"{source}, layer {each}"
+        if as_json:
+            found[name] = _facts(sae)
+            continue
+        say(f"{name}")
+        say(of_sae(sae))
+        facts = _facts(sae)
+        norms = facts["decoder_norms"]
+        say(f"  decoder rows: norms {norms[0]:.3g} to {norms[1]:.3g}, {facts['empty_rows']} empty")
+    if as_json:
+        say(json.dumps(found, indent=1))
+
+
+def calibrate_threshold(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Option(help="the SAE to write, .safetensors")],
+    audio: Annotated[list[Path], typer.Option(help="sound to calibrate on: folder, file, or .txt list; repeatable")],
+    model: ModelOption = "tiny.en",
+    layer: LayerOption = None,
+    k: Annotated[
+        int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")
+    ] = None,
+    revision: RevisionOption = None,
+    side: SideOption = None,
+    most: MostOption = 64,
+    cache: CacheOption = None,
+) -> None:
+    """Give a BatchTopK SAE the threshold that lets k features fire per frame of this audio, which makes it fast."""
+    from ..data.activations.for_sae import site_of
+    from ..sae.convert import layers_in, recalibrated
+    from ..sae.load import load_sae
+    from ..sae.quality import measure
+
+    plain = load_sae(source, layer if layers_in(source, revision) else None, revision=revision)
+    with _frames(model, audio, {None: site_of(plain, layer, side, source)}, most, cache) as frames:
+        assert frames is not None
+        x = frames(None)
+    if x.shape[-1] != plain.d_model:
+        raise CheckpointError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
+    sae = recalibrated(plain, x, k)
+    sae.save(out)
+    before, after = measure(plain, x), measure(sae, x)
+    said = "the true selection" if plain.threshold is None else "the threshold it had"
+    say(f"with {said}: FVU {before.fvu:.4f}, L0 {before.l0:.1f}")
+    say(f"calibrated:{' ' * max(1, len(said) - 5)}FVU {after.fvu:.4f}, L0 {after.l0:.1f}")
+    say(f"wrote {out}: {sae}")
+
+
+def _facts(sae: Any) -> dict[str, Any]:
+    norms = sae.W_dec.float().norm(dim=-1)
+    return {
+        "d_model": sae.d_model,
+        "n_features": sae.n_features,
+        "gate": sae.gate.kind,
+        "k": sae.gate.k,
+        "threshold": None if sae.threshold is None else [float(sae.threshold.min()), float(sae.threshold.max())],
+        "normalisation": [sae.normalisation.kind, sae.normalisation.scale],
+        "dtype": str(sae.W_enc.dtype).removeprefix("torch."),
+        "typical": sae.typical is not None,
+        "decoder_norms": [float(norms.min()), float(norms.max())],
+        "empty_rows": int((norms == 0).sum()),
+        "info": sae.info,
+    }
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    tried = ", ".join(f"{name} {fvu:.4f}" for name, fvu in value["fvu"].items())
+    return f"{value['chosen']}; {value['because']} (FVU: {tried})"
+
+
+@contextmanager
+def _frames(
+    model: str, audio: list[Path] | None, sites: Mapping[int | None, Site], most: int, cache: Path | None
+) -> Iterator[Callable[[int | None], Any] | None]:
+    """A function of the layer that gives residuals of the audio; None without audio."""
+    if not audio:
+        yield None
+        return
+    from ..data.activations.for_sae import heard
+    from ..models.load import load_model
+
+    asked = list(dict.fromkeys(sites.values()))
+    with tempfile.TemporaryDirectory() as temporary:
+        give = heard(load_model(model), audio, asked, cache or Path(temporary) / "activations", most=most)
+        yield lambda layer: give(sites[layer])

@@ -1,0 +1,142 @@
+"""Commands that transcribe: `demo` and `transcribe`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..errors import AudioSAESteerError, SteeringError
+from .console import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
+
+
+def demo(
+    model: ModelOption = "tiny.en",
+    recipe: RecipeOption = "no-false-speech",
+    audio: Annotated[
+        Path | None, typer.Option(help="folder of clips; default: those that ship with the package")
+    ] = None,
+    library: LibraryOption = "openai",
+    strength: StrengthOption = None,
+    filters: Annotated[bool, typer.Option(help="with Whisper's own filters on")] = False,
+    out: Annotated[Path, typer.Option(help="where to write the picture")] = Path("audiosae-steer-demo.png"),
+) -> None:
+    """Transcribe clips without and with steering, print what changed, and draw it."""
+    from ..evaluate.demo.picture import draw, target
+    from ..evaluate.demo.run import run_demo
+    from ..evaluate.demo.table import print_demo
+
+    target(out)
+    with progress() as tell:
+        found, loaded = run_demo(
+            model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
+        )
+    print_demo(found, filters=filters)
+    with progress() as tell:
+        tell("drawing", 0, 1)
+        path = draw(found, loaded, out)
+        tell("drawing", 1, 1)
+    say(f"picture: {path.resolve()}")
+
+
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="audio files of any length that libsndfile reads")],
+    model: ModelOption = "tiny.en",
+    recipe: RecipeOption = "no-false-speech",
+    steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the model as it is")] = True,
+    library: LibraryOption = "openai",
+    strength: StrengthOption = None,
+    language: Annotated[str | None, typer.Option(help='such as "en"; default: detect it')] = None,
+    filters: Annotated[bool, typer.Option(help="Whisper's own filters, and its retries at higher temperatures")] = True,
+    out: Annotated[str | None, typer.Option(help="also write a file: srt, vtt, txt or json")] = None,
+    out_dir: Annotated[Path | None, typer.Option(help="folder for those files; default: beside the audio")] = None,
+) -> None:
+    """Transcribe audio files with steering."""
+    from ..data.audio import load_audio
+    from ..evaluate.transcription import transcribe as transcriber
+    from ..evaluate.transcription.subtitles import write_transcript
+    from ..models.load import load_processor, load_whisper
+    from ..steering.steering import steer
+
+    targets = _targets(files, out, out_dir)
+    loaded = load_whisper(model, library=_library(library))
+    processor = load_processor(model) if library == "transformers" else None
+    if steering:
+        steer(loaded, recipe, strength=strength)
+    temperature = transcriber.FALLBACK if filters else 0.0
+
+    def write(file: Path) -> Any:
+        with progress(seconds=True) as tell:
+            return transcriber.transcribe(
+                loaded,
+                load_audio(file),
+                processor=processor,
+                language=language,
+                filters=filters,
+                temperature=temperature,
+                progress=lambda heard, of: tell(str(file), int(heard), int(of)),
+            )
+
+    failed = 0
+    for file, target in zip(files, targets, strict=True):
+        try:
+            said = write(file)
+            _show(said, f"{file}: " if len(files) > 1 else "")
+            if target is not None:
+                say(f"wrote {write_transcript(said, target)}", stderr=True)
+        except AudioSAESteerError as error:
+            if len(files) == 1:
+                raise
+            complain(error)  # one bad file among many costs no more than itself
+            failed += 1
+    if failed:
+        say(f"{failed} of {len(files)} files failed", stderr=True)
+        raise typer.Exit(2)
+
+
+def _targets(files: list[Path], out: str | None, out_dir: Path | None) -> list[Path | None]:
+    """What to write for each file, checked before anything is transcribed."""
+    from ..evaluate.transcription.subtitles import FORMATS
+
+    if out is None:
+        if out_dir is not None:
+            raise SteeringError(f"--out-dir needs a format as well: --out {'|'.join(FORMATS)}")
+        return [None] * len(files)
+    if out not in FORMATS:
+        raise SteeringError(f"--out {out} is no format that is written; expected one of {', '.join(FORMATS)}")
+    targets = [(out_dir or file.parent) / f"{file.stem}.{out}" for file in files]
+    for number, target in enumerate(targets):
+        if target in targets[:number]:
+            first = files[targets.index(target)]
+            raise SteeringError(f"{first} and {files[number]} would both be written to {target}; transcribe them apart")
+    if out_dir is not None:
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SteeringError(f"--out-dir {out_dir} cannot be made: {error.strerror}") from error
+    return list(targets)
+
+
+def _show(said: Any, name: str) -> None:
+    from ..evaluate.transcription.subtitles import clock
+
+    for segment in said.segments:
+        times = f"[{clock(segment.start, hours=False)} --> {clock(segment.end, hours=False)}]"
+        say(f"{name}{times} {segment.text.strip()}")
+    if not said.segments:
+        say(f"{name}(no speech)")
+
+
+def _library(name: str) -> Literal["openai", "transformers"]:
+    if name == "openai":
+        return "openai"
+    if name == "transformers":
+        with suppress(ImportError):  # loading says what is missing
+            import transformers
+
+            library: Any = transformers
+            library.utils.logging.set_verbosity_error()  # its warnings are for programmers
+        return "transformers"
+    raise SteeringError(f"--library {name} is unknown; expected openai or transformers")

@@ -1,0 +1,83 @@
+"""Clips of several sources, read into memory, in parts that share no recording and no speaker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io.progress import track
+from .audio import WINDOW
+from .sources import Clip, open_source
+from .splits import split
+
+
+class Gathered(NamedTuple):
+    """Clips with their samples."""
+
+    clips: tuple[Clip, ...]
+    """What is known of each."""
+    samples: tuple[NDArray[np.float32], ...]
+    """Mono at 16 kHz, at most 30 s each."""
+    sources: tuple[str, ...]
+    """Where they are from, data sets pinned to a commit."""
+
+    @property
+    def texts(self) -> list[str | None]:
+        """What is said in each, where it is known."""
+        return [clip.text for clip in self.clips]
+
+    def pick(self, positions: Sequence[int]) -> Gathered:
+        """Some of them."""
+        return Gathered(
+            tuple(self.clips[i] for i in positions), tuple(self.samples[i] for i in positions), self.sources
+        )
+
+
+def gather(sources: Sequence[str | Path], *, most: int | None = None, seed: int = 0, progress: bool = True) -> Gathered:
+    """Every clip of all sources; see `data.open_source` for what a source may be.
+
+    Args:
+        sources: folders, files, `.txt` lists, or data sets of the Hub.
+        most: most clips to take of each source, drawn at random.
+        seed: of that draw.
+        progress: show progress bars.
+
+    Raises:
+        AudioError: a source has no audio, or it cannot be read.
+        HubError: a data set cannot be had.
+    """
+    clips: list[Clip] = []
+    samples: list[NDArray[np.float32]] = []
+    names = []
+    for source in sources:
+        opened = open_source(source, most=most, seed=seed, progress=progress)
+        names.append(opened.source)
+        clips += opened.clips
+        samples += [opened.load(i) for i in track(range(len(opened)), f"reading {Path(source).name}", progress)]
+    return Gathered(tuple(clips), tuple(samples), tuple(names))
+
+
+def part(gathered: Gathered, shares: Mapping[str, float], seed: int = 0) -> dict[str, Gathered]:
+    """Parts of about these shares that have no recording and no speaker in common.
+
+    Raises:
+        AudioError: there are fewer recordings than parts.
+    """
+    return {name: gathered.pick(positions) for name, positions in split(gathered.clips, shares, seed).items()}
+
+
+def clip_key(samples: NDArray[np.float32]) -> str:
+    """A name for a clip's first 30 s."""
+    heard = np.ascontiguousarray(samples[:WINDOW], dtype=np.float32)
+    return hashlib.sha256(heard.tobytes()).hexdigest()[:16]
+
+
+def described(gathered: Gathered) -> dict[str, Any]:
+    """Where clips are from, for a recipe: names, not folders, which differ from machine to machine."""
+    names = [source if source.startswith("hub:") else Path(source).name for source in gathered.sources]
+    return {"sources": names, "clips": len(gathered.clips)}

@@ -1,0 +1,54 @@
+"""Windows of at most 30 s of audio files, and which of them are held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AudioError
+from .audio import SAMPLE_RATE, WINDOW, load_audio
+from .files import recording_of
+
+HELD_OUT_ONE_IN = 20
+
+
+class Clip(NamedTuple):
+    """One stretch of a file, at most 30 s long."""
+
+    path: Path
+    start: int
+    """First sample at 16 kHz."""
+    held_out: bool
+    """Whether its frames are kept from training."""
+
+
+def clips_of(files: Sequence[Path]) -> list[Clip]:
+    """Every file cut into stretches of at most 30 s; a rest of less than a quarter of a second is left out.
+
+    Raises:
+        AudioError: a file is not audio.
+    """
+    import soundfile
+
+    clips = []
+    for path in files:
+        try:
+            info = soundfile.info(path)
+        except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+            raise AudioError(f"{path} is not audio that libsndfile reads ({error}); convert or remove it") from error
+        samples = int(info.frames / info.samplerate * SAMPLE_RATE)
+        digest = hashlib.sha256(recording_of(path).encode()).hexdigest()
+        held_out = int(digest, 16) % HELD_OUT_ONE_IN == 0
+        clips += [Clip(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
+    return clips
+
+
+def read_clip(clip: Clip, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """The clip's mono samples at 16 kHz, or another rate."""
+    start = clip.start * sample_rate // SAMPLE_RATE
+    return load_audio(clip.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]

@@ -1,0 +1,1 @@
+"""Features that tell two kinds of clips apart, as a recipe with a report."""

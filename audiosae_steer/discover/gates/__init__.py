@@ -1,0 +1,1 @@
+"""Clip and frame gates, fitted on pooled SAE features."""

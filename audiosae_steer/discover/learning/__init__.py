@@ -1,0 +1,1 @@
+"""Amounts of `Add` edits, learned by gradient through the frozen Whisper."""

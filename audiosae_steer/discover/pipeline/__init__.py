@@ -1,0 +1,1 @@
+"""A recipe in one call: data, SAE, edits, gates, calibration and test, in resumable stages."""

@@ -1,0 +1,166 @@
+"""What making a recipe will download, and about how long it will take: said before it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ...data.audio import SAMPLE_RATE
+from ...data.partitions import Given
+from ...data.sources import Download, plan
+from ...errors import AudioError, HubError, MissingExtraError
+from ...evaluate.transcription.from_residuals import encode, resume, write
+from ...training.settings import Settings
+from ..learning.optimise import LearnSettings
+
+NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+GUESS = 1000
+"""Clips of a data set whose number is not known before it is here."""
+TOKENS = 24
+"""That Whisper writes for a clip of speech, about."""
+TRIED = 6
+"""Times that calibration transcribes each clip, about, in each mode: most candidates see a few clips only."""
+
+
+class Amount(NamedTuple):
+    """How much there is to do."""
+
+    absent: tuple[int, int, int]
+    """Clips without speech: to find, to calibrate and to test."""
+    present: tuple[int, int, int]
+    """Clips with speech."""
+    train: Settings | None
+    """How an SAE is trained; None where one is given."""
+    learn: LearnSettings
+    synthetic: int
+    """Synthetic noises to learn on."""
+
+
+class Speed(NamedTuple):
+    """Seconds, measured."""
+
+    encode: float
+    """To encode a clip."""
+    write: float
+    """To write TOKENS tokens for a clip."""
+    learn: float
+    """Of a step of learning, per clip."""
+    train: float
+    """Of a step of training an SAE; 0 where one is given."""
+
+
+def downloads(given: Sequence[Given], most: int | None, seed: int) -> list[Download]:
+    """What all sources take from the network, each source once.
+
+    Raises:
+        HubError: a data set cannot be had; says that clips of one's own will do.
+        MissingExtraError: pyarrow is not installed, and a data set is to be read.
+    """
+    sources = [str(source) for kind in given for part in kind for source in part]
+    if any(source.startswith("hub:") for source in sources) and find_spec("pyarrow") is None:
+        raise MissingExtraError("data sets of the Hub are read with pyarrow; run: pip install 'audiosae-steer[make]'")
+    found = []
+    for source in dict.fromkeys(sources):
+        try:
+            found.append(plan(source, most=most, seed=seed))
+        except HubError as error:
+            raise HubError(
+                f"{error}. Clips of your own do as well: --absent DIR (nobody speaks) and --present DIR (somebody does)"
+            ) from error
+    return found
+
+
+def check_installed(training: bool) -> None:
+    """Refuse to begin what cannot be finished.
+
+    Raises:
+        MissingExtraError: something that a later stage needs is not installed.
+    """
+    needed = {**NEEDED, **({"sae_lens": "SAELens"} if training else {})}
+    missing = [name for module, name in needed.items() if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(
+            f"making a recipe needs {', '.join(missing)}, too; run: pip install 'audiosae-steer[make]'"
+        )
+
+
+def count(given: Given, shares: Sequence[float], most: int | None) -> tuple[int, int, int]:
+    """About how many clips there will be to find, to calibrate and to test."""
+    whole = sum(map(_clips(most), given.find))
+    own = {name: sum(map(_clips(most), sources)) for name, sources in given._asdict().items() if name != "find"}
+    dealt = [share if i == 0 or not given[i] else 0.0 for i, share in enumerate(shares)]
+    parts = [round(whole * share / sum(dealt)) for share in dealt]
+    return parts[0], own["calibrate"] or parts[1], own["test"] or parts[2]
+
+
+def _clips(most: int | None) -> Callable[[Any], int]:
+    def of(source: Any) -> int:
+        number = GUESS
+        if not str(source).startswith("hub:") and not str(source).endswith(".parquet"):
+            from ...data.files import list_audio
+
+            try:
+                number = len(list_audio([Path(source)]))
+            except AudioError:  # a folder of parquet files; what is no source at all is refused when it is opened
+                number = GUESS
+        return min(number, most or number)
+
+    return of
+
+
+def measure(model: Any, layer: int, train: Settings | None = None) -> Speed:
+    """How fast this machine runs this model, by one clip, and trains an SAE, by one product."""
+    clip = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
+    encode(model, [clip], layer, progress=False)  # the first call loads things
+    begun = time.perf_counter()
+    rows = encode(model, [clip], layer, progress=False)
+    encoded = time.perf_counter()
+    write(model, rows, layer, limit=TOKENS)
+    written = time.perf_counter()
+    x = rows[0].float()[None].to(next(model.parameters()).device)
+    out = resume(model, layer, x)
+    with torch.no_grad():
+        model.decoder(torch.zeros((1, TOKENS), dtype=torch.long, device=out.device), out)
+    decoded = time.perf_counter()
+    if train is not None:
+        torch.ones(train.batch, x.shape[-1]) @ torch.ones(x.shape[-1], train.n_features)
+    trained = 6 * (time.perf_counter() - decoded) if train is not None else 0.0  # two products, forward and back
+    return Speed(encoded - begun, written - encoded, 3 * (decoded - written), trained)
+
+
+def estimate(amount: Amount, speed: Speed) -> dict[str, float]:
+    """Seconds of every stage, about; what an earlier run has done takes none.
+
+    Clips are varied, so that there are more of them than were given, and are heard filled up in two ways.
+    """
+    find, calibrate, test = (tuple(pair) for pair in zip(amount.absent, amount.present, strict=True))
+    noises = amount.synthetic, amount.synthetic // 2
+    pairs = zip((find, calibrate), noises, strict=True)
+    varied = [1.3 * (side[0] + made) + 1.65 * side[1] for side, made in pairs]
+    found: dict[str, float] = {}
+    if amount.train is not None:
+        found["sae"] = sum(find) * speed.encode + amount.train.steps * speed.train
+    steps = amount.learn.steps + (amount.learn.refine if amount.learn.features else 0)
+    found["learn"] = varied[0] * speed.encode + 2 * 1.65 * find[1] * speed.write
+    found["learn"] += steps * sum(amount.learn.batch) * speed.learn
+    found["gates"] = (varied[0] + 2 * varied[1] + sum(find) + sum(calibrate)) * speed.encode
+    found["calibrate"] = varied[1] * 2 * speed.encode * 0.5 + varied[1] * 2 * TRIED * speed.write
+    found["test"] = sum(test) * (2 * speed.encode + 2 * 4 * speed.write)
+    return found
+
+
+def table(seconds: dict[str, float]) -> list[str]:
+    """The stages and their minutes, as lines."""
+    rows = [*seconds.items(), ("in all", sum(seconds.values()))]
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {_minutes(value):>8}" for name, value in rows]
+
+
+def _minutes(seconds: float) -> str:
+    return "< 1 min" if seconds < 60 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,1 @@
+"""The benchmark of false speech: arms, material, measures and reports."""

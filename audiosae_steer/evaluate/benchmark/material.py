@@ -1,0 +1,200 @@
+"""The clips that the benchmark runs on, read when they are needed, and the harder ones that are made of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.acoustics import HARD, SNRS, Samples, mixture
+from ...data.audio import SAMPLE_RATE, WINDOW
+from ...data.sources import Source, open_source
+from ...errors import AudioError
+from .long_recordings import LongFile, assemble, synthetic_fillers
+
+QUIETEST = 1e-4
+"""RMS from which on a clip can be put under speech at a given ratio."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A clip, of which Whisper hears the first 30 s."""
+
+    name: str
+    """For tables; unique within its set as a rule."""
+    source: str
+    """Corpus, or collection of sounds."""
+    read: Callable[[], NDArray[np.float32]]
+    """Gives the samples: mono, 16 kHz."""
+    text: str | None = None
+    """What is said, where it is known exactly."""
+
+    def samples(self) -> NDArray[np.float32]:
+        """At most 30 s."""
+        return self.read()[:WINDOW]
+
+    @cached_property
+    def _seen(self) -> tuple[str, int]:
+        heard = np.ascontiguousarray(self.samples(), dtype=np.float32)
+        return hashlib.sha256(heard.tobytes()).hexdigest()[:20], len(heard)
+
+    @property
+    def key(self) -> str:
+        """Names the samples."""
+        return self._seen[0]
+
+    @property
+    def count(self) -> int:
+        """Samples."""
+        return self._seen[1]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.count / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clips that are measured together."""
+
+    name: str
+    """For caches and tables."""
+    sounds: tuple[Sound, ...]
+
+    def sample(self, count: int) -> Material:
+        """So many of them, evenly spread; all if there are fewer."""
+        return Material(self.name, tuple(spread(self.sounds, count)))
+
+    @property
+    def key(self) -> str:
+        """Names its clips, in order."""
+        return hashlib.sha256(" ".join(sound.key for sound in self.sounds).encode()).hexdigest()[:12]
+
+
+def spread(items: Sequence[Sound], count: int) -> list[Sound]:
+    """So many of them, evenly spread; all if there are fewer."""
+    if len(items) <= count:
+        return list(items)
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, count).round()]
+
+
+def open_sounds(sources: Iterable[str], text: Path | None = None, *, progress: bool = False) -> list[Sound]:
+    """The clips of folders, files, lists or data sets, as `discover.data.open_source` reads them.
+
+    Args:
+        sources: at least one.
+        text: a table with columns file and text, by tabs, for clips of which the tables beside them say nothing.
+        progress: show progress bars.
+
+    Raises:
+        AudioError: there is no audio, or the table cannot be read.
+        HubError: a data set cannot be had.
+    """
+    said = {} if text is None else _texts(text)
+    found = []
+    for name in sources:
+        source = open_source(name, progress=progress)
+        for number, clip in enumerate(source.clips):
+            words = clip.text if clip.text is not None else said.get(clip.name, said.get(Path(clip.name).name))
+            kind = clip.label or Path(name).name
+            found.append(Sound(clip.name, kind, partial(_read, source, number), words))
+    return found
+
+
+def mixtures(speech: Sequence[Sound], noise: Sequence[Sound]) -> Iterator[tuple[str, Material]]:
+    """The speech with noise under it, at 20, 10, 5 and 0 dB; the n-th clip has the same noise at every ratio."""
+    loud = audible(noise)
+    for snr in SNRS:
+        sounds = [
+            Sound(s.name, s.source, partial(_mixed, s, loud[n % len(loud)], snr, n), s.text)
+            for n, s in enumerate(speech)
+        ]
+        yield f"{snr:g} dB", Material(f"mixture-{snr:g}", tuple(sounds))
+
+
+def hard(
+    speech: Sequence[Sound], noise: Sequence[Sound], digits: Sequence[Sound] = ()
+) -> Iterator[tuple[str, Material]]:
+    """The speech as it is hard to tell from silence, one kind after the other, and single digits if there are any."""
+    if digits:
+        yield "digits", Material("digits", tuple(digits))
+    loud = audible(noise)
+    for kind in HARD:
+        sounds = [
+            Sound(s.name, s.source, partial(_hardened, kind, s, loud[n % len(loud)], n), s.text)
+            for n, s in enumerate(speech)
+        ]
+        yield kind, Material(kind.replace(" ", "-"), tuple(sounds))
+
+
+def long_files(
+    speech: Sequence[Sound], noise: Sequence[Sound], count: int, minutes: float, seed: int = 0
+) -> list[LongFile]:
+    """Recordings in which utterances alternate with gaps of noise, hum and near-silence.
+
+    Raises:
+        AudioError: no utterance has a text, or no noise is loud enough.
+    """
+    spoken = [(s.samples(), s.text) for s in speech if s.text]
+    loud = [s.samples() for s in audible(noise)]
+    return [
+        assemble(
+            [(samples, str(text)) for samples, text in spoken[number::count] or spoken],
+            {"noise": loud[number::count] or loud, **synthetic_fillers(seed + number)},
+            seed + number,
+            minutes,
+            name=f"assembled {number + 1}",
+        )
+        for number in range(count)
+    ]
+
+
+def audible(noise: Sequence[Sound]) -> list[Sound]:
+    """Those that are loud enough to be put under speech, and 0.1 s long at least.
+
+    Raises:
+        AudioError: there are none.
+    """
+    found = [
+        sound
+        for sound, heard in ((sound, sound.samples()) for sound in noise)
+        if len(heard) >= SAMPLE_RATE // 10 and np.sqrt(np.mean(np.square(heard, dtype=np.float64))) > QUIETEST
+    ]
+    if not found:
+        raise AudioError("none of the clips without speech is loud enough to be mixed with speech; give others")
+    return found
+
+
+def words(text: str) -> int:
+    """How many words there are: runs of letters and digits."""
+    return len(re.findall(r"\w+", text))
+
+
+def _read(source: Source, number: int) -> Samples:
+    return source.load(number)
+
+
+def _mixed(speech: Sound, noise: Sound, snr: float, seed: int) -> Samples:
+    return mixture(speech.samples(), noise.samples(), snr, seed)
+
+
+def _hardened(kind: str, speech: Sound, noise: Sound, seed: int) -> Samples:
+    return HARD[kind](speech.samples(), noise.samples(), seed)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row["file"]: row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise AudioError(
+            f"{path} cannot be read ({error!r:.200}); expected the columns file and text, by tabs"
+        ) from error

@@ -1,0 +1,325 @@
+"""The benchmark of false speech: every arm on clips, mixtures, hard speech and long files, in both decoding modes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import SteeringError
+from ...sae.autoencoder import SAE
+from ...steering.recipes.schema import Recipe
+from . import arms as arm_module
+from . import material as sound_module
+from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
+from .baselines import fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
+from .long_form import LONG, run_long_part
+from .material import Material, Sound
+from .measures import of_noise, of_speech, spread_of
+from .runner import UNSTEERED, Runner, Tell
+from .settings import MODES, BenchData, BenchSettings, Recipes, check, sae_of
+
+SMALL = ("unsteered", "contrast", "learned", "clip-gated", "frame-gated", "both-gated", "gate-alone", "vad", "vad-ours")
+"""Curves whose marked arms run on mixtures and hard speech."""
+LIBRARIES = ("torch", "openai-whisper", "transformers", "faster-whisper", "jiwer", "scikit-learn", "numpy")
+
+
+def run_bench(
+    model: Any,
+    recipes: Recipes,
+    data: BenchData,
+    cache: Path,
+    settings: BenchSettings | None = None,
+    *,
+    transformers: Callable[[], tuple[Any, Any]] | None = None,
+    progress: Tell | None = None,
+) -> dict[str, Any]:
+    """Measure the arms; plain data, as `false-speech.json` has it.
+
+    Everything decoded is kept in `cache`, which several processes may share: run parts or arms apart, then all at once.
+
+    Args:
+        model: an openai-whisper model, unsteered.
+        recipes: what is measured.
+        data: the clips.
+        cache: folder, about 1 MB a clip and mode.
+        settings: what to run.
+        transformers: gives the same model by transformers, and its processor; without it its pipeline is left out.
+        progress: called with what is being done, how many are done, and how many there are.
+
+    Raises:
+        SteeringError: an unknown part, mode or arm, or clips of one kind are missing.
+        MissingExtraError: something that an arm needs is not installed.
+    """
+    bench = Bench(model, recipes, data, cache, settings or BenchSettings(), progress)
+    return bench.run(transformers)
+
+
+class Bench:
+    """One run: its arms, and what they write. Made by `run_bench`, and by whoever wants to look at single clips."""
+
+    def __init__(
+        self, model: Any, recipes: Recipes, data: BenchData, cache: Path, settings: BenchSettings, progress: Tell | None
+    ) -> None:
+        check(settings, data)
+        self.model, self.recipes, self.data, self.settings = model, recipes, data, settings
+        self.modes = [mode for name in settings.modes for mode in MODES[name]]
+        self.left_out: dict[str, str] = {}
+        self.absent, self.present = Material("absent", tuple(data.absent)), Material("present", tuple(data.present))
+        given = [r for r in (recipes.ours, recipes.ungated, recipes.contrast, recipes.dense) if r is not None]
+        read = [Steered("", "learned", recipe=recipe).layer for recipe in given]
+        sae, sae_layer = sae_of(recipes)
+        layers = [layer for layer in (*read, sae_layer) if layer is not None]
+        self.runner = Runner(
+            model, min(layers, default=model.dims.n_audio_layer), cache, language=settings.language, progress=progress
+        )
+        self.arms = {arm.name: arm for arm in self._arms(sae, sae_layer)}
+
+    def run(self, transformers: Callable[[], tuple[Any, Any]] | None = None) -> dict[str, Any]:
+        """Every part that is asked for."""
+        found = self._head()
+        parts = self.settings.parts
+        if "clips" in parts:
+            found["clips"] = {mode.name: self._clips(mode) for mode in self.modes}
+            found["latency"] = self._latencies()
+        usual = [mode for mode in self.modes if mode is not STRICT]
+        if "mixtures" in parts:
+            found["mixtures"] = {mode.name: self._speech(self._mixtures(), mode) for mode in usual}
+        if "hard" in parts:
+            found["hard"] = {mode.name: self._speech(self._hard(), mode) for mode in usual}
+        if "long" in parts:
+            files = self.data.long or sound_module.long_files(
+                self.present.sounds, self.absent.sounds, self.settings.long_count, self.settings.long_minutes,
+                self.settings.seed,
+            )  # fmt: skip
+            wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
+            found["long"] = run_long_part(
+                self.runner, files, wanted, self.arms, transformers, self.settings.pipeline_files
+            )
+            if transformers is None:
+                self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
+        found["left_out"] = self.left_out
+        return found
+
+    def written(self, name: str, material: Material, mode: Mode) -> list[Any]:
+        """What an arm writes."""
+        limit = self.settings.noise_tokens if material.name == self.absent.name else None
+        return self.runner.written(self.arms[name], material, mode, self.arms, limit=limit)
+
+    @cached_property
+    def gate_sae(self) -> SAE | None:
+        """The SAE that the recipe's clip gate reads; None without a gate."""
+        gate = self.recipes.ours.gate
+        return None if gate is None else self.recipes.ours.load_saes()[gate.sae]
+
+    def _arms(self, sae: SAE | None, layer: int | None) -> Iterator[Arm]:
+        """All arms that can be made; why others cannot is noted."""
+        recipes, settings = self.recipes, self.settings
+        yield UNSTEERED
+        if sae is None or layer is None:
+            self.left_out["reconstruction"] = "there is no SAE"
+        else:
+            yield reconstruction(sae, layer)
+        ours = arm_module.recipe_arms(
+            recipes.ours,
+            ungated=recipes.ungated,
+            contrast=recipes.contrast,
+            dense=recipes.dense,
+            strengths=settings.strengths,
+        )
+        yield from ours
+        for name, recipe in (("contrast", recipes.contrast), ("dense", recipes.dense)):
+            if recipe is None:
+                self.left_out[name] = "no recipe was given"
+        if recipes.ours.frame_gate is None:
+            self.left_out["frame-gated"] = "the recipe has no frame gate"
+        try:
+            yield from random_arms(recipes.ungated or recipes.ours, draws=settings.draws, seed=settings.seed)
+        except SteeringError as error:
+            self.left_out["random"] = str(error)
+        yield from self._fitted(sae, layer)
+        if find_spec("faster_whisper") is None:
+            self.left_out["vad"] = "faster-whisper, which brings the VAD, is not installed (extra bench)"
+        else:
+            yield from arm_module.vad_arms(ours, [mode.name for mode in self.modes])
+
+    def _fitted(self, sae: SAE | None, layer: int | None) -> Iterator[Arm]:
+        """Arms that are fitted or tuned on the clips for finding; only if one of them is asked for."""
+        curves = ("mean-difference", "audiosae-max", "audiosae-mean", "typical-shift", "no-speech-prob", "avg-logprob")
+        asked = [c for c in curves if any(name.startswith(c) for name in self.settings.arms)]
+        if self.settings.arms and not asked:
+            return
+        if not self.data.find_absent or not self.data.find_present:
+            self.left_out |= dict.fromkeys(curves, "no clips to fit it on were given")
+            return
+        absent, present = (
+            Material(f"find-{kind}", tuple(sounds))
+            for kind, sounds in (("absent", self.data.find_absent), ("present", self.data.find_present))
+        )
+        written = {mode: self.runner.written(UNSTEERED, present, mode, {}) for mode in self.modes}
+        scores = {
+            by: {mode.name: arm_module.silence_scores(by, rows) for mode, rows in written.items()}
+            for by in ("no_speech_prob", "avg_logprob")
+        }
+        yield from arm_module.tuned_arms(scores, self.settings.budget)
+        if sae is None or layer is None:
+            self.left_out |= dict.fromkeys(curves[:4], "there is no SAE")
+        elif not self.settings.arms or set(asked) & set(curves[:4]):
+            arms, without = fitted_arms(self._summary(sae, layer, absent, present), sae, layer)
+            self.left_out |= without
+            yield from arms
+
+    def _summary(self, sae: SAE, layer: int, absent: Material, present: Material) -> Any:
+        modes = {mode.pad: mode for mode in reversed(self.modes)}  # one for each way to fill up 30 s
+        name = [layer, arm_module.sae_digest(sae), absent.key, present.key, sorted(modes)]
+        path = self.runner.cache / "fits" / f"{_digest(name)}.safetensors"
+        if not path.is_file():
+            probabilities, rows, samples, labels = [], [], [], []
+            for pad, mode in sorted(modes.items()):
+                for material in (absent, present):
+                    written = self.runner.written(UNSTEERED, material, mode, {}, limit=1)
+                    probabilities += [one.no_speech_prob for one in written]
+                    rows += [_later(self.runner, sound, pad, layer) for sound in material.sounds]
+                    samples += [sound.count for sound in material.sounds]
+                    labels += [material is present] * len(material.sounds)
+            tell = self.runner.tell
+            found = summarise(rows, samples, probabilities, labels, sae, progress=lambda n, of: tell("pooling", n, of))
+            save_summary(found, path)
+        return load_summary(path)
+
+    def _wanted(self) -> list[Arm]:
+        asked = set(self.settings.arms)
+        names = [*self.arms, *(arm.curve for arm in self.arms.values())]
+        unknown = sorted(asked - {*names, *LABELS})
+        if unknown:
+            raise SteeringError(f"there is no arm {unknown[0]!r}; expected some of {', '.join(dict.fromkeys(names))}")
+        order = list(LABELS)
+        chosen = [a for a in self.arms.values() if not asked or {a.name, a.curve} & {*asked, "unsteered"}]
+        return sorted(chosen, key=lambda arm: order.index(arm.curve))
+
+    def _clips(self, mode: Mode) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        draws: list[dict[str, Any]] = []
+        for arm in self._wanted():
+            if mode is STRICT and not _only_masks(arm, self.arms):
+                continue
+            count = self.settings.random_clips if arm.sampled else None
+            row: dict[str, Any] = {}
+            for name, material, measure in (
+                ("noise", self.absent, of_noise),
+                ("speech", self.present, of_speech),
+            ):
+                chosen = material if count is None else material.sample(count)
+                before = self.written("unsteered", material, mode)
+                if count is not None:
+                    kept = {sound.key: one for sound, one in zip(material.sounds, before, strict=True)}
+                    before = [kept[sound.key] for sound in chosen.sounds]
+                row[name] = measure(chosen.sounds, before, self.written(arm.name, chosen, mode))
+            if arm.curve == "random":
+                draws.append(row)
+            else:
+                found[arm.name] = row
+        if draws:
+            found["random"] = spread_of(draws) | {"clips": self.settings.random_clips}
+        return found
+
+    def _mixtures(self) -> Iterator[tuple[str, Material]]:
+        return sound_module.mixtures(self._spoken(), self.absent.sounds)
+
+    def _hard(self) -> Iterator[tuple[str, Material]]:
+        return sound_module.hard(self._spoken(), self.absent.sounds, self.data.digits)
+
+    def _spoken(self) -> list[Sound]:
+        """Utterances with a text, that leave room for what comes before them."""
+        short = [s for s in self.present.sounds if s.text and s.seconds <= 28]
+        return sound_module.spread(short, self.settings.utterances)
+
+    def _speech(self, materials: Iterator[tuple[str, Material]], mode: Mode) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, material in materials:
+            before = self.written("unsteered", material, mode)
+            found[name] = {
+                arm.name: of_speech(material.sounds, before, self.written(arm.name, material, mode))
+                for arm in self._wanted()
+                if arm.curve in SMALL and arm.marked
+            }
+        return found
+
+    def _latencies(self) -> dict[str, Any]:
+        half = self.settings.timed_clips // 2
+        sounds = [*self.absent.sample(half).sounds, *self.present.sample(half).sounds] if half else []
+        chosen = [arm for arm in self._wanted() if arm.marked] if sounds else []
+        return {arm.name: self.runner.latency(arm, sounds, self.arms) for arm in chosen}
+
+    def _head(self) -> dict[str, Any]:
+        settings, ours = self.settings, self.recipes.ours
+        kinds = {"absent": self.absent, "present": self.present}
+        return {
+            "schema": 1,
+            "model": ours.model.name,
+            "recipe": ours.name,
+            "recipes": {k: v.name for k, v in self.recipes._asdict().items() if isinstance(v, Recipe)},
+            "layer": self.runner.layer,
+            "settings": {key: _plain(value) for key, value in vars(settings).items()},
+            "data": {name: _described(material.sounds) for name, material in kinds.items()}
+            | {
+                name: _described(getattr(self.data, name))
+                for name in ("find_absent", "find_present", "digits")
+                if getattr(self.data, name)
+            },
+            "arms": {
+                arm.name: {"label": arm.label, "curve": arm.curve, "at": arm.at, "marked": arm.marked}
+                | ({"threshold": dict(arm.threshold)} if isinstance(arm, Masked) and arm.threshold else {})
+                for arm in self._wanted()
+            },
+            "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
+            "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+        }
+
+
+def _only_masks(arm: Arm, arms: dict[str, Arm]) -> bool:
+    """Whether it never decodes with an edit: with the empty text forbidden, others write something always."""
+    return arm is UNSTEERED or (isinstance(arm, Masked) and arm.of == "unsteered")
+
+
+def _later(runner: Runner, sound: Sound, pad: Any, layer: int) -> Callable[[], torch.Tensor]:
+    return lambda: runner.residuals([sound], pad, layer)[0]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _described(sounds: Sequence[Sound]) -> dict[str, Any]:
+    sources: dict[str, int] = {}
+    for sound in sounds:
+        sources[sound.source] = sources.get(sound.source, 0) + 1
+    minutes = sum(sound.seconds for sound in sounds) / 60
+    return {"clips": len(sounds), "minutes": round(minutes, 2), "with_text": sum(bool(s.text) for s in sounds),
+            "sources": sources}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.is_file() else []  # fmt: skip
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The demo: bundled clips transcribed without and with steering."""

@@ -1,0 +1,206 @@
+"""The main job, end to end: transcribe clips without and with steering, and say what changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.audio import audio_files, load_audio
+from ...errors import AudioError, AudioSAESteerWarning
+from ...models.load import Library, load_processor, load_whisper
+from ...steering.recipes.load import checkpoints_dir, load_recipe
+from ...steering.recipes.schema import Recipe
+from ...steering.steering import steer
+from ..latency import Latency, measure_latency
+from ..metrics.rates import Reduction, reduction, wrote
+from ..metrics.wer import Difference, WordErrors, rate_difference, word_errors
+from ..transcription.transcribe import Transcript, transcribe
+
+KINDS = {"speech": "speech", "nonspeech": "nonspeech", "non-speech": "nonspeech"}
+
+
+class Clip(NamedTuple):
+    """A recording, and what is known of it."""
+
+    path: Path
+    label: str
+    """For the table."""
+    kind: str | None = None
+    """`speech`, `nonspeech`, or None if it is not known."""
+    text: str | None = None
+    """What is said."""
+
+
+class Result(NamedTuple):
+    """One clip, without and with steering."""
+
+    clip: Clip
+    samples: NDArray[np.float32]
+    """Mono, 16 kHz."""
+    before: Transcript
+    after: Transcript
+
+
+class Demo(NamedTuple):
+    """Everything that the demo found."""
+
+    results: tuple[Result, ...]
+    recipe: Recipe
+    text: Reduction | None
+    """Non-speech clips with text, without and with steering; None if no clip is known to be without speech."""
+    wer: tuple[WordErrors, WordErrors, Difference] | None
+    """Without and with steering, and the difference; None if no clip has a text."""
+    latency: Latency
+
+
+def run_demo(
+    model: str | Path = "tiny.en",
+    recipe: str | Path = "no-false-speech",
+    audio: str | Path | None = None,
+    *,
+    library: Library = "openai",
+    strength: float | None = None,
+    filters: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Demo, Any]:
+    """Transcribe every clip without and with steering.
+
+    Args:
+        model: as `load_whisper` takes it.
+        recipe: as `steer` takes it.
+        audio: a folder of clips; None takes those that ship with the package.
+        library: which library's model to load.
+        strength: None takes the recipe's.
+        filters: Whisper's own filters on; off by default, so that the table shows what the model itself writes.
+        progress: called with what is being done, how many are done, and how many there are.
+
+    Returns:
+        What was found, and the model, for pictures.
+
+    Raises:
+        AudioError: the folder holds no audio, or its list of clips cannot be used.
+        RecipeNotFoundError: no such recipe for this model.
+    """
+    clips = read_clips(Path(audio) if audio is not None else checkpoints_dir() / "clips")
+    tell = progress or (lambda what, done, total: None)
+    tell("loading", 0, 2)
+    clips, heard = _load(clips)
+    tell("loading", 1, 2)
+    loaded = load_whisper(model, library=library)
+    processor = load_processor(model) if library == "transformers" else None
+    chosen = load_recipe(recipe, loaded)
+    tell("loading", 2, 2)
+
+    def write(what: str) -> list[Transcript]:
+        texts = []
+        for number, samples in enumerate(heard):
+            tell(what, number, len(heard))
+            texts.append(transcribe(loaded, samples, processor=processor, filters=filters))
+        tell(what, len(heard), len(heard))
+        return texts
+
+    before = write("transcribing unsteered")
+    with steer(loaded, chosen, strength=strength) as steering:
+        after = write("transcribing steered")
+        latency = measure_latency(loaded, steering, heard[0], lambda n, of: tell("timing the encoder", n, of))
+    results = tuple(Result(*row) for row in zip(clips, heard, before, after, strict=True))
+    silent = [result for result in results if result.clip.kind == "nonspeech"]
+    text = reduction([wrote(r.before.text) for r in silent], [wrote(r.after.text) for r in silent]) if silent else None
+    return Demo(results, chosen, text, _wer(results), latency), loaded
+
+
+def read_clips(folder: Path) -> list[Clip]:
+    """The clips of a folder.
+
+    What is in them is told by a `clips.json` in it (a list of objects with `file`, and if known `kind`, `label` and
+    `text`); else by a `text.tsv` beside the files (columns `file` and `text`: those are speech), or by a folder called
+    `speech` or `nonspeech` that they lie in; else it is not known.
+
+    Raises:
+        AudioError: no such folder, no audio in it, or a list that cannot be read.
+    """
+    files = audio_files(folder)
+    described = folder / "clips.json"
+    try:
+        if described.is_file():
+            entries = json.loads(described.read_text(encoding="utf-8"))
+            if not entries:
+                raise ValueError("it lists no clips")
+            return [_described(folder, entry) for entry in entries]
+        said = _texts(dict.fromkeys(file.parent for file in files))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise AudioError(
+            f"the list of clips in {folder} cannot be read ({error!r:.200}). A clips.json is a list of objects with "
+            "`file`, and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by "
+            "tabs"
+        ) from error
+    return [Clip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files]
+
+
+def _described(folder: Path, entry: dict[str, Any]) -> Clip:
+    file = entry["file"]
+    label, kind, text = (entry.get(key) for key in ("label", "kind", "text"))
+    if not all(value is None or isinstance(value, str) for value in (label, kind, text)):
+        raise TypeError(f"what is said of {file} is no text: {entry}")
+    if kind is not None and kind.lower() not in KINDS:
+        raise ValueError(f"kind {kind!r} of {file} is unknown; expected one of {', '.join(KINDS)}, or none")
+    return Clip(folder / file, label or file, KINDS[kind.lower()] if kind else None, text)
+
+
+def _texts(folders: Iterable[Path]) -> dict[Path, str]:
+    said: dict[Path, str] = {}
+    for folder in folders:
+        if (folder / "text.tsv").is_file():
+            with (folder / "text.tsv").open(encoding="utf-8-sig", newline="") as file:
+                rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+            said |= {folder / row["file"]: row["text"] for row in rows}
+    return said
+
+
+def shortened(text: str, width: int = 70) -> str:
+    """A text cut for display, between words where it has any."""
+    text = " ".join(text.split())
+    if len(text) <= width:
+        return text
+    cut = text.rfind(" ", width // 2, width - 1)
+    return text[: cut if cut > 0 else width - 2].rstrip() + " …"
+
+
+def _kind(file: Path, folder: Path) -> str | None:
+    """By the nearest folder with a telling name, of those below `folder` and of `folder` itself."""
+    names = [*reversed(file.relative_to(folder).parent.parts), folder.resolve().name]
+    return next((KINDS[name.lower()] for name in names if name.lower() in KINDS), None)
+
+
+def _load(clips: Sequence[Clip]) -> tuple[list[Clip], list[NDArray[np.float32]]]:
+    """The clips that are audio, and their samples; the others are warned about."""
+    good, heard, bad = [], [], []
+    for clip in clips:
+        try:
+            heard.append(load_audio(clip.path))
+            good.append(clip)
+        except AudioError as error:
+            bad.append(str(error))
+    if bad and not good:
+        raise AudioError(f"none of the {len(bad)} clips can be read; the first: {bad[0]}")
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        warnings.warn(f"left out: {bad[0]}{more}", AudioSAESteerWarning, stacklevel=3)
+    return good, heard
+
+
+def _wer(results: Sequence[Result]) -> tuple[WordErrors, WordErrors, Difference] | None:
+    spoken = [result for result in results if result.clip.text]
+    if not spoken:
+        return None
+    said = [str(result.clip.text) for result in spoken]
+    before = word_errors(said, [result.before.text for result in spoken])
+    after = word_errors(said, [result.after.text for result in spoken])
+    return before, after, rate_difference(before, after)

@@ -1,0 +1,1 @@
+"""Metrics: word error rate, alignment, rates with their intervals, rankings of features."""

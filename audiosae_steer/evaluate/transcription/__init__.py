@@ -1,0 +1,1 @@
+"""Transcription with either library's Whisper, and transcripts as files."""

@@ -1,0 +1,247 @@
+"""Evaluate an arm from residuals that were computed once: no second pass of the encoder below the edited layer.
+
+An edit at encoder layer n changes nothing below it. The unsteered output of block n is kept, and whatever is steered
+runs from there: the hooks on block n, the blocks after it, and Whisper's own decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...data.activations.capture import residuals
+from ...data.audio import WINDOW
+from ...errors import AudioError, SiteError, SteeringError
+from ...io.files import whole
+from ...io.progress import track
+from ...models.families.whisper_mel import Pad
+from ...models.registry import fingerprint
+from ...steering.steering import Steering
+from .transcribe import LOGPROB, NO_SPEECH
+
+Samples = NDArray[np.float32]
+
+
+class Written(NamedTuple):
+    """What a model writes for the first 30 s of one clip."""
+
+    text: str
+    """With Whisper's own filters off."""
+    filtered: str
+    """With them on: empty if no_speech_prob > 0.6 and avg_logprob < −1."""
+    no_speech_prob: float
+    """Whisper's own estimate that nobody speaks."""
+    avg_logprob: float
+    """Mean log-probability of the tokens."""
+    tokens: tuple[int, ...]
+    """Their ids, timestamps included."""
+    opened: bool | None = None
+    """Whether the clip gate opened; None without one."""
+
+
+def encode(
+    model: Any,
+    clips: Sequence[Samples],
+    layer: int,
+    pad: Pad = "zeros",
+    *,
+    cache: Path | None = None,
+    batch: int = 8,
+    what: str = "clips",
+    progress: bool = True,
+) -> list[Tensor]:
+    """The unsteered residuals (frames, d_model) at the output of encoder `layer`, float16, of each clip's first 30 s.
+
+    Args:
+        model: an openai-whisper model.
+        clips: mono float32 samples at 16 kHz.
+        layer: encoder layer, counted from 1.
+        pad: how the 30 s are filled up; see `discover.collect.mel`.
+        cache: a folder to keep them in, a file of about 1 MB for each clip; what is found there of these very samples,
+            weights, layer and padding is taken as it is, so that an interrupted run goes on.
+        batch: clips at once.
+        what: name for the progress bar.
+        progress: show a progress bar.
+
+    Raises:
+        AudioError: there are no clips.
+        SteeringError: not an openai-whisper model, or a cache for weights that have no fingerprint.
+        SiteError: there is no such layer.
+    """
+    _check(model, layer)
+    if not len(clips):
+        raise AudioError(f"there are no {what} to encode; give at least one clip")
+    weights = fingerprint(model)
+    if weights is None and cache is not None:
+        raise SteeringError("bfloat16 weights have no fingerprint to keep their residuals under; load them in float32")
+    paths = [None if cache is None else cache / f"{_key(str(weights), layer, pad, clip)}.pt" for clip in clips]
+    rows: list[Tensor | None] = [torch.load(p, weights_only=True) if p and p.is_file() else None for p in paths]
+    missing = [i for i, row in enumerate(rows) if row is None]
+    for start in track(range(0, len(missing), batch), f"encoding {what}", progress and bool(missing)):
+        chosen = missing[start : start + batch]
+        found = residuals(model, [clips[i] for i in chosen], [layer], pad)[layer].half().cpu()
+        for i, row in zip(chosen, found, strict=True):
+            rows[i] = row.clone()
+            _keep(rows[i], paths[i])
+    return [row for row in rows if row is not None]
+
+
+def resume(model: Any, layer: int, x: Tensor) -> Tensor:
+    """The encoder's output (clips, frames, d_model) from the unsteered output x of block `layer` on, hooks included."""
+    block = model.encoder.blocks[layer - 1]
+    with torch.no_grad(), _replaced(block, lambda *args, **kwargs: x):
+        x = block(x)
+        for later in model.encoder.blocks[layer:]:
+            x = later(x)
+        out: Tensor = model.encoder.ln_post(x)
+    return out
+
+
+def write(
+    model: Any,
+    rows: Sequence[Tensor],
+    layer: int,
+    *,
+    steering: Steering | None = None,
+    timestamps: bool = True,
+    language: str | None = "en",
+    limit: int | None = None,
+    batch: int = 16,
+    progress: str | None = None,
+) -> list[Written]:
+    """What the model, steered or not, writes for residuals that `encode` gave: greedy, each clip's first 30 s.
+
+    Only hooks at `layer` and later run. The texts are those of `model.decode`.
+
+    Args:
+        model: an openai-whisper model.
+        rows: residuals (frames, d_model) at the output of encoder `layer`.
+        layer: encoder layer, counted from 1.
+        steering: what steers the model, to tell whether its clip gate opened.
+        timestamps: decode with timestamps, as `whisper.transcribe` does by default.
+        language: code; None lets a multilingual model detect it.
+        limit: most tokens to write for a clip; Whisper's own limit is 224.
+        batch: clips at once.
+        progress: the name to show a progress bar by.
+
+    Raises:
+        SteeringError: not an openai-whisper model.
+        SiteError: there is no such layer, or something is steered before it.
+    """
+    from whisper.decoding import DecodingOptions
+
+    _check(model, layer)
+    if any(block._forward_hooks for block in model.encoder.blocks[: layer - 1]):
+        raise SiteError(f"an encoder layer below {layer} is steered, which residuals of layer {layer} do not show")
+    weight = model.encoder.ln_post.weight
+    options = DecodingOptions(
+        language=language if model.is_multilingual else "en",
+        temperature=0.0,
+        without_timestamps=not timestamps,
+        sample_len=limit,
+        fp16=weight.dtype == torch.float16,
+    )
+    found: list[Written] = []
+    for start in track(range(0, len(rows), batch), progress or "", progress is not None):
+        x = torch.stack(list(rows[start : start + batch])).to(weight.device, weight.dtype)
+        encoded = resume(model, layer, x)
+        opened = None if steering is None else steering.opened
+        with _pruned(model, steering):
+            results = model.decode(encoded, options)
+        for row, result in enumerate(results):
+            drop = result.no_speech_prob > NO_SPEECH and result.avg_logprob < LOGPROB
+            text = result.text.strip()
+            found.append(
+                Written(
+                    text,
+                    "" if drop else text,
+                    result.no_speech_prob,
+                    result.avg_logprob,
+                    tuple(result.tokens),
+                    None if opened is None else bool(opened[row]),
+                )
+            )
+    return found
+
+
+@contextmanager
+def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Run `forward` in place of the module's own, hooks and all, for the length of a block."""
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before
+
+
+@contextmanager
+def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
+    """Leave clips whose text has ended out of the decoder's work: one that loops no longer holds up a whole batch."""
+    decoder = model.decoder
+    opened = None if steering is None else steering.opened
+    if steering is None and any(block._forward_hooks for block in decoder.blocks):
+        yield  # somebody else's hooks, which may know each row by its place
+        return
+    from whisper.tokenizer import get_tokenizer
+
+    eot = get_tokenizer(model.is_multilingual, num_languages=model.num_languages).eot
+    own = decoder.forward
+    live = torch.zeros(0, dtype=torch.long)
+    width = model.dims.n_vocab
+
+    def forward(tokens: Tensor, xa: Tensor, kv_cache: dict[Any, Tensor] | None = None) -> Tensor:
+        nonlocal live
+        if tokens.shape[1] > 1 or not kv_cache:
+            live = torch.arange(len(tokens), device=tokens.device)
+            if steering is not None:
+                steering._shared.opened = opened
+            first: Tensor = own(tokens, xa, kv_cache=kv_cache)
+            return first
+        going = tokens[live, 0] != eot
+        if not going.all():
+            live = live[going]
+            if steering is not None and opened is not None:
+                steering._shared.opened = opened[live]
+            for module, kept in kv_cache.items():
+                kv_cache[module] = kept[going]
+        out = tokens.new_zeros((len(tokens), 1, width), dtype=torch.float32)
+        if len(live):
+            out[live] = own(tokens[live], xa[live], kv_cache=kv_cache)
+        return out
+
+    try:
+        with _replaced(decoder, forward):
+            yield
+    finally:
+        if steering is not None:
+            steering._shared.opened = opened
+
+
+def _check(model: Any, layer: int) -> None:
+    if not hasattr(model, "dims"):
+        raise SteeringError("this needs an openai-whisper model: load_whisper(..., library='openai')")
+    if not 1 <= layer <= model.dims.n_audio_layer:
+        raise SiteError(f"there is no encoder layer {layer}: this model has layers 1 to {model.dims.n_audio_layer}")
+
+
+def _keep(row: Tensor | None, path: Path | None) -> None:
+    if path is not None:
+        with whole(path) as part:  # two runs may share a cache
+            torch.save(row, part)
+
+
+def _key(weights: str, layer: int, pad: Pad, clip: Samples) -> str:
+    digest = hashlib.sha256(f"{weights} {layer} {pad}".encode())
+    digest.update(np.ascontiguousarray(clip[:WINDOW], dtype=np.float32).tobytes())
+    return digest.hexdigest()[:24]

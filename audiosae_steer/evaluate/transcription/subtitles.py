@@ -1,0 +1,77 @@
+"""Transcripts as files: srt, vtt, txt, json."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ...errors import SteeringError
+from ...io.files import write_whole
+from .transcribe import Transcript
+
+ARROW = re.compile("-{2,}>")  # would begin another cue
+
+
+def write_transcript(transcript: Transcript, path: str | Path) -> Path:
+    """Write a transcript in the format that the path's ending names; whole or not at all.
+
+    Raises:
+        SteeringError: the ending is none of srt, vtt, txt and json, or the file cannot be written there.
+    """
+    path = Path(path)
+    form = FORMATS.get(path.suffix.removeprefix(".").lower())
+    if form is None:
+        raise SteeringError(f"{path.name} ends in no format that is written; expected one of {', '.join(FORMATS)}")
+    if not path.parent.is_dir():  # which is more likely a slip than a wish
+        raise SteeringError(f"cannot write {path}: there is no such folder; choose another folder")
+    write_whole(path, form(transcript), SteeringError)
+    return path
+
+
+def clock(seconds: float, mark: str = ".", *, hours: bool = True) -> str:
+    """Seconds as HH:MM:SS.mmm; without hours if there are none and none are asked for."""
+    milliseconds = round(seconds * 1000)
+    whole, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    front = f"{whole:02d}:" if hours or whole else ""
+    return f"{front}{minutes:02d}:{rest // 1000:02d}{mark}{rest % 1000:03d}"
+
+
+def _srt(transcript: Transcript) -> str:
+    return "".join(
+        f"{n}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{ARROW.sub('->', _line(s.text))}\n\n"
+        for n, s in enumerate(transcript.segments, 1)
+    )
+
+
+def _vtt(transcript: Transcript) -> str:
+    cues = (
+        f"{clock(s.start, hours=False)} --> {clock(s.end, hours=False)}\n{html.escape(_line(s.text), quote=False)}\n\n"
+        for s in transcript.segments
+    )
+    return "WEBVTT\n\n" + "".join(cues)
+
+
+def _line(text: str) -> str:
+    """The text on one line; an empty line within would end its cue."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _txt(transcript: Transcript) -> str:
+    return "".join(f"{_line(segment.text)}\n" for segment in transcript.segments)
+
+
+def _json(transcript: Transcript) -> str:
+    content = {
+        "text": transcript.text,
+        "language": transcript.language,
+        "segments": [segment._asdict() for segment in transcript.segments],
+        "windows": None if transcript.windows is None else [window._asdict() for window in transcript.windows],
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+FORMATS: dict[str, Callable[[Transcript], str]] = {"srt": _srt, "vtt": _vtt, "txt": _txt, "json": _json}

@@ -1,0 +1,222 @@
+"""Transcribe with either library's Whisper, from samples or a file of any length, without ffmpeg."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...data.audio import SAMPLE_RATE, load_audio
+from ...errors import AudioError, SteeringError
+from ...models.registry import unwrap
+
+FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+NO_SPEECH, LOGPROB = 0.6, -1.0
+WINDOW = 30.0
+
+Progress = Callable[[float, float], None]
+
+
+class Window(NamedTuple):
+    """One stretch of up to 30 s that the model heard at once, whether it wrote anything for it or not."""
+
+    start: float
+    """Seconds."""
+    no_speech_prob: float
+    """Whisper's own estimate that the window holds no speech."""
+    avg_logprob: float
+    """Mean log-probability of the tokens written for it."""
+
+
+class Segment(NamedTuple):
+    """One stretch of text."""
+
+    start: float
+    """Seconds."""
+    end: float
+    """Seconds."""
+    text: str
+    """As written; it begins with a space as a rule, so that texts can simply be joined."""
+    window: float | None = None
+    """Seconds at which the window began that it comes from; None where the library does not tell."""
+
+
+class Transcript(NamedTuple):
+    """What was written for one recording."""
+
+    text: str
+    """All of it, without the spaces round it; empty if there is nothing else."""
+    segments: tuple[Segment, ...]
+    """Piece by piece; pieces of white space are left out."""
+    language: str | None = None
+    """Language code, where it is known."""
+    windows: tuple[Window, ...] | None = None
+    """What the model heard at once; None where the library does not tell (transformers)."""
+
+    def filtered(self, no_speech: float = NO_SPEECH, logprob: float = LOGPROB) -> Transcript:
+        """What Whisper's own filters leave of a transcript made without them.
+
+        openai-whisper drops a window if its no_speech_prob is above, and its avg_logprob not above, these thresholds,
+        and goes on 30 s later. For recordings of up to 30 s the result is that of transcribing with `filters=True`;
+        for longer ones the windows that follow might have begun elsewhere.
+
+        Raises:
+            SteeringError: the library did not tell what the filters look at.
+        """
+        if self.windows is None:
+            raise SteeringError("this transcript has no windows to filter; transcribe again with filters=True")
+        dropped = [w.start for w in self.windows if w.no_speech_prob > no_speech and w.avg_logprob <= logprob]
+        if not dropped:
+            return self
+        kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW for d in dropped)]
+        windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW for d in dropped))
+        return _transcript(kept, self.language, windows)
+
+
+def transcribe(
+    model: Any,
+    audio: str | Path | NDArray[np.float32],
+    *,
+    processor: Any = None,
+    language: str | None = None,
+    filters: bool = False,
+    temperature: float | Sequence[float] = 0.0,
+    timestamps: bool = True,
+    progress: Progress | None = None,
+) -> Transcript:
+    """The text of a recording. Every 30-s window is transcribed on its own, without the text before it as a prompt.
+
+    Args:
+        model: a Whisper of either library, steered or not.
+        audio: a file, or mono float32 samples at 16 kHz; any length.
+        processor: transformers' `WhisperProcessor`; needed for its models.
+        language: code such as "en"; None lets a multilingual model detect it.
+        filters: Whisper's own: drop a window if no_speech_prob > 0.6 and avg_logprob < −1.
+        temperature: 0 is greedy; of a sequence, such as `FALLBACK`, each is tried in turn while a window's text looks
+            poor or repeats itself, as `whisper.transcribe` does by default.
+        timestamps: as `whisper.transcribe` does by default; without them Whisper's decoding forbids an empty text
+            unless a steering allows it.
+        progress: called with the seconds heard, about, and the seconds there are.
+
+    Raises:
+        AudioError: the file is no audio, or the samples are none.
+        SteeringError: a transformers model without its processor, or no temperature.
+    """
+    given = load_audio(audio) if isinstance(audio, (str, Path)) else np.asarray(audio)
+    if not np.issubdtype(given.dtype, np.floating):
+        raise AudioError(
+            f"expected samples as floating-point numbers from −1 to 1, not {given.dtype}; divide int16 samples by 32768"
+        )
+    samples = given.astype(np.float32, copy=False)
+    if samples.ndim != 1 or not samples.size:
+        raise AudioError(f"expected mono samples (n,), n > 0, at 16 kHz; got an array of shape {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise AudioError("the samples hold NaN or infinite numbers; check how they were made")
+    temperatures = tuple(map(float, temperature)) if isinstance(temperature, Sequence) else (float(temperature),)
+    if not temperatures:
+        raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
+    inner: Any = unwrap(model)
+    with _watched(inner, len(samples) / SAMPLE_RATE, progress):
+        if hasattr(inner, "dims"):
+            return _openai(inner, samples, language, filters, temperatures, timestamps)
+        if processor is None:
+            raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
+        return _transformers(inner, processor, samples, language, filters, temperatures, timestamps)
+
+
+def _transcript(
+    segments: Sequence[Segment], language: str | None, windows: tuple[Window, ...] | None = None
+) -> Transcript:
+    kept = tuple(segment for segment in segments if segment.text.strip())
+    return Transcript("".join(segment.text for segment in kept).strip(), kept, language, windows)
+
+
+@contextmanager
+def _watched(model: Any, seconds: float, progress: Progress | None) -> Iterator[None]:
+    """Tell how far it is by counting passes of the encoder; a window advances by 30 s or somewhat less."""
+    if progress is None:
+        yield
+        return
+    heard = 0.0
+
+    def count(*_: Any) -> None:
+        nonlocal heard
+        progress(min(heard, seconds), seconds)
+        heard += WINDOW
+
+    encoder = model.encoder if hasattr(model, "dims") else model.get_encoder()
+    handle = encoder.register_forward_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+    progress(seconds, seconds)
+
+
+def _openai(
+    model: Any,
+    samples: NDArray[np.float32],
+    language: str | None,
+    filters: bool,
+    temperatures: tuple[float, ...],
+    timestamps: bool,
+) -> Transcript:
+    import whisper
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "FP16 is not supported")
+        result = whisper.transcribe(
+            model,
+            samples,
+            language=language if model.is_multilingual else "en",
+            temperature=temperatures,
+            condition_on_previous_text=False,
+            without_timestamps=not timestamps,
+            no_speech_threshold=NO_SPEECH if filters else None,
+            logprob_threshold=LOGPROB,
+            fp16=next(model.parameters()).is_cuda,
+            verbose=None,
+        )
+    found = result["segments"]
+    windows = {s["seek"]: Window(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
+    segments = [Segment(s["start"], s["end"], s["text"], s["seek"] / 100) for s in found]
+    return _transcript(segments, result["language"], tuple(windows.values()))
+
+
+def _transformers(
+    model: Any,
+    processor: Any,
+    samples: NDArray[np.float32],
+    language: str | None,
+    filters: bool,
+    temperatures: tuple[float, ...],
+    timestamps: bool,
+) -> Transcript:
+    long = len(samples) > WINDOW * SAMPLE_RATE
+    padding = {"truncation": False, "padding": "longest"} if long else {}
+    inputs = processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True, **padding)
+    options: dict[str, Any] = {"return_timestamps": timestamps or long, "temperature": temperatures}
+    if long:
+        options["condition_on_prev_tokens"] = False
+    if filters:
+        options |= {"no_speech_threshold": NO_SPEECH, "logprob_threshold": LOGPROB}
+    if len(temperatures) > 1:  # transformers measures compression on token ids, where 1.35 is what 2.4 is for text
+        options |= {"compression_ratio_threshold": 1.35, "logprob_threshold": LOGPROB}
+    multilingual = bool(getattr(model.generation_config, "is_multilingual", False))
+    if multilingual and language is not None:
+        options["language"] = language
+    weight = next(model.parameters())
+    inputs = {k: v.to(weight.device, weight.dtype if v.is_floating_point() else None) for k, v in inputs.items()}
+    with torch.no_grad():
+        output = model.generate(**inputs, **options, return_segments=True)
+    segments = [
+        Segment(float(s["start"]), float(s["end"]), processor.tokenizer.decode(s["tokens"], skip_special_tokens=True))
+        for s in output["segments"][0]
+    ]
+    return _transcript(segments, language if multilingual else "en")

@@ -1,0 +1,15 @@
+"""Progress bars on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:
+    """The items, with a progress bar of that name if wanted."""
+    if not progress:
+        return iter(items)
+    from rich.progress import track as bar
+
+    return iter(bar(items, description=what))

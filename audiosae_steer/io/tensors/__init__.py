@@ -1,0 +1,1 @@
+"""Tensors of untrusted files, read without running any of their code."""

@@ -1,0 +1,53 @@
+"""Which texts of a batch may be empty: those of the clips that some steering of the model edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..sites import Door
+from .method_override import override
+
+_DOORS = "_audiosae_steer_doors"
+
+
+class _Doors(list[Door]):
+    def __deepcopy__(self, memo: Any) -> _Doors:  # a copy's hooks run the original's steering, so these stay the same
+        return _Doors(self)
+
+
+def allow(model: Any, door: Door, name: str, function: Callable[..., Any]) -> Callable[[], None]:
+    """Let `door` have its say about this instance's texts, which `function` writes in the place of method `name`.
+
+    Returns what takes it back.
+    """
+    own = vars(model)
+    doors: list[Door] = own.setdefault(_DOORS, _Doors())
+    doors.append(door)
+    restore = override(model, name, function)
+
+    def close() -> None:
+        restore()
+        if door in doors:
+            doors.remove(door)
+        if not doors:
+            own.pop(_DOORS, None)
+
+    return close
+
+
+def shut(model: Any, rows: int, device: torch.device) -> Tensor:
+    """Which of so many texts must not be empty: (rows,) bool, with no wait for the device."""
+    empty = torch.zeros(rows, dtype=torch.bool, device=device)
+    for door in vars(model).get(_DOORS, ()):
+        allowed = door(rows)
+        empty |= allowed if isinstance(allowed, bool) else allowed.to(device)
+    return ~empty
+
+
+def always(rows: int) -> bool:
+    """A door that is open."""
+    return True

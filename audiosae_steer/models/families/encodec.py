@@ -1,0 +1,138 @@
+"""EnCodec, of transformers and of the package `encodec`: the latents before the quantizer, and those of given codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from ...errors import SiteError
+from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
+from .method_override import overridden, override
+
+_CALL = "_audiosae_steer_call"
+
+
+class EnCodec(Family):
+    """Encoder layer 1 is what goes into the quantizer, decoder layer 1 what comes from it and goes into the decoder.
+
+    An edit of the first changes the codes; of the second, the sound that given codes make. Channels first.
+    """
+
+    name = "encodec"
+    library = "transformers, encodec"
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class."""
+        return is_instance(
+            model, "transformers.models.encodec.modeling_encodec.EncodecModel", "encodec.model.EncodecModel"
+        )
+
+    def dims(self, model: Any) -> Dims:
+        """One layer a side."""
+        config = getattr(model, "config", None)
+        return Dims(config.hidden_size if config is not None else model.encoder.dimension, 1, 1, 0)
+
+    def tap(self, model: Any, site: Site) -> Tap:
+        """The encoder's output, or the decoder's input."""
+        if site.side == "encoder":
+            return Tap(model.encoder, layout="bdf")
+        return Tap(model.decoder, "input", layout="bdf")
+
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """None: the latents come out of a convolution, and before the quantizer, from a codebook, after it."""
+        follows = "a normalised convolution gives it" if site.side == "encoder" else "it is read from the codebooks"
+        raise SiteError(f"no bias reaches {site} of EnCodec as it is: {follows}")
+
+    def frame_rate(self, model: Any, site: Site) -> float:
+        """75 latents a second of 24 kHz, 150 of 48 kHz."""
+        config = getattr(model, "config", None)
+        if config is not None:
+            return float(config.sampling_rate / math.prod(config.upsampling_ratios))
+        return float(model.sample_rate / math.prod(model.encoder.ratios))
+
+    def sample_rate(self, model: Any) -> int:
+        """24 or 48 kHz."""
+        config = getattr(model, "config", None)
+        return int(model.sample_rate if config is None else config.sampling_rate)
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The whole codec; a mono clip on as many channels as it takes."""
+        config = getattr(model, "config", None)
+        weight = next(model.parameters())
+        wav = functional.pad(torch.from_numpy(samples), (0, missing(model, len(samples))))
+        wav = wav.to(weight.device, weight.dtype)
+        return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}
+
+    def in_pieces(self, model: Any) -> bool:
+        """The 48 kHz model does."""
+        return _stride(model) > 0
+
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
+        if not windows or not self.in_pieces(model):
+            return []
+        closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
+        closers += [
+            part.register_forward_pre_hook(_counting(_stride(model), tell)).remove
+            for part in (model.encoder, model.decoder)
+        ]
+        return closers
+
+
+def _counting(stride: float, tell: Watch) -> Callable[[Any, Any], None]:
+    seen: Any = None
+    chunk = 0
+
+    def count(module: Any, args: Any) -> None:
+        nonlocal seen, chunk
+        call = vars(module).get(_CALL)  # none where the module is called by itself
+        chunk = chunk + 1 if call is not None and call is seen else 0
+        seen = call
+        tell(Moment(offset=chunk * stride))
+
+    return count
+
+
+def _stride(model: Any) -> float:
+    """Seconds from one chunk to the next; 0 where there is one chunk."""
+    config = getattr(model, "config", None)
+    samples = model.segment_stride if config is None else config.chunk_stride
+    rate = model.sample_rate if config is None else config.sampling_rate
+    return 0.0 if samples is None else samples / rate
+
+
+def missing(model: Any, length: int) -> int:
+    """Samples to add to a sound of that length, so that transformers can stack its chunks and lay them over each other.
+
+    Where the last chunk is shorter than what chunks overlap by, it fails.
+    """
+    config = getattr(model, "config", None)
+    if config is None or config.chunk_length is None:
+        return 0
+    hop, stride, chunk = math.prod(config.upsampling_ratios), int(config.chunk_stride), int(config.chunk_length)
+    last = (length - 1) // stride
+    least = hop * (math.ceil((chunk - stride) / hop) - 1) + 1
+    return max(0, last * stride + least - length) if last > 0 else 0
+
+
+def _encode(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return _called(model, model.encoder, "encode", args, kwargs)
+
+
+def _decode(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return _called(model, model.decoder, "decode", args, kwargs)
+
+
+def _called(model: Any, part: nn.Module, name: str, args: Any, kwargs: Any) -> Any:
+    vars(part)[_CALL] = object()
+    try:
+        return overridden(model, name)(*args, **kwargs)
+    finally:
+        vars(part).pop(_CALL, None)

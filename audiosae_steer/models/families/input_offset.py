@@ -1,0 +1,86 @@
+"""Where in a recording the window begins that a model is given, as the loop that cuts it knows.
+
+No library tells its model: openai-whisper's `transcribe` and transformers' `generate` keep the place in a local
+variable, and the pipeline throws it away. They are read where they are, up the stack, and only for edits with windows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..sites import Moment, Watch
+
+SAMPLE_RATE = 16000
+MEL_FRAMES_PER_SECOND = 100
+_PIPELINE = "transformers.pipelines.automatic_speech_recognition"
+_GENERATE = "transformers.models.whisper.generation_whisper"
+
+
+class Recording:
+    """Follows the loops that cut one recording after the other."""
+
+    def __init__(self) -> None:
+        self._strides: Any = None  # of the pipeline's last batch, kept alive so that the next is another object
+        self._next: float | None = None  # seconds at which the next chunk's own part begins; None: a new recording
+        self._starts: list[float] = []
+
+    def offset(self, rows: int, sample_rate: int) -> float | Tensor:
+        """Seconds of the recording before the window of each of so many rows: one number, or (rows,)."""
+        starts, rows_of = torch.zeros(rows, dtype=torch.float64), list(range(rows))
+        frame: FrameType | None = sys._getframe(1)
+        found = False
+        while frame is not None:
+            module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
+            known = frame.f_locals
+            if (module, name) == ("whisper.transcribe", "transcribe"):
+                return float(known.get("time_offset", 0.0))
+            if (module, name) == (_GENERATE, "generate_with_fallback"):
+                rows_of = [_of(known["fallback_index_map"], row) for row in rows_of]
+            elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in known:
+                rows_of = [_of(known["batch_idx_map"], row) for row in rows_of]
+                seek = [float(known["seek"][row]) for row in rows_of]
+                starts += torch.tensor(seek, dtype=torch.float64) / MEL_FRAMES_PER_SECOND
+                found = True
+            elif (module, name) == (_PIPELINE, "_forward") and known.get("stride") is not None:
+                of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
+                starts += torch.tensor([of_batch[min(row, len(of_batch) - 1)] for row in rows_of], dtype=torch.float64)
+                found = True
+            frame = frame.f_back
+        return starts if found else 0.0
+
+    def _chunks(self, strides: Any, lasts: Any, sample_rate: int) -> list[float]:
+        """Seconds at which each chunk of a pipeline's batch begins; chunks come in order, recording after recording."""
+        if strides is self._strides:  # the same batch, decoded once more
+            return self._starts
+        self._strides, self._starts = strides, []
+        listed: Sequence[Any] = [strides] if isinstance(strides, tuple) else strides
+        ends: Sequence[Any] = lasts if isinstance(lasts, (list, tuple)) else [lasts]
+        for number, stride in enumerate(listed):
+            length, left, right = (int(samples) for samples in stride)
+            start = 0.0 if self._next is None else self._next - left / sample_rate
+            last = bool(ends[number]) if number < len(ends) else False
+            self._next = None if last else start + (length - right) / sample_rate
+            self._starts.append(start)
+        return self._starts
+
+
+def _of(map_: Sequence[int], row: int) -> int:
+    return map_[row] if row < len(map_) else 0  # a static cache keeps the rows of clips that are done
+
+
+def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
+    """Have `tell` called with where each of a Whisper's windows begins; returns what ends that."""
+    recording = Recording()
+
+    def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        given = args[0] if args else kwargs["input_features"]
+        compiling = torch.compiler.is_compiling()
+        tell(Moment(offset=0.0 if compiling else recording.offset(len(given), SAMPLE_RATE)))
+
+    return encoder.register_forward_pre_hook(look, with_kwargs=True).remove

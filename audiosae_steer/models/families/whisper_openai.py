@@ -1,0 +1,116 @@
+"""Whisper as openai-whisper has it: `whisper.model.Whisper`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..sites import Call, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .empty_text import allow, shut
+from .input_offset import SAMPLE_RATE, watch_windows
+from .whisper_mel import mel
+
+
+class WhisperOpenAI(Family):
+    """Layer n is `encoder.blocks[n-1]` or `decoder.blocks[n-1]`."""
+
+    name = "whisper"
+    library = "openai-whisper"
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class."""
+        return is_instance(model, "whisper.model.Whisper")
+
+    def dims(self, model: Any) -> Dims:
+        """From `model.dims`."""
+        dims = model.dims
+        return Dims(dims.n_audio_state, dims.n_audio_layer, dims.n_text_layer, dims.n_vocab)
+
+    def tap(self, model: Any, site: Site) -> Tap:
+        """The residual block itself returns the residual."""
+        return Tap(getattr(model, site.side).blocks[site.layer - 1])
+
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """The block's last map, whose output is added to the residual."""
+        block: Any = self.tap(model, site).module
+        last: nn.Module = block.mlp[2]
+        return last
+
+    def frame_rate(self, model: Any, site: Site) -> float | None:
+        """1,500 frames for 30 s."""
+        return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None
+
+    hears_windows = True
+
+    def sample_rate(self, model: Any) -> int:
+        """16 kHz."""
+        return SAMPLE_RATE
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The encoder, on a spectrogram of 30 s."""
+        return model.encoder, (mel(model, [samples]),), {}
+
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Where in its recording the window of 30 s begins."""
+        return [watch_windows(model.encoder, tell)] if windows else []
+
+    def fingerprint_tensors(self, model: Any) -> list[Tensor]:
+        """The stem, and the first and last block of each side."""
+        blocks = [model.encoder.blocks[0], model.encoder.blocks[-1], model.decoder.blocks[0], model.decoder.blocks[-1]]
+        stem = [model.encoder.conv1.weight, model.encoder.conv2.weight, model.encoder.ln_post.weight]
+        return [*stem, *(block.mlp[0].weight for block in blocks), model.decoder.ln.weight]
+
+    def text_start(self, model: Any) -> tuple[nn.Module, range]:
+        """After "no timestamps", or after a first timestamp: one up to 1 s, the latest that decoding begins with."""
+        return model.decoder.token_embedding, first_text_tokens(self.dims(model).vocabulary)
+
+    def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
+        """Replace `decode` on this instance by one that permits end-of-text as the first token where `door` does.
+
+        `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
+        """
+        return allow(model, door, "decode", _decode)
+
+
+def _decode(model: Any, mel: Tensor, options: Any = None, **kwargs: Any) -> Any:
+    """`whisper.decode`, with empty texts where they are allowed and a ranker that can rank them."""
+    import numpy as np
+    import torch
+    from whisper.decoding import DecodingOptions, DecodingTask, MaximumLikelihoodRanker, SuppressBlank
+
+    class Ranker(MaximumLikelihoodRanker):  # type: ignore[misc]
+        def rank(self, tokens: list[list[Tensor]], sum_logprobs: list[list[float]]) -> list[int]:
+            if self.length_penalty is not None or all(len(t) for group in tokens for t in group):
+                ranks: list[int] = super().rank(tokens, sum_logprobs)
+                return ranks
+            groups = zip(tokens, sum_logprobs, strict=True)
+            # an empty text has one token all the same, its end: that is the length it is divided by
+            return [
+                int(np.argmax([p / max(len(t), 1) for t, p in zip(group, scores, strict=True)]))
+                for group, scores in groups
+            ]
+
+    class Suppress(SuppressBlank):  # type: ignore[misc]
+        def apply(self, logits: Tensor, tokens: Tensor) -> None:
+            end = logits[:, self.tokenizer.eot].clone()
+            super().apply(logits, tokens)
+            if tokens.shape[1] == self.sample_begin:
+                forbidden = shut(model, len(tokens), logits.device)
+                logits[:, self.tokenizer.eot] = end.masked_fill(forbidden, -torch.inf)
+
+    options = replace(options or DecodingOptions(), **kwargs)
+    with torch.no_grad():
+        task = DecodingTask(model, options)
+        if isinstance(task.sequence_ranker, MaximumLikelihoodRanker):
+            task.sequence_ranker = Ranker(options.length_penalty)
+        for i, each in enumerate(task.logit_filters):
+            if isinstance(each, SuppressBlank):
+                task.logit_filters[i] = Suppress(each.tokenizer, each.sample_begin)
+        single = mel.ndim == 2
+        results = task.run(mel.unsqueeze(0) if single else mel)
+    return results[0] if single else results

@@ -1,0 +1,133 @@
+"""Whisper as transformers has it: `WhisperModel`, `WhisperForConditionalGeneration`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...errors import SteeringError
+from ..sites import Call, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .empty_text import allow, shut
+from .input_offset import SAMPLE_RATE, watch_windows
+from .method_override import overridden
+from .whisper_mel import mel
+
+_MODULE = "transformers.models.whisper.modeling_whisper"
+
+
+class WhisperTransformers(Family):
+    """Layer n is `encoder.layers[n-1]` or `decoder.layers[n-1]`."""
+
+    name = "whisper"
+    library = "transformers"
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class."""
+        return is_instance(model, f"{_MODULE}.WhisperModel", f"{_MODULE}.WhisperForConditionalGeneration")
+
+    def dims(self, model: Any) -> Dims:
+        """From `model.config`."""
+        config = model.config
+        return Dims(config.d_model, config.encoder_layers, config.decoder_layers, config.vocab_size)
+
+    def tap(self, model: Any, site: Site) -> Tap:
+        """The layer's output: a tensor in transformers 5, a tuple that begins with it in 4."""
+        return Tap(getattr(_body(model), site.side).layers[site.layer - 1])
+
+    def carrier(self, model: Any, site: Site) -> nn.Module:
+        """The block's last map, whose output is added to the residual."""
+        block: Any = self.tap(model, site).module
+        last: nn.Module = block.fc2
+        return last
+
+    def frame_rate(self, model: Any, site: Site) -> float | None:
+        """1,500 frames for 30 s."""
+        return model.config.max_source_positions / 30.0 if site.side == "encoder" else None
+
+    hears_windows = True
+
+    def sample_rate(self, model: Any) -> int:
+        """16 kHz."""
+        return SAMPLE_RATE
+
+    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+        """The encoder, on a spectrogram of 30 s."""
+        return _body(model).encoder, (mel(model, [samples]),), {}
+
+    def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
+        """Where in its recording the window of 30 s begins."""
+        return [watch_windows(_body(model).encoder, tell)] if windows else []
+
+    def fingerprint_tensors(self, model: Any) -> list[Tensor]:
+        """The same tensors as for openai-whisper, in the same order."""
+        body = _body(model)
+        blocks = [body.encoder.layers[0], body.encoder.layers[-1], body.decoder.layers[0], body.decoder.layers[-1]]
+        stem = [body.encoder.conv1.weight, body.encoder.conv2.weight, body.encoder.layer_norm.weight]
+        return [*stem, *(block.fc1.weight for block in blocks), body.decoder.layer_norm.weight]
+
+    def text_start(self, model: Any) -> tuple[nn.Module, range]:
+        """After "no timestamps", or after a first timestamp: one up to 1 s, the latest that decoding begins with."""
+        return _body(model).decoder.embed_tokens, first_text_tokens(self.dims(model).vocabulary)
+
+    def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
+        """Replace `generate` on this instance by one that permits end-of-text as the first token where `door` does.
+
+        `begin_suppress_tokens` forbids it otherwise, in the model's generation config and in a pipeline's copy of it.
+        """
+        if not hasattr(model, "generate"):  # a bare WhisperModel writes no text
+            return lambda: None
+        return allow(model, door, "generate", _generate)
+
+
+def _body(model: Any) -> Any:
+    return model.model if hasattr(model, "proj_out") else model
+
+
+def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """The class's own `generate`, with end-of-text forbidden at the beginning only where a text must not be empty."""
+    from transformers import LogitsProcessorList
+
+    config = kwargs.pop("generation_config", None)
+    if len(args) > 1:  # generate(input_features, generation_config, ...)
+        config, args = args[1], (args[0], *args[2:])
+        if len(args) > 1:
+            raise SteeringError(
+                "pass generate()'s arguments after generation_config by name while the model is steered"
+            )
+    config = copy.deepcopy(model.generation_config if config is None else config)
+    suppressed = kwargs.pop("begin_suppress_tokens", config.begin_suppress_tokens)
+    if suppressed is None:  # which transformers 5 fills in from the model's own config
+        suppressed = model.generation_config.begin_suppress_tokens or []
+    end = config.eos_token_id if isinstance(config.eos_token_id, int) else model.config.eos_token_id
+    config.begin_suppress_tokens = [token for token in suppressed if token != end]
+    if end in suppressed:
+        kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or ()), _Shut(model, end)])
+    return overridden(model, "generate")(*args, generation_config=config, **kwargs)
+
+
+class _Shut:
+    """A logits processor: no end of text as the first token where a text must not be empty."""
+
+    def __init__(self, model: nn.Module, end: int) -> None:
+        self.model, self.end = model, end
+        self.begin: int | None = None
+
+    def set_begin_index(self, begin: int) -> None:
+        """Called by Whisper's `generate` for every window: the prompt's length."""
+        self.begin = begin
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.begin is None:
+            self.begin = input_ids.shape[1]
+        if input_ids.shape[1] != self.begin:
+            return scores
+        forbidden = shut(self.model, len(scores), scores.device)
+        scores = scores.clone()
+        scores[:, self.end] = scores[:, self.end].masked_fill(forbidden, -math.inf)
+        return scores

@@ -1,0 +1,149 @@
+"""Where a model's residuals are: one small file per family, and the registry that recognises a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import SiteError, UnknownModelError
+from .families.any_module import AnyModule
+from .families.ast import AST
+from .families.diffrhythm import DiffRhythm
+from .families.encodec import EnCodec
+from .families.speech_encoder import KIN, SHAPED
+from .families.whisper_openai import WhisperOpenAI
+from .families.whisper_transformers import WhisperTransformers
+from .sites import Dims, Family, Moment, Site, Tap
+
+FAMILIES: tuple[Family, ...] = (
+    WhisperOpenAI(),
+    WhisperTransformers(),
+    *KIN,
+    EnCodec(),
+    DiffRhythm(),
+    AST(),
+    SHAPED,
+)
+"""In the order in which they are asked; a new family is one file, and one more here."""
+
+__all__ = [
+    "FAMILIES",
+    "Dims",
+    "Family",
+    "Moment",
+    "Site",
+    "Tap",
+    "family_of",
+    "fingerprint",
+    "frame_rate_at",
+    "in_order",
+    "tap_at",
+    "unwrap",
+]
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The module to hook: inside a transformers pipeline, and inside what `torch.compile` wraps round a model."""
+    inner = model
+    if not isinstance(inner, nn.Module) and isinstance(getattr(inner, "model", None), nn.Module):
+        inner = inner.model
+    while isinstance(getattr(inner, "_orig_mod", None), nn.Module):
+        inner = inner._orig_mod
+    if not isinstance(inner, nn.Module):
+        raise UnknownModelError(
+            f"{type(model).__name__} is not a model; pass a torch module or a transformers pipeline"
+        )
+    return inner
+
+
+def family_of(model: Any, *, paths: bool = False) -> Family:
+    """The family that `model` belongs to; with `paths`, any module will do, whose sites are paths.
+
+    Raises:
+        UnknownModelError: none of the families recognises it.
+    """
+    inner = unwrap(model)
+    for family in FAMILIES:
+        if family.matches(inner):
+            return family
+    if paths:
+        return AnyModule()
+    known = ", ".join(f"{family.name} ({family.library})" for family in FAMILIES)
+    raise UnknownModelError(
+        f"{type(inner).__module__}.{type(inner).__name__} is not a model whose layers are known; known are: {known}. "
+        'Of any other, name the module: steer(model, site=Site(path=..., layout="bfd"), ...)'
+    )
+
+
+def tap_at(model: nn.Module, family: Family, site: Site) -> Tap:
+    """Where the residual at `site` is.
+
+    Raises:
+        SiteError: the model has no such layer, or no such module.
+    """
+    if site.path is not None:
+        return Tap(_module_at(model, site.path), layout=site.layout)
+    dims = family.dims(model)
+    layers = dims.encoder_layers if site.side == "encoder" else dims.decoder_layers
+    if site.layer > layers:
+        has = f"this model's {site.side} has layers 1 to {layers}" if layers else f"this model has no {site.side}"
+        raise SiteError(f"there is no {site}: {has}; `audiosae-steer sites` lists what can be steered")
+    return family.tap(model, site)
+
+
+def in_order(model: nn.Module, family: Family, sites: Iterable[Site]) -> list[Site]:
+    """Sites in the order in which a forward pass reaches them, as far as the order of a model's modules tells."""
+    entered: dict[int, int] = {}
+    left: dict[int, int] = {}
+
+    def visit(module: nn.Module) -> None:
+        if id(module) in entered:
+            return
+        entered[id(module)] = len(entered) + len(left)
+        for child in module.children():
+            visit(child)
+        left[id(module)] = len(entered) + len(left)
+
+    visit(model)
+
+    def reached(site: Site) -> tuple[int, str]:
+        tap = tap_at(model, family, site)
+        return (left if tap.place == "output" else entered)[id(tap.module)], str(site)
+
+    return sorted(sites, key=reached)
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError as error:
+        at, step = model, path.split(".")[0]
+        for step in path.split("."):
+            if step not in dict(at.named_children()):
+                break
+            at = dict(at.named_children())[step]
+        known = ", ".join(name for name, _ in at.named_children()) or "nothing"
+        raise SiteError(f"there is no module {path!r}: {step!r} is not in its parent, which holds {known}") from error
+
+
+def frame_rate_at(model: nn.Module, family: Family, site: Site) -> float | None:
+    """Frames per second at `site`, or None where frames have no time."""
+    return site.frame_rate if site.path is not None else family.frame_rate(model, site)
+
+
+def fingerprint(model: Any) -> str | None:
+    """sha256 over a few named tensors in float16: the same for the same weights in either library.
+
+    None where it cannot be told: in bfloat16, which keeps fewer bits than a fingerprint needs, and on the meta device.
+    """
+    inner = unwrap(model)
+    digest = hashlib.sha256()
+    for tensor in family_of(inner).fingerprint_tensors(inner):
+        if tensor.dtype == torch.bfloat16 or tensor.is_meta:
+            return None
+        digest.update(tensor.detach().to(device="cpu", dtype=torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()

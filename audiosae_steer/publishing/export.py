@@ -1,0 +1,254 @@
+"""A Whisper with its steering baked in, as a folder for the library that is to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from ..errors import ModelError, SteeringError, UnknownModelError
+from ..io.files import MARK, check_free, whole_folder
+from ..models.load import comes_alone, load_processor, load_whisper
+from ..models.marker import marked
+from ..models.registry import family_of, fingerprint, unwrap
+from ..models.whisper import read_transformers, write_ctranslate2, write_openai, write_transformers
+from ..models.whisper.tokenizer import processor_for
+from ..models.whisper.weights import Weights, to_transformers
+from ..steering.bake import Baked, as_json, described
+from ..steering.hook import Hook
+from ..steering.recipes.schema import Recipe
+from ..steering.steering import steer
+
+Format = Literal["openai", "transformers", "ctranslate2"]
+DTYPES: dict[str, tuple[str, ...]] = {
+    "openai": tuple(write_openai.DTYPES),
+    "transformers": tuple(write_transformers.DTYPES),
+    "ctranslate2": write_ctranslate2.QUANTIZATIONS,
+}
+"""What each format's weights may be stored as; the first is the default."""
+
+
+class Exported(NamedTuple):
+    """A folder that was written."""
+
+    folder: Path
+    """Where it is."""
+    files: tuple[str, ...]
+    """What is in it."""
+    format: Format
+    """For which library."""
+    dtype: str
+    """How its weights are stored."""
+    baked: Baked | None
+    """What was baked into it; None: the model as it is."""
+    loads: tuple[str, ...]
+    """Lines of Python that load it."""
+    notes: tuple[str, ...]
+    """What the format cannot carry, and what that means."""
+
+
+def bake_to(
+    source: str | Path,
+    recipe: str | Path | Recipe,
+    to: str | Path,
+    format: Format = "ctranslate2",
+    *,
+    dtype: str | None = None,
+    strength: float | None = None,
+) -> Exported:
+    """Load a Whisper, bake a recipe into it, and write it.
+
+    Args:
+        source: as of `load_whisper`.
+        recipe: as of `steer`; of constants alone.
+        to: the folder; a new or empty one, or one that this function wrote before.
+        format: `openai`, `transformers`, or `ctranslate2` for faster-whisper.
+        dtype: how weights are stored, of `DTYPES`; None: float16, in transformers float32.
+        strength: None: the recipe's.
+
+    Raises:
+        SteeringError, SiteError: the recipe cannot be baked; says why, and which can.
+        ModelError: the folder holds other things or cannot be written, or there is no such format or dtype.
+        RecipeError: the recipe does not fit the model.
+        MissingExtraError: a library that this needs is not installed.
+    """
+    _check(format, dtype)
+    check_free(Path(to))
+    library: Literal["openai", "transformers"] = "openai" if format == "openai" else "transformers"
+    model = load_whisper(source, library=library)
+    baked = steer(model, recipe, strength=strength).bake()
+    return export(model, to, format, dtype=dtype, baked=baked, source=source)
+
+
+def export(
+    model: Any,
+    to: str | Path,
+    format: Format = "ctranslate2",
+    *,
+    dtype: str | None = None,
+    baked: Baked | None = None,
+    source: str | Path | None = None,
+    processor: Any = None,
+) -> Exported:
+    """Write a Whisper of either library as a folder for openai-whisper, transformers or faster-whisper; whole or not.
+
+    Beside the weights go a card, and of a recipe its JSON. Where the steering allowed an empty text, transformers' and
+    CTranslate2's settings do so too; openai-whisper has none for it.
+
+    Args:
+        model: a Whisper, unsteered; it is left as it is.
+        to: the folder; a new or empty one, or one that this function wrote before.
+        format: for which library.
+        dtype: how weights are stored, of `DTYPES`; None: float16, in transformers float32.
+        baked: what `Steering.bake` returned.
+        source: what the model was loaded from, for its name and its tokenizer.
+        processor: its `WhisperProcessor`; None: that of `source`, or one made of openai-whisper's vocabulary.
+
+    Raises:
+        SteeringError: the model is steered by hooks, which no file holds.
+        UnknownModelError: it is no Whisper that writes text.
+        ModelError: the folder holds other things or cannot be written, or there is no such format or dtype.
+        MissingExtraError: a library that this needs is not installed.
+    """
+    chosen = _check(format, dtype)
+    inner: Any = unwrap(model)
+    _check_plain(inner)
+    # a folder may be named by "." alone
+    name = "model" if source is None else Path(os.path.abspath(source)).name.removesuffix(".pt") or "model"
+    allow_empty = baked is not None and baked.allow_empty
+    weights = _weights(inner, name, format)
+    target = Path(to)
+    with whole_folder(target) as folder:
+        if format == "openai" and weights is not None:
+            write_openai.write(weights, folder / f"{name}.pt", chosen)
+        else:
+            theirs = inner if weights is None else to_transformers(weights, name)
+            config = theirs.config
+            used = processor or _processor(source, config.vocab_size, config.num_mel_bins)
+            write = write_transformers.write if format == "transformers" else write_ctranslate2.write
+            write(theirs, folder, chosen, processor=used, allow_empty=allow_empty)
+        found = Exported(
+            target, (), format, chosen, baked, _loads(target, name, format, weights), _notes(format, allow_empty)
+        )
+        recipe = None if baked is None else baked.recipe
+        if recipe is not None:
+            recipe.save(folder / "recipe.json")
+        (folder / "README.md").write_text(_card(found, name, inner), encoding="utf-8")
+        (folder / MARK).write_text(json.dumps(_record(found, name, inner), indent=1) + "\n", encoding="utf-8")
+        files = tuple(sorted(path.name for path in folder.iterdir()))
+    return found._replace(files=files)
+
+
+def _check(format: str, dtype: str | None) -> str:
+    if format not in get_args(Format):
+        raise ModelError(f"format is {format!r}; expected {', '.join(get_args(Format))}")
+    if dtype is not None and dtype not in DTYPES[format]:
+        raise ModelError(f"dtype is {dtype!r}; in the format {format} it is one of {', '.join(DTYPES[format])}")
+    return dtype or DTYPES[format][0]
+
+
+def _check_plain(model: Any) -> None:
+    if family_of(model).name != "whisper" or not (hasattr(model, "dims") or hasattr(model, "proj_out")):
+        raise UnknownModelError(
+            f"{type(model).__name__} is no Whisper that writes text, for which alone there are formats here; a model "
+            "of transformers is saved by its own save_pretrained()"
+        )
+    for module in model.modules():
+        for run in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+            if getattr(run, "__module__", "") == Hook.__module__:
+                raise SteeringError(
+                    "this model is steered by hooks, which no file holds: bake() the steering first, or remove() it"
+                )
+
+
+def _weights(model: Any, name: str, format: Format) -> Weights | None:
+    """Its weights under openai-whisper's names; None of a transformers model that is written by transformers."""
+    if not hasattr(model, "dims"):
+        return read_transformers.from_model(model, name) if format == "openai" else None
+    heads = model.dims.n_audio_head, model.dims.n_text_head
+    pairs = [tuple(pair) for pair in model.alignment_heads.to_dense().nonzero().tolist()]
+    return Weights.from_state(model.state_dict(), heads, name, pairs)
+
+
+def _processor(source: str | Path | None, vocabulary: int, mels: int) -> Any:
+    """That of where the model was loaded from; of weights alone, openai-whisper's."""
+    if source is not None and not Path(source).is_file():
+        try:
+            return load_processor(source)
+        except ModelError as error:
+            if not comes_alone(source):
+                raise ModelError(
+                    f"{error}\nA tokenizer that you have can be passed to export() as processor="
+                ) from error
+    return processor_for(vocabulary, mels)
+
+
+def _loads(folder: Path, name: str, format: Format, weights: Weights | None) -> tuple[str, ...]:
+    if format == "openai":
+        file = str(folder / f"{name}.pt")
+        heads = None if weights is None else write_openai.heads_line(weights)
+        return (f"model = whisper.load_model({file!r})", *([] if heads is None else [heads]))
+    if format == "transformers":
+        return (f"model = transformers.WhisperForConditionalGeneration.from_pretrained({str(folder)!r})",)
+    return (f"model = faster_whisper.WhisperModel({str(folder)!r})",)
+
+
+def _notes(format: Format, allow_empty: bool) -> tuple[str, ...]:
+    if not allow_empty:
+        return ()
+    if format == "openai":
+        return (
+            "openai-whisper's SuppressBlank stays, which a file of weights cannot change: with timestamps, "
+            "transcribe()'s default, silence is written as no text; without them (without_timestamps=True) the first "
+            "token cannot be the end, and some text is written whatever the weights say",
+        )
+    setting = "begin_suppress_tokens" if format == "transformers" else "suppress_ids_begin"
+    return (
+        f"end-of-text is not among {setting} any more, so that an empty text can be written without timestamps too",
+    )
+
+
+def _card(found: Exported, name: str, model: Any) -> str:
+    """A README for the folder."""
+    baked = found.baked
+    recipe = None if baked is None else baked.recipe
+    what = f"with the recipe `{recipe.name}` of audiosae-steer baked in" if recipe is not None else "written anew"
+    if baked is not None and recipe is None:
+        what = "with a steering of audiosae-steer baked in"
+    lines = [
+        f"# Whisper {name}, {what}",
+        "",
+        f"Format: {found.format}, {found.dtype}. It needs no hook and no extra package:",
+        "",
+    ]
+    lines += ["```python", *found.loads, "```", ""]
+    if recipe is not None and recipe.description:
+        lines += [f"`{recipe.name}`: {recipe.description}", ""]
+    if baked is not None:
+        lines += [f"What was changed, at strength {baked.strength:g}; all other weights are as they were:", ""]
+        lines += [f"- {described(change)}" for change in baked.changes]
+        lines += [""]
+    if names := marked(model):
+        listed = ", ".join(f"`{each}`" for each in names)
+        lines += [
+            f"In its weights: {listed}. None of them is to be run on it once more: it would be applied twice.",
+            "",
+        ]
+    lines += [f"- {note}" for note in found.notes]
+    if recipe is not None:
+        lines += ["", "How it was found and what it was measured to do is in `recipe.json`."]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _record(found: Exported, name: str, model: Any) -> dict[str, Any]:
+    return {
+        "written_by": f"audiosae-steer {version('audiosae-steer')}",
+        "model": name,
+        "fingerprint": fingerprint(model),
+        "format": found.format,
+        "dtype": found.dtype,
+        "baked": None if found.baked is None else as_json(found.baked),
+        "recipes": list(marked(model)),
+    }

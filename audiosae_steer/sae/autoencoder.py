@@ -1,0 +1,306 @@
+"""The sparse autoencoder: weights, gate, encode, decode. Knows no model and no file format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from ..ops import eager, reference
+
+GateKind = Literal["relu", "jumprelu", "topk", "batchtopk"]
+NormKind = Literal["none", "scalar", "unit_norm"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What makes the activations sparse.
+
+    `topk` keeps the k largest of each frame; `batchtopk` the k·n largest of one clip's n frames, or, once a threshold
+    is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410).
+    """
+
+    kind: GateKind
+    k: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(GateKind):
+            raise CheckpointError(f"gate {self.kind!r} is unknown; expected one of {', '.join(get_args(GateKind))}")
+        if self.kind in ("topk", "batchtopk") and (self.k is None or self.k < 1):
+            raise CheckpointError(f"a {self.kind} gate needs k >= 1, not {self.k}; the checkpoint's config names it")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How the residual is scaled before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
+
+    kind: NormKind = "none"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(NormKind):
+            known = ", ".join(get_args(NormKind))
+            raise CheckpointError(f"normalisation {self.kind!r} is unknown; expected one of {known}")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise CheckpointError(f"the normalisation's scale must be a positive number, not {self.scale}")
+
+
+class SAE(nn.Module):
+    """f = gate(W_enc·(s·x − b_dec) + b_enc), x̂ = (W_dec·f + b_dec)/s, with s the input normalisation.
+
+    Both `W_enc` and `W_dec` are (n_features, d_model): row i is what feature i reads, and what it writes.
+
+    Args:
+        W_enc: (n_features, d_model).
+        b_enc: (n_features,).
+        W_dec: (n_features, d_model).
+        b_dec: (d_model,).
+        gate: what makes the activations sparse.
+        threshold: () or (n_features,), for `jumprelu` and a calibrated `batchtopk`.
+        normalisation: how the residual is scaled on its way in.
+        typical: (n_features,), each feature's mean activation where it fires; the unit of `Add(units="typical")`.
+        info: where it came from and how it was measured; plain JSON.
+
+    Raises:
+        CheckpointError: shapes disagree, a number is not finite, or the gate lacks its k or threshold.
+    """
+
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+    b_dec: Tensor
+    threshold: Tensor | None
+    typical: Tensor | None
+
+    def __init__(
+        self,
+        W_enc: Tensor,
+        b_enc: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        *,
+        gate: Gate,
+        threshold: Tensor | None = None,
+        normalisation: Normalisation | None = None,
+        typical: Tensor | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.gate = gate
+        self.normalisation = normalisation or Normalisation()
+        self.info: dict[str, Any] = dict(info or {})
+        _check(W_enc, b_enc, W_dec, b_dec, gate, threshold, typical)
+        tensors = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}
+        for name, tensor in {**tensors, "threshold": threshold, "typical": typical}.items():
+            self.register_buffer(name, None if tensor is None else tensor.detach())
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual it reads."""
+        return self.W_enc.shape[1]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, F."""
+        return self.W_enc.shape[0]
+
+    @property
+    def has_own_gates(self) -> bool:
+        """Whether each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
+        return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
+
+    def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.Weights:
+        """The SAE as bare tensors, in `dtype`, as the functions of `ops` take it."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device=device or tensor.device, dtype=dtype or tensor.dtype)
+
+        return reference.Weights(
+            move(self.W_enc),
+            move(self.b_enc),
+            move(self.W_dec),
+            move(self.b_dec),
+            self.gate.kind,
+            self.gate.k,
+            None if self.threshold is None else move(self.threshold),
+            self.normalisation.kind,
+            self.normalisation.scale,
+        )
+
+    def folded(self, dtype: torch.dtype, products: torch.dtype | None = None) -> reference.Weights:
+        """The same SAE with a normalisation by one number folded into its weights.
+
+        W_enc and W_dec are of the dtype `products`, all else of `dtype`.
+        """
+        w = self.weights(torch.float64)
+        factor = w.scale if w.norm == "scalar" else 1.0
+        return reference.Weights(
+            (w.W_enc * factor).to(products or dtype),
+            w.b_enc.to(dtype),
+            (w.W_dec / factor).to(products or dtype),
+            (w.b_dec / factor).to(dtype),
+            w.kind,
+            w.k,
+            None if w.threshold is None else w.threshold.to(dtype),
+            "none" if w.norm == "scalar" else w.norm,
+            1.0 if w.norm == "scalar" else w.scale,
+        )
+
+    def rows(self, features: Sequence[int], dtype: torch.dtype, products: torch.dtype | None = None) -> eager.Rows:
+        """The rows of a few features, with the input scale and b_dec folded in, as the fast paths take them.
+
+        W_enc and W_dec are of the dtype `products`, all else of `dtype`.
+        """
+        index = torch.tensor(tuple(features), dtype=torch.long, device=self.W_enc.device)
+        factor = self.normalisation.scale if self.normalisation.kind == "scalar" else 1.0
+        W_enc = (self.W_enc[index].double() * factor).to(products or dtype)
+        threshold = torch.zeros(self.n_features, dtype=torch.float64, device=index.device)
+        if self.threshold is not None and self.gate.kind in ("jumprelu", "batchtopk"):
+            threshold = threshold + self.threshold.double().clamp(min=0)
+        return eager.Rows(
+            W_enc,
+            # of the rows as rounded, so that what they miss is multiplied by x − b_dec and not by x
+            (self.b_enc[index].double() - W_enc.double() @ (self.b_dec.double() / factor)).to(dtype),
+            threshold[index].to(dtype),
+            (self.W_dec[index].double() / factor).to(products or dtype),
+            self.normalisation.scale if self.normalisation.kind == "unit_norm" else None,
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Activations (..., frames, n_features) of residuals (..., frames, d_model), in float32 or wider.
+
+        For a `batchtopk` gate without a threshold, the last-but-one axis is one clip's time.
+        """
+        self._check_width(x)
+        dtype = self._dtype(x)
+        clips = x.to(dtype).reshape(-1, *x.shape[-2:]) if x.dim() > 1 else x.to(dtype)[None, None]
+        f = reference.encode(clips, self.weights(dtype))
+        return f.reshape(*x.shape[:-1], self.n_features)
+
+    def decode(self, f: Tensor, like: Tensor | None = None) -> Tensor:
+        """Residuals (..., d_model) of activations (..., n_features).
+
+        `like` is the residual that was encoded: with per-frame normalisation its norms are needed to come back.
+        """
+        dtype = self._dtype(f)
+        norm, scale = self.normalisation.kind, self.normalisation.scale
+        if norm == "unit_norm" and like is None:
+            raise CheckpointError(
+                "this SAE normalises each frame: decode(f, like=x) needs the residual x that was encoded, for its norms"
+            )
+        back = reference.input_scale(f if like is None else like.to(dtype), norm, scale)
+        return reference.decode(f.to(dtype), self.weights(dtype), back)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The reconstruction x̂ of x, in the dtype of x."""
+        return self.decode(self.encode(x), like=x).to(x.dtype)
+
+    def fvu(self, x: Tensor) -> float:
+        """Fraction of variance unexplained: Σ‖x − x̂‖² / Σ‖x − mean(x)‖², the mean taken over all frames of x."""
+        flat = x.double().reshape(-1, self.d_model)
+        missing = (flat - self(x).double().reshape(-1, self.d_model)).square().sum()
+        return float(missing / (flat - flat.mean(0)).square().sum())
+
+    def calibrate_threshold(self, batches: Iterable[Tensor]) -> SAE:
+        """A copy whose threshold lets k features fire per frame, on average over the residuals given.
+
+        Args:
+            batches: residuals (..., frames, d_model), as many as it takes to be representative.
+
+        Raises:
+            CheckpointError: the gate is not `batchtopk`, or there are no frames.
+        """
+        if self.gate.kind != "batchtopk" or self.gate.k is None:
+            raise CheckpointError(f"only a batchtopk gate has a threshold to calibrate; this one is {self.gate.kind}")
+        kept, frames = [], 0
+        for x in batches:
+            w = self.weights(self._dtype(x))._replace(kind="relu", threshold=None)
+            f = reference.encode(x.to(w.W_enc.dtype).reshape(1, -1, self.d_model), w).flatten()
+            frames += x.numel() // self.d_model
+            # eight times the share that one batch would keep on its own is ample for its share of the whole
+            kept.append(torch.topk(f, min(f.numel(), 8 * self.gate.k * (x.numel() // self.d_model))).values)
+        if not frames:
+            raise CheckpointError("no activations to calibrate the threshold on; give at least one batch of frames")
+        ranked = torch.cat(kept).sort(descending=True).values
+        wanted = min(self.gate.k * frames, ranked.numel() - 1)
+        threshold = (ranked[wanted - 1] + ranked[wanted]) / 2
+        info = {**self.info, "threshold_calibration": {"frames": frames, "k": self.gate.k}}
+        return self.altered(threshold=threshold, info=info)
+
+    def altered(self, **parts: Any) -> SAE:
+        """A copy with other parts, named as the constructor names them. CheckpointError: they do not fit together."""
+        names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "info")
+        return SAE(**{name: getattr(self, name) for name in names} | parts)
+
+    def save(self, path: str | Path) -> None:
+        """Write the native safetensors file; whole or not at all."""
+        from .formats.native import save_sae  # a convenience of the front door: the one import that points up
+
+        save_sae(self, path)
+
+    def extra_repr(self) -> str:
+        """Sizes and gate, for `print(sae)`."""
+        k = "" if self.gate.k is None else f", k={self.gate.k}"
+        known = self.threshold is not None and self.threshold.dim() == 0
+        threshold = f", threshold={float(self.threshold):.4g}" if known and self.threshold is not None else ""
+        return f"d_model={self.d_model}, n_features={self.n_features}, gate={self.gate.kind}{k}{threshold}"
+
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        return torch.promote_types(torch.promote_types(x.dtype, self.W_enc.dtype), torch.float32)
+
+    def _check_width(self, x: Tensor) -> None:
+        if x.shape[-1] != self.d_model:
+            raise CheckpointError(
+                f"this SAE reads residuals of width {self.d_model}, but these are {x.shape[-1]} wide; "
+                "take the SAE that was trained for this model and layer"
+            )
+
+
+def _check(
+    W_enc: Tensor,
+    b_enc: Tensor,
+    W_dec: Tensor,
+    b_dec: Tensor,
+    gate: Gate,
+    threshold: Tensor | None,
+    typical: Tensor | None,
+) -> None:
+    if W_enc.dim() != 2 or 0 in W_enc.shape:
+        raise CheckpointError(f"W_enc has shape {tuple(W_enc.shape)}; expected (n_features, d_model)")
+    n_features, d_model = W_enc.shape
+    expected: dict[str, tuple[Tensor | None, tuple[tuple[int, ...], ...]]] = {
+        "b_enc": (b_enc, ((n_features,),)),
+        "W_dec": (W_dec, ((n_features, d_model),)),
+        "b_dec": (b_dec, ((d_model,),)),
+        "threshold": (threshold, ((), (n_features,))),
+        "typical": (typical, ((n_features,),)),
+    }
+    for name, (tensor, shapes) in expected.items():
+        if tensor is not None and tuple(tensor.shape) not in shapes:
+            wanted = " or ".join(str(shape) for shape in shapes)
+            raise CheckpointError(
+                f"{name} has shape {tuple(tensor.shape)}; expected {wanted}, since W_enc is {tuple(W_enc.shape)}"
+            )
+    for name, tensor in {"W_enc": W_enc, **{key: value for key, (value, _) in expected.items()}}.items():
+        if tensor is None:
+            continue
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{name} is {tensor.dtype}; expected float32, float16 or bfloat16")
+        # what computes with it may be float32
+        if not torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinite numbers; the file is damaged: fetch or train it anew")
+    if gate.kind == "jumprelu" and threshold is None:
+        raise CheckpointError("a jumprelu gate needs a threshold, one number per feature; the checkpoint has none")
+    if gate.kind == "batchtopk" and threshold is not None and bool((threshold < 0).any()):
+        raise CheckpointError(
+            "the batchtopk threshold is negative, which means it was never set; pass threshold=None to run the true "
+            "selection, or calibrate it with calibrate_threshold()"
+        )
+    if gate.k is not None and gate.k > n_features:
+        raise CheckpointError(f"k = {gate.k} is more than the {n_features} features there are")

@@ -1,0 +1,220 @@
+"""The native format: one safetensors file with everything that is needed to run the SAE; nothing is guessed.
+
+Tensors `W_enc` (F, d), `b_enc`, `W_dec` (F, d), `b_dec`, and optionally `threshold` and `typical`; in the header's
+metadata `format`, `schema`, `gate`, `k`, `normalisation`, `scale`, and `info` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ...errors import CheckpointError
+from ...io import strict_json
+from ...io.files import write_whole
+from ...io.strict_json import read_settings
+from ...io.tensors.safetensors_header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
+from ...io.tensors.sharded import (
+    INDEX,
+    SHARD_BYTES,
+    clear_shards,
+    is_index,
+    is_shard,
+    load_parts,
+    parts_of,
+    read_index,
+    split,
+    write_shards,
+)
+from ..autoencoder import SAE, Gate, GateKind, Normalisation, NormKind
+
+FORMAT = "audiosae-steer"
+SCHEMA = "1"
+_REQUIRED = ("W_enc", "b_enc", "W_dec", "b_dec")
+_OPTIONAL = ("threshold", "typical")
+_SHAPES: dict[str, list[tuple[str, ...]]] = {
+    "W_enc": [("n_features", "d_model")],
+    "b_enc": [("n_features",)],
+    "W_dec": [("n_features", "d_model")],
+    "b_dec": [("d_model",)],
+    "threshold": [(), ("n_features",)],
+    "typical": [("n_features",)],
+}
+_METADATA = ("format", "schema", "gate", "k", "normalisation", "scale", "info")
+
+
+class Native:
+    """Reads the native file, or a folder with one."""
+
+    name = "native"
+    states_normalisation = True
+
+    def files(self, names: Sequence[str]) -> list[str]:
+        """The one safetensors file, if there is just one; or an index with its parts.
+
+        Raises:
+            CheckpointError: there are more parts than an SAE has.
+        """
+        found = [name for name in names if name.endswith(".safetensors")]
+        indices = [name for name in names if name.endswith(INDEX)]
+        if len(indices) == 1 and found and all(is_shard(name) for name in found):
+            return [*parts_of(indices[0], found), *indices]
+        return found if len(found) == 1 else []
+
+    def recognises(self, path: Path) -> bool:
+        """A safetensors file that says so in its header, or the index of one in parts.
+
+        Raises:
+            CheckpointError: it is a safetensors file, but a damaged one.
+        """
+        return _file_of(path) is not None
+
+    def read(self, path: Path) -> SAE:
+        """The SAE in a native file.
+
+        Raises:
+            CheckpointError: the header is forged, of another schema, or tensors are missing or of the wrong shape.
+        """
+        file = _file_of(path)
+        if file is None:
+            raise CheckpointError(f"{path} is no native SAE file; load_sae() reads the other formats")
+        header, parts = read_index(file) if is_index(file) else (read_header(file), None)
+        _check_header(file, header)
+        metadata = header.metadata
+        gate = _gate(file, metadata)
+        normalisation = _normalisation(file, metadata)
+        info = _info(file, metadata["info"])
+        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(file, parts)
+        try:
+            return SAE(
+                *(tensors[name] for name in _REQUIRED),
+                gate=gate,
+                threshold=tensors.get("threshold"),
+                normalisation=normalisation,
+                typical=tensors.get("typical"),
+                info=info,
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+
+
+def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write the native file: whole, or not at all. Folders that are missing are made.
+
+    Above `shard_bytes` it is written in parts with an index, `NAME.safetensors.index.json`; `load_sae` takes either
+    that or the name given here.
+
+    Raises:
+        CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors: dict[str, Tensor] = {}
+    for name in (*_REQUIRED, *_OPTIONAL):
+        tensor = getattr(sae, name)
+        if tensor is None:
+            continue
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinite numbers; such an SAE cannot be read back: not saved")
+        # a clone, because tensors that share memory are refused by the library
+        tensors[name] = tensor.detach().cpu().contiguous().clone()
+    try:
+        info = json.dumps(sae.info, allow_nan=False)
+        strict_json.parse(info)  # what could not be read back is not written
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"the SAE's info is not plain JSON ({error}); keep to strings, finite numbers, lists and dicts"
+        ) from error
+    if len(json.dumps(info)) > MAX_HEADER - 100_000:  # as text within the header, where quotes cost two bytes
+        raise CheckpointError(f"the SAE's info is {len(info) / 1e6:.0f} MB of JSON; keep it to what describes the SAE")
+    metadata = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "gate": sae.gate.kind,
+        "k": "" if sae.gate.k is None else str(sae.gate.k),
+        "normalisation": sae.normalisation.kind,
+        "scale": repr(float(sae.normalisation.scale)),
+        "info": info,
+    }
+    parts = split(tensors, shard_bytes)
+    if len(parts) > 1:
+        write_shards(path, parts, metadata)
+        return
+    write_whole(path, save(tensors, metadata), CheckpointError)
+    clear_shards(path)
+
+
+def _file_of(path: Path) -> Path | None:
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    native = [file for file in files if _is_native(file)]
+    return native[0] if len(native) == 1 else None
+
+
+def _is_native(file: Path) -> bool:
+    if is_index(file):
+        metadata = read_settings(file).get("metadata")
+        if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
+            return False  # that of a model, whose parts have names of their own
+        return bool(read_index(file))
+    return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
+
+
+def _check_header(path: Path, header: Header) -> None:
+    schema = header.metadata.get("schema")
+    if schema != SCHEMA:
+        raise CheckpointError(f"{path} is of schema {schema}; this version reads schema {SCHEMA}: update the package")
+    for what, found, required, optional in (
+        ("tensors", header.shapes, _REQUIRED, _OPTIONAL),
+        ("metadata", header.metadata, _METADATA, ()),
+    ):
+        missing = sorted(set(required) - set(found))
+        unknown = sorted(set(found) - {*required, *optional})
+        if missing or unknown:
+            raise CheckpointError(
+                f"{path}: {what} missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown[:5]) or 'none'}; "
+                "the file is damaged, or was not written by save_sae()"
+            )
+    check_shapes(path, header.shapes, _SHAPES)
+
+
+def _gate(path: Path, metadata: Mapping[str, str]) -> Gate:
+    for kind in get_args(GateKind):
+        if kind == metadata["gate"]:
+            return Gate(kind, _whole_number(path, metadata["k"]))
+    raise CheckpointError(f"{path}: gate {metadata['gate']!r} is unknown; expected {', '.join(get_args(GateKind))}")
+
+
+def _normalisation(path: Path, metadata: Mapping[str, str]) -> Normalisation:
+    try:
+        scale = float(metadata["scale"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the normalisation's scale is {metadata['scale'][:40]!r}, no number") from error
+    for kind in get_args(NormKind):
+        if kind == metadata["normalisation"]:
+            return Normalisation(kind, scale)
+    known = ", ".join(get_args(NormKind))
+    raise CheckpointError(f"{path}: normalisation {metadata['normalisation']!r} is unknown; expected {known}")
+
+
+def _whole_number(path: Path, text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise CheckpointError(f"{path}: k is {text[:40]!r}; expected a whole number")
+    return int(text)
+
+
+def _info(path: Path, text: str) -> dict[str, Any]:
+    try:
+        info = strict_json.parse(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its info is not JSON ({error}); the file is damaged") from error
+    if not isinstance(info, dict):
+        raise CheckpointError(f"{path}: its info is not a JSON object; the file is damaged")
+    return info

@@ -1,0 +1,193 @@
+"""Plain dictionaries: `W_enc` and `W_dec`, and what else there is, in one `.safetensors` or `.npz` with no settings.
+
+    W_enc, W_dec    (F, d) or (d, F) each, told apart by b_enc (F), b_dec (d) and threshold (F), or else by F > d
+    b_enc, b_dec    zeros where they are missing; x − b_dec goes into the encoder, as everywhere here
+    threshold, k    the gate: jumprelu by a threshold, topk by a k (a number, or the metadata of a safetensors file),
+                    batchtopk by both, relu by neither
+
+That is a convention, and no file of this kind can say that it keeps to it: `info["because"]` names what was taken for
+granted. A safetensors file with `cfg.json` beside it is read as SAELens', whose settings say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ...errors import CheckpointError
+from ...io.strict_json import read_settings
+from ...io.tensors.npz import load_npz, npz_shapes
+from ...io.tensors.safetensors_header import check_shapes, is_safetensors, load_tensors, read_header
+from ...io.tensors.zip_archive import is_npz
+from ..autoencoder import SAE, Gate
+from .native import FORMAT
+from .settings import whole_number
+from .thresholds import stored_threshold
+
+_MATRICES = ("W_enc", "W_dec")
+_VECTORS = ("b_enc", "b_dec", "threshold")
+_NAMES = (*_MATRICES, *_VECTORS, "k")
+
+Shape = tuple[int, ...]
+
+
+class Plain:
+    """Reads one such file, or a folder with one."""
+
+    name = "plain"
+    states_normalisation = False
+
+    def files(self, names: Sequence[str]) -> list[str]:
+        """The one safetensors file, or the one `.npz`."""
+        for ending in (".safetensors", ".npz"):
+            found = [name for name in names if name.endswith(ending)]
+            if len(found) == 1:
+                return found
+        return []
+
+    def recognises(self, path: Path) -> bool:
+        """Arrays W_enc and W_dec, in a file that is of no format with settings.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        return _file_of(path) is not None
+
+    def read(self, path: Path) -> SAE:
+        """The SAE in a file.
+
+        Raises:
+            CheckpointError: shapes disagree or tell nothing, names are unknown, or a number is none.
+        """
+        file = _file_of(path)
+        if file is None:
+            raise CheckpointError(f"{path} holds no W_enc and W_dec; load_sae() reads the other formats")
+        shapes, said = _header(file)
+        unknown = sorted(set(shapes) - set(_NAMES))
+        if unknown:
+            raise CheckpointError(
+                f"{file} holds {', '.join(unknown[:5])[:200]} beside W_enc and W_dec; what that means is not known: "
+                f"read are {', '.join(_NAMES)}"
+            )
+        n_features, d_model, because = _sizes(file, shapes)
+        tensors = load_tensors(file, _NAMES) if is_safetensors(file) else load_npz(file, _NAMES)
+        W_enc, W_dec = (_rows(tensors[name], n_features) for name in _MATRICES)
+        gate, threshold = _gate(file, tensors, said)
+        try:
+            return SAE(
+                W_enc,
+                tensors["b_enc"] if "b_enc" in tensors else W_enc.new_zeros(n_features),
+                W_dec,
+                tensors["b_dec"] if "b_dec" in tensors else W_enc.new_zeros(d_model),
+                gate=gate,
+                threshold=threshold,
+                info={"format": self.name, "read_as": gate.kind, "because": f"{because}; {_WHY[gate.kind]}{_USUAL}"},
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+
+
+_WHY = {
+    "relu": "there is neither a threshold nor a k",
+    "jumprelu": "there is a threshold",
+    "topk": "there is a k",
+    "batchtopk": "there are a threshold and a k",
+}
+_USUAL = "; taken for granted: x − b_dec is what its encoder reads, and x is not normalised"
+
+
+def _file_of(path: Path) -> Path | None:
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    found = [file for file in files if file.is_file() and _is_one(file)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_one(file: Path) -> bool:
+    if is_npz(file):
+        return set(_MATRICES) <= set(npz_shapes(file))
+    if not is_safetensors(file):
+        return False
+    header = read_header(file)
+    if not set(_MATRICES) <= set(header.shapes) or header.metadata.get("format") == FORMAT:
+        return False
+    settings = file.parent / "cfg.json"
+    return not (settings.is_file() and "d_in" in read_settings(settings))
+
+
+def _header(file: Path) -> tuple[Mapping[str, Shape], Mapping[str, str]]:
+    if is_npz(file):
+        return npz_shapes(file), {}
+    header = read_header(file)
+    return header.shapes, header.metadata
+
+
+def _sizes(file: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, str]:
+    """F and d, and what says which is which."""
+    sides = shapes["W_enc"]
+    if len(sides) != 2 or min(sides) < 1:
+        raise CheckpointError(
+            f"{file}: W_enc has shape {sides}; expected (n_features, d_model) or (d_model, n_features)"
+        )
+    if sides[0] == sides[1]:
+        raise CheckpointError(
+            f"{file}: W_enc has shape {sides}, which does not say which side is features; "
+            "make SAE(W_enc, b_enc, W_dec, b_dec, gate=...) with both (n_features, d_model), and save() that"
+        )
+    features = next((shapes[name] for name in ("b_enc", "threshold") if len(shapes.get(name, ())) == 1), None)
+    if features is not None:
+        n_features, because = features[0], "n_features is the length of b_enc or threshold"
+    elif len(shapes.get("b_dec", ())) == 1:
+        n_features, because = sides[0] + sides[1] - shapes["b_dec"][0], "d_model is the length of b_dec"
+    else:
+        n_features, because = max(sides), "the larger side of W_enc is n_features, as a dictionary's is"
+    if n_features not in sides:
+        raise CheckpointError(f"{file}: W_enc has shape {sides}, but {because}, which fits neither side; it is damaged")
+    d_model = sides[0] + sides[1] - n_features
+    either: list[tuple[str, ...]] = [("n_features", "d_model"), ("d_model", "n_features")]
+    # the sizes first, under a name that no array has, so that every array is held against them
+    check_shapes(
+        file,
+        {**shapes, "sizes": (n_features, d_model)},
+        {
+            "sizes": either[:1],
+            "W_enc": either,
+            "W_dec": either,
+            "b_enc": [("n_features",)],
+            "b_dec": [("d_model",)],
+            "threshold": [(), ("n_features",)],
+            "k": [(), ("numbers",)],
+        },
+    )
+    return n_features, d_model, because
+
+
+def _rows(matrix: Tensor, n_features: int) -> Tensor:
+    return (matrix if matrix.shape[0] == n_features else matrix.T).contiguous()
+
+
+def _gate(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> tuple[Gate, Tensor | None]:
+    threshold, k = tensors.get("threshold"), _k(file, tensors, said)
+    if k is None and threshold is None:
+        return Gate("relu"), None
+    if k is None and threshold is not None:
+        if bool((threshold < 0).any()):
+            raise CheckpointError(
+                f"{file}: its threshold is negative, which means that it was never set; add the k it was trained with, "
+                "and the true selection is run, or leave the threshold out for a relu"
+            )
+        return Gate("jumprelu"), threshold
+    return (Gate("topk", k), None) if threshold is None else (Gate("batchtopk", k), stored_threshold(file, threshold))
+
+
+def _k(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> int | None:
+    if "k" in tensors:
+        number = tensors["k"].item() if tensors["k"].numel() == 1 else tensors["k"][:3].tolist()
+        return whole_number(number, f"{file}: k")
+    if "k" in said:
+        text = said["k"]
+        return whole_number(
+            int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text[:40], f"{file}: k"
+        )
+    return None

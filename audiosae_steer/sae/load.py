@@ -1,0 +1,159 @@
+"""SAE files: one module for each format, recognised by content, and the native one that is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import CheckpointError, HubError, ThresholdWarning
+from ..io.paths import local
+from ..io.tensors.sharded import INDEX, index_of, sha256_of_sae
+from ..io.tensors.state_dict import NUMBERS, load_state
+from ..io.tensors.torch_file import is_torch_file
+from .autoencoder import SAE
+from .formats.layers import files_in, files_of, number_of, side_of
+from .formats.native import save_sae
+from .formats.registry import FORMATS, Format
+from .normalisation import settle
+
+__all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
+
+
+def load_sae(
+    source: str | Path,
+    layer: int | None = None,
+    *,
+    revision: str | None = None,
+    activations: Tensor | Sequence[Tensor] | None = None,
+) -> SAE:
+    """An SAE from a file, a folder or the Hub.
+
+    Args:
+        source: a file, a folder, or "user/repo" on the Hub.
+        layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
+            which counts from 0.
+        revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
+        activations: residuals (frames, d_model) or (clips, frames, d_model) of the model and layer that it is for.
+            With them, what the file leaves open is measured: how its input is normalised, and the threshold of a
+            batchtopk gate that has none. `info["normalisation"]` and `info["threshold"]` say what was found.
+
+    Raises:
+        CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
+            layers and `layer` is none of them; or it explains nothing of the activations.
+        HubError: the Hub could not be reached, or has no such repository, revision or layer.
+    """
+    if activations is None:
+        return _load(source, layer, revision)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThresholdWarning)  # it is given one below
+        sae, stated = _load(source, layer, revision)
+    return settle(sae, activations, str(source), stated=stated)
+
+
+def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
+    """The SAE, and whether its file says how its input is normalised."""
+    path = local(source)
+    if not path.exists() and os.path.isfile(index_of(path)):
+        path = local(index_of(path))
+    if not path.exists():
+        if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+            raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
+        return _from_hub(source, layer, revision)
+    if revision is not None:
+        raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
+    if path.is_file():
+        sae, stated = _read(path)
+        return _checked(sae, layer, None, str(path), path.absolute().parent.name), stated
+    if not path.is_dir():  # a pipe, a device: reading it might never end
+        raise CheckpointError(f"{path} is neither a file nor a folder; an SAE is one of them")
+    files = files_of(files_in(path), layer, str(path))
+    number = number_of(files)
+    chosen = path if number is None else _place(path, files)
+    sae, stated = _read(chosen)
+    place = chosen.absolute() if chosen.is_dir() else chosen.absolute().parent
+    return _checked(sae, layer, number, str(path), place.name), stated
+
+
+def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
+    """`load_sae` of a repository, whatever folder of that name there may be here."""
+    return _from_hub(repo, layer, revision)[0]
+
+
+def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
+    from ..io.hub.read import Listing, fetch
+
+    def choose(listing: Listing) -> list[str]:
+        try:
+            files = files_of(listing.files, layer, repo, only="has" if listing.online else "is cached here with")
+        except CheckpointError as error:
+            raise HubError(str(error)) from error
+        needed = next((names for format_ in FORMATS if (names := format_.files(files))), None)
+        if needed is None:
+            seen = ", ".join(files[:8]) or "nothing"
+            offline = "" if listing.online else " in this machine's cache; connect once to fetch the rest"
+            raise HubError(f"{repo} holds no SAE that is read here: it has {seen}{offline}")
+        return needed
+
+    fetched = fetch(repo, choose, revision)
+    weights = fetched.files[-1]
+    file = fetched.folder / weights
+    sae, stated = _read(file)
+    folder = weights.rpartition("/")[0].rpartition("/")[2]
+    sae = _checked(sae, layer, number_of(fetched.files), repo, folder)
+    earlier = sae.info.get("source")
+    sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of_sae(file)}
+    if isinstance(earlier, dict):
+        sae.info["source"]["made_from"] = earlier
+    return sae, stated
+
+
+def _place(folder: Path, files: Sequence[str]) -> Path:
+    first = folder / next((name for name in files if name.endswith(INDEX)), files[0])
+    return first if first.parent == folder else first.parent
+
+
+def _checked(sae: SAE, layer: int | None, number: int | None, where: str, folder: str) -> SAE:
+    """`sae`, once the layer asked for, that of its place and that which its file names are known to be the same.
+
+    So is the side that the name of its folder says and that which its file names.
+    """
+    said = sae.info.get("layer", number)
+    wanted = number if layer is None else layer
+    if wanted is not None and said is not None and said != wanted:
+        what = "was asked for" if number is None else "is where it lies"
+        raise CheckpointError(f"{where}: layer {wanted} {what}, but the SAE itself says layer {said}; take another")
+    if layer is not None and said is None:
+        raise CheckpointError(f"{where} holds a single SAE and does not say of which layer; leave `layer` out")
+    if number is not None:
+        sae.info.setdefault("layer", number)
+    side = side_of(folder)
+    if side is not None and sae.info.setdefault("side", side) != side:
+        raise CheckpointError(f"{where}: it lies in {folder}, but the SAE itself says {sae.info['side']}; move it")
+    return sae
+
+
+def _read(path: Path) -> tuple[SAE, bool]:
+    for format_ in FORMATS:
+        if format_.recognises(path):
+            return format_.read(path), format_.states_normalisation
+    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+    for file in files:
+        local(file)  # where it may not be read, that is why
+        if is_torch_file(file):
+            load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
+    saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]
+    if len(saes) > 1:
+        raise CheckpointError(f"{path} holds {len(saes)} SAEs, {', '.join(saes[:8])}; name the file of one")
+    content = ", ".join(file.name for file in files[:8]) or "nothing"
+    known = ", ".join(format_.name for format_ in FORMATS)
+    raise CheckpointError(
+        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: ae.pt with config.json, "
+        "a checkpoint of FREUD or a model of overcomplete, cfg.json with sae.safetensors or sae_weights.safetensors, "
+        "a native safetensors file, or W_enc and W_dec in .safetensors or .npz. "
+        "Of a folder of hookpoints, take one folder"
+    )

@@ -1,0 +1,186 @@
+"""From sites, edits and a gate to the modules that run in the hooks: everything checked before a model is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from ..errors import EditError, GateError, SiteError, SteeringError
+from ..models.registry import frame_rate_at, in_order, tap_at
+from ..models.sites import Family, Passes, Site, Tap
+from ..ops.dispatch import products_for
+from ..sae.autoencoder import SAE
+from .edits import Edit, Push
+from .gates import ClipGate, FrameGate, FrameProbe, Probe
+from .hook import Hook, Shared, When
+from .plan import Plan
+from .site_edits import SiteEdits, SiteGate
+
+
+def build_hooks(
+    model: nn.Module, family: Family, parts: Sequence[SiteEdits], gates: Sequence[SiteGate]
+) -> tuple[dict[Site, Hook], Shared]:
+    """What runs at each site, and what the sites share; everything is checked, and the model is not touched.
+
+    Raises:
+        SiteError, EditError, GateError, SteeringError: something does not fit the model, or the rest.
+    """
+    gate, frame_gate = _sorted_out(gates)
+    sites = [part.site for part in parts]
+    if len(set(sites)) != len(sites):
+        raise SiteError("a site is listed twice; put its edits into one list, in order")
+    named = [part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits} for part in parts]
+    names = tuple(dict.fromkeys(name for choices in named for name in choices))
+    if sites and not names:
+        raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
+    shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
+    hooks: dict[Site, Hook] = {}
+    every = in_order(model, family, {*sites, *(each.site for each in gates)})
+    for site in every:
+        tap = tap_at(model, family, site)
+        weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
+        # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
+        device = torch.device("cpu") if weight.is_meta else weight.device
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        rate = frame_rate_at(model, family, site)
+        plan, when = None, When()
+        if site in sites:
+            part, choices = parts[sites.index(site)], named[sites.index(site)]
+            lists = [_edit_list(choices.get(name, ())) for name in names]
+            _check_kind(part.sae)
+            d_model = _width(model, family, tap, part, lists)
+            _check_width(part.sae, d_model, site)
+            when = _when(part, family, model)
+            products = products_for(weight.dtype, device)
+            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products)
+            _check_selection(plan, part.sae, site)
+            for each in gates:
+                _check_governs(each, site, model, family, every)
+        probe, frame_probe = None, None
+        for each in gates:
+            if each.site != site:
+                continue
+            _check_kind(each.sae)
+            if site.path is None:
+                _check_width(each.sae, tap.size or family.dims(model).d_model, site)
+            if isinstance(each.gate, ClipGate):
+                probe = Probe(each.gate, each.sae, dtype)
+            else:
+                frame_probe = FrameProbe(each.gate, each.sae, _frame_rate(model, family, site), dtype)
+        hooks[site] = Hook(site, plan, probe, frame_probe, shared, tap=tap, when=when).to(device)
+    if not sites:
+        raise EditError("there is nothing to steer: the list of SiteEdits is empty")
+    return hooks, shared
+
+
+def _sorted_out(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None]:
+    """The clip gate and the frame gate."""
+    kinds: dict[type, SiteGate] = {}
+    for each in gates:
+        if not isinstance(each, SiteGate) or not isinstance(each.gate, (ClipGate, FrameGate)):
+            odd = each.gate if isinstance(each, SiteGate) else each
+            raise GateError(f"gate is a ClipGate, a FrameGate or a SiteGate, not {type(odd).__name__}")
+        if type(each.gate) in kinds:
+            raise GateError("there are two gates of one kind; a steering takes one ClipGate and one FrameGate at most")
+        kinds[type(each.gate)] = each
+    return kinds.get(ClipGate), kinds.get(FrameGate)
+
+
+def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
+    rate = frame_rate_at(model, family, site)
+    if rate is None or tap_at(model, family, site).times is not None:
+        raise GateError(
+            f"a frame gate needs frames that have a time, one after the other, and {site} has none: let it "
+            "read an encoder layer"
+        )
+    return rate
+
+
+def _width(model: nn.Module, family: Family, tap: Tap, part: SiteEdits, lists: Sequence[Sequence[Edit]]) -> int:
+    if part.site.path is None:
+        return tap.size or family.dims(model).d_model
+    pushes = [len(edit.vector) for edits in lists for edit in edits if isinstance(edit, Push)]
+    if part.sae is None and not pushes:
+        raise SiteError(f"how wide the residual at {part.site} is, its SAE or a Push tells: pass sae=")
+    return pushes[0] if part.sae is None else part.sae.d_model
+
+
+def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family, every: Sequence[Site]) -> None:
+    kind = "clip gate" if isinstance(each.gate, ClipGate) else "frame gate"
+    if each.site != site and family.in_pieces(model):
+        raise GateError(
+            f"this {type(model).__name__} takes its input in pieces, and has read all of them before {site} is "
+            f"reached: the {kind} at {each.site} can govern edits there alone"
+        )
+    if every.index(each.site) > every.index(site):
+        raise GateError(f"the {kind} at {each.site} comes after the edits at {site}, which it cannot govern")
+    if kind == "frame gate" and frame_rate_at(model, family, site) != _frame_rate(model, family, each.site):
+        raise GateError(
+            f"the frame gate at {each.site} decides by frames of the audio, which {site} does not have: it cannot "
+            "govern edits there; move them to an encoder layer, or take a clip gate"
+        )
+
+
+def _when(part: SiteEdits, family: Family, model: nn.Module) -> When:
+    """In which passes a part is at work."""
+    if part.passes not in get_args(Passes):
+        raise EditError(f"passes are {part.passes!r}; expected {', '.join(get_args(Passes))}")
+    steps = None if isinstance(part.steps, str) else _span(part.steps, "steps")
+    flow = None if part.flow is None else _span(part.flow, "flow")
+    if (steps or flow or part.passes != "both") and not family.diffuses:
+        raise SiteError(f"ranges of steps, flow and passes are for diffusion models; {family.name} runs once")
+    if steps and not hasattr(model, "sample"):
+        raise SiteError(
+            f"a {type(model).__name__} alone does not know which step it is at: steer the model that samples, or take "
+            "flow=(from, up to)"
+        )
+    if steps is None and part.steps not in ("all", "first"):
+        raise EditError(f'steps are {part.steps!r}; expected "all", "first", or two numbers')
+    if part.steps == "first" and part.site.side != "decoder":
+        raise SiteError(f'steps="first" is for a decoder, which writes tokens one by one; {part.site} is no such site')
+    whole = None if steps is None else (int(steps[0]), int(steps[1]))
+    return When(part.steps == "first", whole, flow, part.passes)
+
+
+def _span(given: Any, name: str) -> tuple[float, float]:
+    try:
+        start, end = (float(number) for number in given)
+    except (TypeError, ValueError) as error:
+        raise EditError(f"{name} are {given!r}; expected two numbers, from and up to") from error
+    if not start < end or not all(map(math.isfinite, (start, end))):
+        raise EditError(f"{name} from {start:g} up to {end:g} are none; expected two finite numbers, rising")
+    return start, end
+
+
+def _edit_list(edits: Any) -> list[Edit]:
+    if not isinstance(edits, Sequence) or isinstance(edits, str):
+        raise EditError(f"edits must be a list, or a mapping from names to lists, not {type(edits).__name__}")
+    return list(edits)
+
+
+def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
+    if site.side == "encoder" or plan.path != "full" or sae is None or sae.has_own_gates:
+        return
+    if sae.gate.kind == "batchtopk":
+        raise SiteError(
+            f"a batchtopk gate without a threshold selects among all the frames of a clip, but {site} may see one at "
+            "a time, and would write another text with a cache than without: calibrate a threshold with "
+            "SAE.calibrate_threshold()"
+        )
+
+
+def _check_kind(sae: Any) -> None:
+    if sae is not None and not isinstance(sae, SAE):
+        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
+
+
+def _check_width(sae: SAE | None, d_model: int, site: Site) -> None:
+    if sae is not None and sae.d_model != d_model:
+        raise SiteError(
+            f"the SAE reads residuals of width {sae.d_model}, but {site} of this model is {d_model} wide; "
+            "take an SAE that was trained for this model"
+        )

@@ -1,0 +1,165 @@
+"""What a model, an SAE or a recipe is, in words."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import AudioSAESteerError, CheckpointError
+from ..io.hub.read import listing
+from ..io.paths import local
+from ..models.load import NAMES, load_whisper
+from ..models.registry import family_of, fingerprint
+from ..models.sites import Site
+from ..sae.autoencoder import SAE
+from ..sae.formats.layers import files_in, layers_of
+from ..sae.formats.registry import FORMATS
+from ..sae.load import load_sae
+from .edits import Add, Edit, Push
+from .recipes.load import load_recipe, recipes, shipped
+from .recipes.schema import Recipe
+
+
+def explain(thing: str, layer: int | None = None) -> str:
+    """Describe a model, an SAE or a recipe, told apart by what it is and not by what it is called.
+
+    Raises:
+        AudioSAESteerError: it is none of these, or damaged; the error is that of loading it.
+    """
+    path = local(thing, AudioSAESteerError)
+    if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:
+        named = [recipe for recipe in shipped() if recipe.name == thing]
+        return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
+    if path.exists() and _is_sae(path):
+        return of_sae(load_sae(path, layer))
+    if (
+        thing in NAMES
+        or path.exists()
+        or thing.startswith("openai/whisper")
+        or ("whisper" in path.name.lower() and layer is None)
+    ):
+        return of_model(load_whisper(thing), thing)
+    if thing.count("/") == 1:
+        if layer is None and "recipe.json" in listing(thing).files:
+            return of_recipe(load_recipe(thing))
+        return of_sae(load_sae(thing, layer))
+    return of_model(load_whisper(thing), thing)
+
+
+def of_model(model: Any, name: str) -> str:
+    """Family, sizes, sites, and the recipes that fit."""
+    family = family_of(model)
+    dims = family.dims(model)
+    rate = family.frame_rate(model, Site(1)) or 0.0
+    fitting = recipes(model)
+    lines = [
+        f"{name}: a {family.name} ({family.library} class {type(model).__name__})",
+        f"  residual width {dims.d_model}, vocabulary {dims.vocabulary:,}",
+        f"  sites: encoder layers 1 to {dims.encoder_layers} ({rate:g} frames a second), decoder layers 1 to "
+        f"{dims.decoder_layers} (one frame a token)",
+        f"  fingerprint {fingerprint(model)}",
+    ]
+    for recipe in fitting:
+        same = recipe.model.fingerprint == fingerprint(model)
+        lines.append(
+            f"  recipe {recipe.name}: {'made for these weights' if same else 'made for other weights of this shape'}"
+        )
+    if not fitting:
+        lines.append("  no shipped recipe fits it; train an SAE for it: audiosae-steer train --help")
+    return "\n".join(lines)
+
+
+def of_sae(sae: SAE) -> str:
+    """Sizes, gate, threshold, normalisation, and where it comes from."""
+    gate = sae.gate.kind + (f", k = {sae.gate.k}" if sae.gate.k is not None else "")
+    if sae.threshold is None:
+        threshold = "none" + (" (the true selection is run; calibrate_threshold() makes it fast)" if sae.gate.k else "")
+    elif sae.threshold.dim() == 0:
+        threshold = f"{float(sae.threshold):.4g}"
+    else:
+        threshold = f"one per feature, {float(sae.threshold.min()):.4g} to {float(sae.threshold.max()):.4g}"
+    norm = sae.normalisation
+    lines = [
+        f"SAE: {sae.n_features:,} features of a residual {sae.d_model} wide ({sae.n_features / sae.d_model:g}x)",
+        f"  gate: {gate}; threshold: {threshold}",
+        f"  input normalisation: {norm.kind}" + ("" if norm.kind == "none" else f", {norm.scale:.4g}"),
+        f"  typical activations: {'stored' if sae.typical is not None else 'not stored'}; weights in {sae.W_enc.dtype}",
+    ]
+    return "\n".join(lines + _plain(sae.info))
+
+
+def of_recipe(recipe: Recipe) -> str:
+    """Model, sites, edits, gate, and how it was found and measured."""
+    model = recipe.model
+    lines = [
+        f"recipe {recipe.name} for {model.name} ({model.family}, width {model.d_model}, {model.encoder_layers}+"
+        f"{model.decoder_layers} layers)",
+        *([f"  {recipe.description}"] if recipe.description else []),
+        f"  strength {recipe.strength:g}; empty texts {'allowed' if recipe.allow_empty else 'as the model has it'}",
+    ]
+    for spec in recipe.sites:
+        lines.append(f"  at {spec.side} layer {spec.layer}, error {'kept' if spec.error == 'keep' else 'dropped'}:")
+        lines += [f"    {_edit(edit)}" for edit in spec.build()]
+    if recipe.gate is not None:
+        gate = recipe.gate
+        lines.append(
+            f"  clip gate at {gate.side} layer {gate.layer}: {len(gate.features)} features, {gate.pool} over the clip, "
+            f"opens above {gate.threshold:g}"
+        )
+        lines += _plain(gate.calibration, "    ")
+    if recipe.frame_gate is not None:
+        frames = recipe.frame_gate
+        lines.append(
+            f"  frame gate at {frames.side} layer {frames.layer}: {len(frames.features)} features within "
+            f"{frames.reach:g} s, opens above {frames.threshold:g}"
+        )
+        lines += _plain(frames.calibration, "    ")
+    for name, sae in recipe.saes.items():
+        lines.append(f"  SAE {name!r}: {sae.file or sae.repo}, sha256 {sae.sha256 or 'not recorded'}")
+    for title, content in (("how it was found", recipe.provenance), ("how it was measured", recipe.measured)):
+        if content:
+            lines += [f"  {title}:", *_plain(content, "    ")]
+    return "\n".join(lines)
+
+
+def _edit(edit: Edit) -> str:
+    window = "" if edit.window is None else f", from {edit.window[0]:g} to {edit.window[1]:g} s"
+    if isinstance(edit, Push):
+        return f"Push of a vector of norm {float(edit.vector.norm()):.3g}, {edit.amount:g} times{window}"
+    shown = ", ".join(map(str, edit.features[:8])) + (", …" if len(edit.features) > 8 else "")
+    text = f"{type(edit).__name__} of {len(edit.features)} features ({shown}){window}"
+    if isinstance(edit, Add):
+        text += f", amounts {min(edit.amount):.3g} to {max(edit.amount):.3g} ({edit.units})"
+    return text
+
+
+def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
+    lines = []
+    for key, value in content.items():
+        name = key.replace("_", " ")
+        if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+            lines += [f"{indent}{name}:", *_plain(value, indent + "  ")]
+        elif isinstance(value, dict):
+            lines.append(
+                f"{indent}{name}: " + ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in value.items())
+            )
+        else:
+            lines.append(f"{indent}{name}: {_short(value)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_sae(path: Path) -> bool:
+    try:
+        if path.is_dir() and layers_of(files_in(path)):
+            return True
+        return any(format_.recognises(path) for format_ in FORMATS)
+    except CheckpointError:
+        return True  # an SAE, but a damaged one: loading it says how

@@ -1,0 +1,230 @@
+"""The clip gate: a linear probe on the SAE features of a whole clip that opens and shuts the edits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import GateError
+from ..ops import eager
+from ..sae.autoencoder import SAE
+
+Pool = Literal["max", "mean", "nonzero_mean"]
+LARGEST = 1e30
+"""Of weights and thresholds, so that their sums stay finite in float32."""
+
+
+@dataclass(frozen=True)
+class ClipGate:
+    """Opens for clips with weights·pool(f[features]) + bias > threshold; only those are edited.
+
+    The pool runs over all frames that the layer sees, in Whisper the whole 30-s window with its padding.
+    `calibration` says how the numbers were found; it is not used in running the gate.
+    """
+
+    features: tuple[int, ...]
+    weights: tuple[float, ...]
+    bias: float = 0.0
+    threshold: float = 0.0
+    pool: Pool = "max"
+    calibration: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        features, weights = checked("clip gate", self.features, self.weights, self.bias, self.threshold)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "weights", weights)
+        if self.pool not in get_args(Pool):
+            raise GateError(f"pool {self.pool!r} is unknown; expected one of {', '.join(get_args(Pool))}")
+
+
+def checked(
+    what: str, features: Sequence[int], weights: Sequence[float], *numbers: float
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Features and weights of a linear probe, as plain numbers.
+
+    Raises:
+        GateError: they do not make a probe; `what` names it.
+    """
+    features, weights = tuple(int(i) for i in features), tuple(float(w) for w in weights)
+    if not features or len(features) != len(weights):
+        raise GateError(
+            f"a {what} needs one weight per feature; it has {len(features)} features and {len(weights)} weights"
+        )
+    if min(features) < 0 or len(set(features)) != len(features):
+        raise GateError(f"a {what}'s features must be different indices, counted from 0")
+    if not all(abs(number) <= LARGEST for number in (*weights, *numbers)):
+        raise GateError(f"a {what} holds NaN, infinite or numbers above {LARGEST:g}; calibrate it again")
+    return features, weights
+
+
+def pool(f: Tensor, kind: Pool, frames: Tensor | None = None) -> Tensor:
+    """Pool activations (clips, frames, n) over their frames: (clips, n).
+
+    `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+    """
+    if frames is not None:
+        f = f * frames[..., None]
+    if kind == "max":
+        return f.amax(1)
+    if kind == "mean":
+        return f.mean(1) if frames is None else f.sum(1) / frames.sum(1, keepdim=True).clamp(min=1)
+    return f.sum(1) / (f > 0).sum(1).clamp(min=1)
+
+
+class Reader(nn.Module):
+    """The rows of an SAE that a gate reads, and the weights it gives them: tensors only, no host sync.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    W_enc: Tensor
+    bias: Tensor
+    thresholds: Tensor
+    weights: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, what: str, features: Sequence[int], weights: Sequence[float], offset: float, sae: SAE, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        check_readable(what, features, sae)
+        rows = sae.rows(features, dtype)
+        self.unit_norm = rows.unit_norm
+        self.register_buffer("W_enc", rows.W_enc, persistent=False)
+        self.register_buffer("bias", rows.bias, persistent=False)
+        self.register_buffer("thresholds", rows.threshold, persistent=False)
+        device = rows.W_enc.device
+        self.register_buffer("weights", torch.tensor(weights, dtype=dtype, device=device), persistent=False)
+        self.register_buffer("offset", torch.tensor(offset, dtype=dtype, device=device), persistent=False)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual that it reads."""
+        return self.W_enc.shape[-1]
+
+    def read(self, x: Tensor) -> Tensor:
+        """The activations (clips, frames, n) of its features on residuals x (clips, frames, d_model)."""
+        rows = eager.Rows(self.W_enc, self.bias, self.thresholds, self.W_enc, self.unit_norm)
+        return eager.activations(x.to(self.W_enc.dtype), rows)
+
+
+class Probe(Reader):
+    """A clip gate compiled for one SAE.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    def __init__(self, gate: ClipGate, sae: SAE, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__("clip gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
+        self.pool = gate.pool
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """How far each clip of residuals x (clips, frames, d_model) is above the threshold: (clips,); see `pool`."""
+        return pool(self.read(x), self.pool, frames) @ self.weights + self.offset
+
+
+def check_readable(what: str, features: Sequence[int], sae: SAE) -> None:
+    """Refuse features that the SAE lacks, or that cannot be computed one by one.
+
+    Raises:
+        GateError: says which; `what` names the gate.
+    """
+    if max(features) >= sae.n_features:
+        raise GateError(f"the {what} reads feature {max(features)}, but its SAE has {sae.n_features}, counted from 0")
+    if not sae.has_own_gates:
+        raise GateError(
+            f"the {what} needs features that fire on their own; a {sae.gate.kind} gate without a threshold "
+            "selects among all of them: calibrate one with SAE.calibrate_threshold()"
+        )
+
+
+def gate_features(sae: SAE, x: Tensor, features: Sequence[int], kind: Pool) -> Tensor:
+    """The pooled features (clips, n) that a gate would see on residuals x (clips, frames, d_model)."""
+    return pool(eager.activations(x, sae.rows(features, x.dtype)), kind)
+
+
+LONGEST = 30.0
+"""Seconds; all that Whisper hears at once."""
+
+
+@dataclass(frozen=True)
+class FrameGate:
+    """Opens for frames with weights·g + bias > threshold, g being f[features] at its largest within `reach`.
+
+    It is for clips that hold speech and something else. Each feature counts at its largest within `reach` seconds
+    before and after the frame, so that speech anywhere near keeps a frame shut: pauses between words stay as they
+    are, and no frame is decided by itself. With a clip gate beside it, a frame is edited if the clip gate opens for
+    the clip or the frame gate for the frame. `calibration` says how the numbers were found; it is not used in running
+    the gate.
+    """
+
+    features: tuple[int, ...]
+    weights: tuple[float, ...]
+    bias: float = 0.0
+    threshold: float = 0.0
+    reach: float = 0.5
+    calibration: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        features, weights = checked("frame gate", self.features, self.weights, self.bias, self.threshold)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "weights", weights)
+        if not (math.isfinite(self.reach) and 0 <= self.reach <= LONGEST):
+            raise GateError(f"a frame gate's reach is in seconds, from 0 to {LONGEST:g}, not {self.reach}")
+
+
+class FrameProbe(Reader):
+    """A frame gate compiled for one SAE and one frame rate.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    def __init__(self, gate: FrameGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__("frame gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
+        self.reach = gate.reach
+        self.reach_frames = round(gate.reach * frame_rate)
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """How far each frame of residuals x (clips, frames, d_model) is above the threshold: (clips, frames).
+
+        `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+        """
+        f = self.read(x) if frames is None else self.read(x) * frames[..., None]
+        return nearby(f, self.reach_frames) @ self.weights + self.offset
+
+
+def nearby(f: Tensor, reach_frames: int) -> Tensor:
+    """The largest of each feature of f (clips, frames, n) within `reach_frames` frames: (clips, frames, n)."""
+    if reach_frames == 0 or f.shape[1] == 0:
+        return f
+    reach = min(reach_frames, f.shape[1] - 1)
+    return F.max_pool1d(f.transpose(1, 2), 2 * reach + 1, stride=1, padding=reach).transpose(1, 2)
+
+
+def frame_features(sae: SAE, x: Tensor, features: Sequence[int] | None, reach_frames: int) -> Tensor:
+    """What a frame gate would see at each frame of one clip: (frames, n), to fit one on.
+
+    Args:
+        sae: whose features.
+        x: residuals (frames, d_model) of the whole clip, in float32 or wider or, computed in float32, in less.
+        features: which; None for all.
+        reach_frames: how far a frame looks either way, in frames.
+
+    Raises:
+        GateError: a feature is out of range, the SAE selects among all its features, or the reach is below 0.
+    """
+    if reach_frames < 0:
+        raise GateError(f"reach_frames is {reach_frames}; expected a number of frames, 0 or more")
+    chosen = range(sae.n_features) if features is None else features
+    check_readable("frame gate", chosen, sae)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return nearby(eager.activations(wide[None], sae.rows(chosen, wide.dtype)), reach_frames)[0]

@@ -1,0 +1,287 @@
+"""What happens at one site when the model runs: gate, choose, edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..errors import GateError, SiteError, SteeringError
+from ..models.sites import Moment, Passes, Site, Tap
+from .gates import FrameProbe, Probe
+from .plan import Plan
+
+_ANY = Moment()
+
+
+@dataclass
+class Shared:
+    """What the hooks of one steering share."""
+
+    names: tuple[str, ...]
+    gate_site: Site | None
+    frame_gate_site: Site | None = None
+    opened: Tensor | None = None  # (clips,) bool: the clip gate's last decision
+    opened_frames: Tensor | None = None  # (clips, frames) bool: the frame gate's
+    starting: Tensor | None = None  # (rows, steps) bool: where a text's first token is written
+    moment: Moment = _ANY  # what the pass under way says of itself
+
+
+@dataclass(frozen=True)
+class When:
+    """In which passes of a model it is steered."""
+
+    first: bool = False
+    """Only at steps that write a text's first token."""
+    steps: tuple[int, int] | None = None
+    """Of a diffusion: from the first of these, counted from 0, up to and without the second."""
+    flow: tuple[float, float] | None = None
+    """The same for its time t."""
+    passes: Passes = "both"
+    """Of a guided diffusion."""
+
+    def words(self) -> str:
+        """What it says, to follow a description of the edit."""
+        said = ["only at the step that writes a text's first token"] if self.first else []
+        said += [] if self.steps is None else [f"only at steps {self.steps[0]} to {self.steps[1] - 1}"]
+        said += [] if self.flow is None else [f"only while {self.flow[0]:g} ≤ t < {self.flow[1]:g}"]
+        said += [] if self.passes == "both" else [f"only in the {self.passes} pass"]
+        return "".join(f"; {each}" for each in said)
+
+    def holds(self, moment: Moment) -> bool:
+        """Whether the pass under way may be steered, as far as that is known without asking the device."""
+        if self.passes != "both" and moment.conditional != (self.passes == "conditional"):
+            return False
+        return self.steps is None or self.steps[0] <= moment.step < self.steps[1]
+
+    def flowing(self, x: Tensor, moment: Moment) -> Tensor | None:
+        """(rows,): which rows of x are at a time t at which they are steered; None: all."""
+        if self.flow is None:
+            return None
+        t = torch.as_tensor(moment.flow, device=x.device)
+        return ((t >= self.flow[0]) & (t < self.flow[1])).expand(len(x))
+
+
+class Hook(nn.Module):
+    """Everything that happens at one site, as one module, so that its tensors are buffers to torch.compile."""
+
+    strength: Tensor
+    offset: Tensor
+    choice: Tensor | None
+
+    def __init__(
+        self,
+        site: Site,
+        plan: Plan | None,
+        probe: Probe | None,
+        frame_probe: FrameProbe | None,
+        shared: Shared,
+        *,
+        tap: Tap,
+        when: When = When(),
+    ) -> None:
+        super().__init__()
+        self.when, self.layout, self.times = when, tap.layout, tap.times
+        self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
+        self.shared = shared
+        self.ran = False
+        self.removed = False
+        dtype = torch.float32 if plan is None else plan.dtype
+        self.register_buffer("strength", torch.ones((), dtype=dtype), persistent=False)
+        self.register_buffer("offset", torch.zeros(()), persistent=False)
+        self.register_buffer("choice", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The steered residual of x (rows, frames, d_model), or (rows, d_model, frames) at a site of that layout.
+
+        Raises:
+            SiteError: x is no residual of the width that the edits were built for.
+        """
+        if self.removed:  # a deep copy of the model, made while it was steered, keeps the hook
+            return x
+        self.ran = True
+        self._check(x)
+        if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
+            self.to(x.device)
+        if self.layout == "bdf":
+            return self._within(x.transpose(1, 2)).transpose(1, 2)
+        return self._within(x)
+
+    def _check(self, x: Any) -> None:
+        if self.width is None:
+            return
+        axis = 1 if self.layout == "bdf" else 2
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[axis] != self.width:
+            found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
+            axes = "(batch, d_model, frames)" if self.layout == "bdf" else "(batch, frames, d_model)"
+            raise SiteError(
+                f"{self.site} gives something of {found}; expected a residual {axes} with d_model {self.width}: "
+                'name another module, or another layout ("bfd" or "bdf")'
+            )
+
+    def _within(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # it would round the whole residual, not only the change
+            with torch.autocast(x.device.type, enabled=False):
+                return self._steer(x)
+        return self._steer(x)
+
+    def _steer(self, x: Tensor) -> Tensor:
+        moment = self.shared.moment
+        filled = self._filled(x, moment)
+        if self.probe is not None:
+            self.shared.opened = self.probe(x, filled) > 0
+        if self.frame_probe is not None:
+            self.shared.opened_frames = self.frame_probe(x, filled) > 0
+        if self.plan is None:
+            return x
+        if not self.when.holds(moment):
+            return x
+        live = self._opened(x)
+        for other in (filled, self.when.flowing(x, moment)):
+            if other is not None:
+                live = other if live is None else _both(live, other)
+        choice = None
+        if self.chooses:
+            choice = self._rows(x.shape[0], x.device, self.choice, "choice")
+            chosen = choice >= 0
+            live = chosen if live is None else _both(live, chosen)
+            choice = choice.clamp(min=0)
+        if self.when.first:
+            starting = self._starting(x)
+            live = starting if live is None else _both(live, starting)
+        offset, times = None, None
+        if self.plan.start is not None:
+            start = moment.offset
+            offset = self.offset + (start.to(self.offset) if isinstance(start, Tensor) else start)
+            times = None if self.times is None else self.times(x.shape[1], x.device)
+        steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
+        return steered
+
+    @property
+    def width(self) -> int | None:
+        """Of the residual that it edits or reads."""
+        reader = self.probe or self.frame_probe
+        return self.plan.vectors.shape[-1] if self.plan is not None else None if reader is None else reader.d_model
+
+    def _filled(self, x: Tensor, moment: Moment) -> Tensor | None:
+        """(rows, frames): which frames are of the input, where a batch is filled up to its longest clip."""
+        frames = moment.frames
+        return None if frames is None or frames.shape != x.shape[:2] else frames.to(x.device)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether clips are steered by the choice made for each."""
+        return self.plan is not None and (self.plan.n_choices > 1 or self.choice is not None)
+
+    def _opened(self, x: Tensor) -> Tensor | None:
+        """What the gates let through: (rows,), or (rows, frames) with a frame gate; None without a gate."""
+        clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, self.shared.opened, "gate")
+        if self.shared.frame_gate_site is None:
+            return clips
+        frames = self.shared.opened_frames
+        if frames is None or frames.shape != x.shape[:2]:
+            raise GateError(
+                f"the frame gate at {self.shared.frame_gate_site} has not run for the batch that reached {self.site}: "
+                "run the whole encoder, in the same model"
+            )
+        frames = frames.to(x.device)
+        return frames if clips is None else clips[:, None] | frames
+
+    def _starting(self, x: Tensor) -> Tensor:
+        """(rows, steps): the steps of x that write the first token of a text."""
+        starting = self.shared.starting
+        if starting is None or starting.shape != x.shape[:2]:
+            raise SteeringError(
+                f"the tokens that reached {self.site} are not known, which edits of a text's first step need: run the "
+                "whole decoder, on token ids"
+            )
+        return starting.to(x.device)
+
+    def edits(self, rows: int) -> Tensor | bool:
+        """Which of so many rows of decoded text are of clips that it edits, if only some frames of them: (rows,)."""
+        where, device = "the text", self.strength.device
+        live: list[Tensor] = []
+        if self.shared.gate_site is not None:
+            live.append(self._rows(rows, device, self.shared.opened, "gate", where))
+        if self.shared.frame_gate_site is not None:
+            frames = self.shared.opened_frames
+            live.append(self._rows(rows, device, None if frames is None else frames.any(1), "gate", where))
+        edited: Tensor | bool = torch.stack(live).any(0) if live else True
+        if self.chooses:
+            edited = edited & (self._rows(rows, device, self.choice, "choice", where) >= 0)
+        return edited
+
+    def _rows(
+        self,
+        rows: int,
+        device: torch.device,
+        per_clip: Tensor | None,
+        what: Literal["gate", "choice"],
+        where: str | None = None,
+    ) -> Tensor:
+        """Repeat a per-clip tensor for so many rows: beams and `best_of` repeat a clip's decoder rows, in order."""
+        if per_clip is None:
+            if what == "gate":
+                raise GateError(
+                    f"the gate at {self.shared.gate_site or self.shared.frame_gate_site} has not run for the batch "
+                    f"that reached {where or self.site}: run the encoder first, in the same model"
+                )
+            raise SteeringError(
+                f"several edits to choose from ({', '.join(self.shared.names)}), and no choice made: call for_clips()"
+            )
+        clips = per_clip.shape[0]
+        repeats = where is not None or self.site.side == "decoder"
+        if rows != clips and (not repeats or clips == 0 or rows % clips):
+            raise SteeringError(
+                f"the {what} was made for {clips} clips, but {rows} rows reached {where or self.site}; "
+                + ("pass for_clips() one entry per clip of the batch" if what == "choice" else "run the encoder first")
+            )
+        per_clip = per_clip.to(device)
+        return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
+
+
+def _both(one: Tensor, other: Tensor) -> Tensor:
+    """Where both hold; each is (rows,) or (rows, frames)."""
+    if one.dim() == other.dim():
+        return one & other
+    return (one if one.dim() == 2 else one[:, None]) & (other if other.dim() == 2 else other[:, None])
+
+
+def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
+    """A hook of the token embedding that notes after which tokens a text's first one is written."""
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        (ids,) = args
+        shared.starting = (ids >= after.start) & (ids < after.stop)
+
+    return note
+
+
+def attach(tap: Tap, hook: Hook) -> RemovableHandle:
+    """Put the hook where the residual is."""
+    if tap.place == "output":
+
+        def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
+            if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
+                return (hook(output[0]), *output[1:])
+            return hook(output)
+
+        handle = tap.module.register_forward_hook(steer_output)
+        # transformers 5 notes hidden states in hooks that stay for good: they are to see what the next block reads
+        hooks = tap.module._forward_hooks
+        for key, theirs in list(hooks.items()):
+            if getattr(theirs, "__module__", "").startswith("transformers."):
+                hooks[key] = hooks.pop(key)  # now last
+        return handle
+
+    def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (hook(args[0]), *args[1:]), kwargs
+        name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+        return args, {**kwargs, name: hook(kwargs[name])}
+
+    return tap.module.register_forward_pre_hook(steer_input, with_kwargs=True)

@@ -1,0 +1,152 @@
+"""Sound in, steered sound out: through a neural codec, or as latents on their way to a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import AudioError, EditError, SiteError, SteeringError
+from ..models.families.encodec import missing
+from ..models.registry import family_of, unwrap
+from ..models.sites import Site
+from ..sae.autoencoder import SAE
+from .edits import Edit
+from .plan import ErrorMode, Plan
+from .steering import number, steer
+
+LATENTS_PER_SECOND = 44100 / 2048
+"""Of DiffRhythm's VAE."""
+
+
+def edit_audio(
+    model: Any,
+    wav: Tensor | NDArray[np.float32],
+    edits: Sequence[Edit],
+    *,
+    sae: SAE | None = None,
+    side: Literal["encoder", "decoder"] = "encoder",
+    error: ErrorMode = "keep",
+    strength: float = 1.0,
+    bandwidth: float | None = None,
+) -> Tensor:
+    """Sound through a codec with some of its latents' features changed.
+
+    Args:
+        model: an EnCodec of transformers or of the package `encodec`.
+        wav: (samples,), (channels, samples) or (batch, channels, samples) at the model's rate.
+        edits: what to change, in order; windows are in seconds of `wav`.
+        sae: the SAE whose features `edits` name.
+        side: `encoder` edits the latents before they become codes, `decoder` those of the codes, on their way to sound.
+        error: as for `steer`.
+        strength: as for `steer`; 0 gives what the codec makes of the sound.
+        bandwidth: in kbit/s; None: the model's lowest, or as the package's model was set.
+
+    Returns:
+        Sound of the shape of `wav`, at its rate.
+
+    Raises:
+        AudioError: `wav` is no sound, not of as many channels as the model takes, or at a bandwidth that it lacks.
+        SiteError: the model is no codec.
+    """
+    inner: Any = unwrap(model)
+    if family_of(inner).name != "encodec":
+        raise SiteError(f"edit_audio() takes an EnCodec, which makes sound of sound; not a {type(inner).__name__}")
+    sound = torch.as_tensor(wav)
+    if not sound.is_floating_point() or not 1 <= sound.dim() <= 3 or not sound.numel():
+        raise AudioError(
+            f"wav is of shape {tuple(sound.shape)} and {sound.dtype}; expected floating-point samples, (samples,), "
+            "(channels, samples) or (batch, channels, samples), and one of them at least"
+        )
+    if not torch.isfinite(sound).all():
+        raise AudioError("wav holds NaN or infinite samples; mend the file or the processing before")
+    batch = sound.reshape(*[1] * (3 - sound.dim()), *sound.shape)
+    config = getattr(inner, "config", None)
+    channels = inner.channels if config is None else config.audio_channels
+    if batch.shape[1] != channels:
+        raise AudioError(f"wav has {batch.shape[1]} channels, and this model takes {channels}")
+    weight = next(inner.parameters())
+    known = inner.target_bandwidths if config is None else config.target_bandwidths
+    if bandwidth is not None and bandwidth not in known:
+        raise AudioError(
+            f"bandwidth is {bandwidth!r}; this model has {', '.join(f'{each:g}' for each in known)} kbit/s"
+        )
+    given = functional.pad(batch.to(weight.device, weight.dtype), (0, missing(inner, batch.shape[-1])))
+    site = Site(1, side)
+    with torch.no_grad(), steer(inner, sae=sae, site=site, edits=edits, error=error, strength=strength):
+        out = _through(inner, given, bandwidth)
+    made: Tensor = out[..., : sound.shape[-1]].to(sound.device, sound.dtype).reshape(sound.shape)
+    return made
+
+
+def _through(model: Any, wav: Tensor, bandwidth: float | None) -> Tensor:
+    if hasattr(model, "config"):
+        made: Tensor = model(wav, bandwidth=bandwidth).audio_values
+        return made
+    before = model.bandwidth
+    try:
+        model.bandwidth = before if bandwidth is None else bandwidth
+        sound: Tensor = model(wav)
+    finally:
+        model.bandwidth = before
+    return sound
+
+
+def steer_latents(
+    latents: Tensor,
+    sae: SAE | None,
+    edits: Sequence[Edit],
+    *,
+    layout: Literal["bfd", "bdf"] = "bdf",
+    frame_rate: float = LATENTS_PER_SECOND,
+    error: ErrorMode = "keep",
+    strength: float = 1.0,
+) -> Tensor:
+    """Latents with some of their features changed: between DiffRhythm's `sample()` and its VAE's `decode_export()`.
+
+    The VAE is TorchScript, in which no hook can be put; its latents pass by here.
+
+    Args:
+        latents: (batch, d, frames), as the VAE takes them; with layout "bfd" (batch, frames, d), as `sample()` gives
+            them.
+        sae: of the latents; None where all edits are pushes.
+        edits: what to change, in order; windows are in seconds.
+        layout: order of the axes.
+        frame_rate: latents per second.
+        error: as for `steer`.
+        strength: as for `steer`.
+
+    Returns:
+        Latents of the same shape and dtype.
+
+    Raises:
+        SiteError: the latents are not of that layout, or not of the SAE's width.
+        EditError: an edit does not fit the SAE.
+    """
+    if layout not in ("bfd", "bdf"):
+        raise SiteError(f'layout is {layout!r}; expected "bdf" (batch, d, frames) or "bfd" (batch, frames, d)')
+    if not isinstance(latents, Tensor) or latents.dim() != 3:
+        shape = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
+        raise SiteError(f"latents are {shape}; expected three axes: batch, and d and frames as layout says")
+    if not isinstance(edits, Sequence) or isinstance(edits, str):
+        raise EditError(f"edits must be a list, not {type(edits).__name__}")
+    if sae is not None and not isinstance(sae, SAE):
+        raise SteeringError(f"sae is a {type(sae).__name__}, not an SAE; load_sae(...) makes one of a file or a folder")
+    if not number(frame_rate, "frame_rate", "it is in latents per second") > 0:
+        raise SteeringError(f"frame_rate is {frame_rate}; expected latents per second, more than 0")
+    x = latents.transpose(1, 2) if layout == "bdf" else latents
+    if sae is not None and sae.d_model != x.shape[-1]:
+        raise SiteError(
+            f"the SAE reads latents of width {sae.d_model}, and these are {x.shape[-1]} wide in layout {layout!r}: "
+            "take another SAE, or the other layout"
+        )
+    dtype = torch.promote_types(latents.dtype, torch.float32)
+    plan = Plan([list(edits)], sae, x.shape[-1], error=error, frame_rate=frame_rate, dtype=dtype).to(x.device)
+    amount = number(strength, "strength", "0 changes nothing")
+    steered: Tensor = plan(x, torch.tensor(amount, dtype=dtype, device=x.device))
+    return steered.transpose(1, 2) if layout == "bdf" else steered

@@ -1,0 +1,1 @@
+"""Recipes: edits, gates and where they apply, as one JSON file."""

@@ -1,0 +1,132 @@
+"""Recipes: one JSON file that says what to edit where, in which model, and how that was found and measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...errors import RecipeError, RecipeNotFoundError
+from ...io import strict_json
+from ...io.paths import local
+from ...models.registry import family_of, unwrap
+from ...models.sites import Dims
+from .schema import Recipe
+
+MAX_BYTES = 8_000_000
+
+
+def checkpoints_dir() -> Path:
+    """The folder that ships with the package: inside it in a wheel, beside it in a source tree."""
+    package = Path(__file__).parents[2]
+    inside = package / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "checkpoints"
+
+
+def shipped() -> Iterator[Recipe]:
+    """Every recipe that ships with the package."""
+    for path in sorted(checkpoints_dir().glob("*/*.json")):
+        if path.name != "clips.json":
+            yield _read(path)
+
+
+def recipes(model: Any) -> list[Recipe]:
+    """The shipped recipes that fit `model`."""
+    return [recipe for recipe in shipped() if recipe.misfit(model) is None]
+
+
+def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str | None = None) -> Recipe:
+    """A recipe by path, by name, or from the Hub.
+
+    Args:
+        source: a path to a JSON file or a folder with `recipe.json`; the name of a shipped recipe; "user/repo" on the
+            Hub; or "user/repo@revision".
+        model: with a name, the model it has to fit. Without one the name must belong to a single model.
+        revision: branch, tag or commit of a repository on the Hub.
+
+    Raises:
+        RecipeNotFoundError: there is no such recipe for this model; says which exist and how to make one.
+        RecipeError: the file is not a recipe, or cannot be read.
+    """
+    if isinstance(source, Recipe):
+        return source
+    path = local(source, RecipeError)
+    if path.is_dir():
+        path = local(path / "recipe.json", RecipeError)
+    if path.is_file():
+        return _read(path)
+    name = str(source)
+    if isinstance(source, Path) or name.endswith(".json"):
+        raise RecipeNotFoundError(f"there is no recipe file at {source}; check the path")
+    if on_hub := re.fullmatch(r"([^/@\s]+/[^/@\s]+)(?:@(\S+))?", name):
+        if revision is not None and on_hub[2] not in (None, revision):
+            raise RecipeError(f"{name} names one revision and revision={revision!r} another; name one")
+        return _from_hub(on_hub[1], revision or on_hub[2])
+    named = [recipe for recipe in shipped() if recipe.name == name]
+    fitting = named if model is None else [recipe for recipe in named if recipe.misfit(model) is None]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise RecipeNotFoundError(_advice(name, model, fitting))
+
+
+def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
+    known = [f"{recipe.name} for {recipe.model.name}" for recipe in shipped()]
+    listed = "\n".join(f"  {line}" for line in known) or "  (none)"
+    if len(fitting) > 1:
+        return f"several recipes are called {name!r}; say for which model:\n{listed}"
+    what = f"no recipe {name!r}"
+    if model is not None:
+        inner = unwrap(model)
+        dims = family_of(inner).dims(inner)
+        sizes = ", ".join(f"{field} {value}" for field, value in zip(Dims._fields, dims, strict=True))
+        what += f" fits this {type(inner).__name__} ({sizes})"
+    return (
+        f"{what}. Recipes that ship with the package:\n{listed}\n"
+        "A recipe holds for one model only. To make one for yours, from clips with and without speech:\n"
+        "  audiosae-steer make no-false-speech --model M --absent DIR --present DIR --out OUT\n"
+        "Then pass its path, or a Hub id, in place of the name."
+    )
+
+
+def _from_hub(repo: str, revision: str | None) -> Recipe:
+    from ...errors import HubError
+    from ...io.hub.read import Listing, fetch
+    from ...io.tensors.sharded import parts_of
+
+    found = fetch(repo, ["recipe.json"], revision, limit=MAX_BYTES)
+    recipe = _read(found.folder / "recipe.json")
+    # of the rest only what it names: a repository may hold much else
+    files = [spec.file for spec in recipe.saes.values() if spec.file is not None]
+
+    def named(listed: Listing) -> list[str]:
+        missing = [file for file in files if file not in listed.files]
+        if missing:
+            where = "it does not hold" if listed.online else "is not in this machine's cache; connect once to fetch it"
+            raise HubError(f"the recipe of {repo} needs {missing[0]}, which {where}")
+        return [*files, *(part for file in files for part in parts_of(file, listed.files))]
+
+    if files:
+        fetch(repo, named, found.commit)
+    return recipe
+
+
+def _read(path: Path) -> Recipe:
+    if not path.is_file():
+        raise RecipeNotFoundError(f"there is no recipe file at {path}; a recipe's folder holds recipe.json")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(
+                f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no recipe is; is it the right file?"
+            )
+        recipe = Recipe.model_validate(strict_json.parse(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecipeError(f"{path} is not a recipe of schema 1: {where}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path} is not a recipe: it does not hold valid JSON ({error})") from error
+    recipe._folder = path.parent
+    return recipe

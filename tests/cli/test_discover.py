@@ -1,0 +1,75 @@
+"""`audiosae-steer discover`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from audiosae_steer import load_recipe
+from audiosae_steer.cli.app import app
+from audiosae_steer.steering.recipes.load import checkpoints_dir
+
+CLIPS = checkpoints_dir() / "clips"
+SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
+
+
+def run(*words: Any) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], env={"FORCE_COLOR": None, "NO_COLOR": "1"})
+
+
+def test_from_a_list_of_labels_to_a_recipe(tmp_path):
+    names = {
+        "speech-01": "talk",
+        "speech-02": "talk",
+        "speech-03": "talk",
+        "rain": "noise",
+        "fan": "hum",
+        "siren": "tone",
+    }
+    lines = [f"{name}.flac,{label}" for name, label in names.items()]
+    (tmp_path / "labels.csv").write_text("file,label\n" + "\n".join(lines) + "\n")
+    out = tmp_path / "out" / "talk.json"
+    result = run(
+        *("discover", "--sae", SHIPPED, "--layer", 4, "--labels", tmp_path / "labels.csv", "--audio", CLIPS),
+        *("--positive", "talk", "--groups", "file", "--pad", "zeros", "--edit", "ablate", "--top", 5),
+        *("--resamples", 2, "--out", out, "--no-report"),
+    )
+    assert result.exit_code == 0, result.output
+    recipe = load_recipe(out)
+    assert recipe.model.name == "tiny.en"
+    assert recipe.sites[0].edits[0]["kind"] == "ablate"
+    assert recipe.provenance["data"] == {"labels": ["labels.csv"]}
+    held = recipe.measured["held_out"]
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"5 features; on held-out clips together AUC {held['probe_auc']:.3f} [")
+    assert lines[1].startswith(f"feature {held['best_feature']} alone {held['best_feature_auc']:.3f}; as many random")
+    assert lines[2] == f"wrote {out}"
+    assert str(tmp_path) not in json.dumps(recipe.provenance)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--rank", "ridge"], "rank 'ridge' is unknown; expected one of l1, l2, fisher, difference"),
+        (["--present", "gone", "--absent", "gone"], "there is no model 'tinny'"),
+        (["--out", "recipe.txt"], "recipe.txt does not end in .json; give the recipe's file, such as recipe.json"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("discover", "-m", "tinny", "--sae", SHIPPED, "--layer", 4, "--out", Path("r.json"), *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {says}")
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_help_says_what_it_takes():
+    result = run("discover", "--help")
+    assert result.exit_code == 0
+    for word in ("--present", "--absent", "--labels", "--target", "--tau", "--rank", "--pool", "--edit", "--seed"):
+        assert word in result.stdout

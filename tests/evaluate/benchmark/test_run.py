@@ -1,0 +1,280 @@
+"""The benchmark's runner: what an arm writes is what the steered model writes, once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bench_rows import sound
+from make import make_openai
+from typer.testing import CliRunner
+
+from audiosae_steer import AudioError, Recipe, SteeringError, load_audio, load_recipe, steer
+from audiosae_steer.cli.app import app
+from audiosae_steer.data.acoustics import SNRS, mixture
+from audiosae_steer.evaluate.benchmark.arms import STRICT, TIMED, UNTIMED, recipe_arms, vad_arms
+from audiosae_steer.evaluate.benchmark.failures import failures, gate_reading, write_failures
+from audiosae_steer.evaluate.benchmark.long_form import run_long_part
+from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
+from audiosae_steer.evaluate.benchmark.material import (
+    Material,
+    Sound,
+    audible,
+    hard,
+    long_files,
+    mixtures,
+    open_sounds,
+    words,
+)
+from audiosae_steer.evaluate.benchmark.run import Bench, run_bench
+from audiosae_steer.evaluate.benchmark.runner import BATCH, UNSTEERED, Runner
+from audiosae_steer.evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
+from audiosae_steer.evaluate.transcription.vad import highest_probability
+from audiosae_steer.models.families.whisper_mel import mel
+from audiosae_steer.steering.recipes.load import checkpoints_dir
+
+# Whisper's normaliser leaves its list of spellings open
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")
+
+CLIPS = checkpoints_dir() / "clips"
+RIVER = "We walked along the river until the sun went down."
+LIMIT = 8
+
+
+def clip(name: str, text: str | None = None) -> Sound:
+    return Sound(name, "clips", partial(load_audio, CLIPS / f"{name}.flac"), text)
+
+
+NOISE = Material("absent", (clip("rain"), clip("clicks")))
+SPEECH = Material("present", (clip("speech-04", RIVER),))
+BOTH = Material("both", (*NOISE.sounds, *SPEECH.sounds))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Recipe:
+    return load_recipe(checkpoints_dir() / "whisper-tiny.en" / "no-false-speech.json")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """Shared by the tests, as by the processes of a run."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def decoded(model: Any, mode: Any) -> list[Any]:
+    from whisper.decoding import DecodingOptions
+
+    options = DecodingOptions(
+        language="en", fp16=False, temperature=0.0, sample_len=LIMIT, without_timestamps=not mode.timestamps
+    )
+    with torch.no_grad():
+        return model.decode(mel(model, [s.samples() for s in BOTH.sounds], mode.pad), options)
+
+
+@pytest.mark.parametrize("mode", [TIMED, UNTIMED, STRICT], ids=lambda mode: mode.name)
+def test_an_arm_writes_what_the_steered_model_writes(tiny_en, shipped, cache, mode):
+    runner = Runner(tiny_en, 4, cache)
+    arms = {arm.name: arm for arm in (UNSTEERED, *recipe_arms(shipped))}
+    gated = runner.written(arms["clip-gated"], BOTH, mode, arms, limit=LIMIT)
+    with steer(tiny_en, shipped, allow_empty=mode.allow_empty):
+        wanted = decoded(tiny_en, mode)
+    assert [one.tokens for one in gated] == [tuple(one.tokens) for one in wanted]
+    assert [one.opened for one in gated] == [True, True, False]
+    plain = runner.written(UNSTEERED, BOTH, mode, arms, limit=LIMIT)
+    if not mode.allow_empty:
+        assert [one.tokens for one in plain] == [tuple(one.tokens) for one in decoded(tiny_en, mode)]
+    silent = [not one.text for one in gated]
+    assert silent == [mode is not STRICT, mode is not STRICT, False]
+    assert not any(module._forward_hooks for module in tiny_en.modules())
+    assert "decode" not in vars(tiny_en)
+
+
+def test_what_was_written_is_kept_and_what_was_cut_short_made_again(tmp_path):
+    model = make_openai()
+    told: list[str] = []
+    many = Material("many", tuple(sound(i) for i in range(BATCH + 2)))
+
+    def run(material: Material) -> list[Any]:
+        told.clear()
+        runner = Runner(model, 3, tmp_path, progress=lambda what, done, total: told.append(what))
+        return runner.written(UNSTEERED, material, TIMED, {}, limit=1)
+
+    first = run(many)
+    (path,) = tmp_path.rglob("written/*.jsonl")
+    assert told
+    assert run(many) == first
+    assert not told
+    whole = path.read_text()
+    assert len(whole.splitlines()) == len(many.sounds)
+    path.write_text(whole[: whole.rindex('"text"')])  # the last line, torn
+    assert run(many) == first
+    assert told
+    rows = [line for line in path.read_text().splitlines() if line.endswith("}")]
+    assert {json.loads(line)["clip"] for line in rows} == {s.key for s in many.sounds}
+    assert len(rows) == len(many.sounds) + 1  # of the last batch alone, the clip that was whole is there twice
+    other = many.sample(3)
+    assert run(other) == [first[i] for i in (0, 8, 17)]
+    assert not told
+
+
+def test_masks_take_what_others_wrote(tiny_en, shipped, cache):
+    runner = Runner(tiny_en, 4, cache)
+    own = recipe_arms(shipped)
+    arms = {arm.name: arm for arm in (UNSTEERED, *own, *vad_arms(own, ["timed"]))}
+    plain, alone, vad = (
+        runner.written(arms[name], BOTH, TIMED, arms) for name in ("unsteered", "gate-alone", "vad-0.5")
+    )
+    assert [bool(one.text) for one in alone] == [False, False, True]
+    assert alone[2] == plain[2]
+    speech = runner.vad(BOTH)
+    assert speech == [highest_probability(s.samples()) for s in BOTH.sounds]
+    assert [bool(one.text) for one in vad] == [p >= 0.5 and bool(q.text) for p, q in zip(speech, plain, strict=True)]
+    assert speech[2] > 0.9
+
+
+def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
+    settings = BenchSettings(
+        parts=("clips",), modes=("timed",), arms=("learned-1", "clip-gated", "gate-alone"), timed_clips=2
+    )
+    found = run_bench(
+        tiny_en, Recipes(shipped), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings
+    )  # fmt: skip
+    rows = found["clips"]["timed"]
+    assert list(rows) == ["unsteered", "learned-1", "clip-gated", "gate-alone"]
+    assert [row["noise"]["text"]["after"][:2] for row in rows.values()][2:] == [[0, 2], [0, 2]]
+    assert rows["clip-gated"]["speech"]["wer"]["value"] == 0.0
+    assert rows["clip-gated"]["speech"]["blanked"][:2] == [0, 1]
+    assert found["latency"]["unsteered"] is None
+    assert 0 < found["latency"]["clip-gated"]["low"] <= found["latency"]["clip-gated"]["share"]
+    assert found["latency"]["gate-alone"] == found["latency"]["clip-gated"]
+    assert found["data"]["absent"]["clips"] == 2
+    assert {"dense", "contrast", "frame-gated"} <= set(found["left_out"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
+    idle = shipped.model_copy(update={"strength": 0.0})  # its gate opens, and nothing is changed
+    settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
+    bench = Bench(tiny_en, Recipes(idle), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings, None)
+    noise, speech = failures(bench, TIMED, ["clip-gated"])
+    plain = bench.written("unsteered", bench.absent, TIMED)
+    assert {one.sound.name for one in noise} == {
+        s.name for s, w in zip(NOISE.sounds, plain, strict=True) if w.text.strip()
+    }
+    assert noise
+    assert speech == []
+    for one in noise:
+        assert one.score > 0
+        assert 0 < len(one.features) <= 8
+        assert one.texts["clip-gated"] == one.texts["unsteered"]
+    score, features = gate_reading(bench, SPEECH.sounds[0], TIMED)
+    assert score < 0
+    gate = idle.gate
+    weights = dict(zip(gate.features, gate.weights, strict=True))
+    for number, value, share in features:
+        assert share == pytest.approx(weights[number] * value, rel=1e-5)
+    path = write_failures(bench, TIMED, ["clip-gated"], tmp_path / "new" / "failures.html")
+    page = path.read_text()
+    assert page.count("<article>") == len(noise)
+    assert page.count("data:image/png;base64,") == len(noise)
+    assert all(one.sound.name in page for one in noise)
+    assert "<p>None.</p>" in page
+
+
+def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
+    data = BenchData(NOISE.sounds, SPEECH.sounds)
+    for settings, says in (
+        (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
+        (BenchSettings(modes=()), "unknown mode"),
+        (BenchSettings(parts=("clips",), modes=("timed",), arms=("learnt",)), "there is no arm 'learnt'"),
+    ):
+        with pytest.raises(SteeringError, match=says):
+            run_bench(tiny_en, Recipes(shipped), data, tmp_path, settings)
+    with pytest.raises(SteeringError, match="clips in which nobody speaks"):
+        run_bench(tiny_en, Recipes(shipped), data._replace(absent=()), tmp_path)
+
+
+def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
+    noise, speech = NOISE.sounds[0].samples(), SPEECH.sounds[0].samples()
+    ends = [len(noise) / 16_000, (len(noise) + len(speech)) / 16_000]
+    pieces = (Piece(0.0, ends[0], None, "rain"), Piece(ends[0], ends[1], RIVER, "speech"))
+    file = LongFile(np.concatenate([noise, speech]), pieces, "short")
+    runner = Runner(tiny_en, 4, tmp_path)
+    own = recipe_arms(shipped)
+    arms = {arm.name: arm for arm in (UNSTEERED, *own, *vad_arms(own, ["timed"]))}
+    wanted = [arms[name] for name in ("unsteered", "vad-0.5")]
+    found = run_long_part(runner, [file], wanted, arms)
+    assert set(found["transcribe"]) == {"unsteered", "vad-0.5"}
+    row = found["transcribe"]["vad-0.5"]
+    assert row["gap_minutes"] == pytest.approx(ends[0] / 60)
+    assert row["speech"]["words"] == 10
+    assert row["words_per_minute"][0] == row["gap_words"] / row["gap_minutes"]
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("long/*.json")}
+    assert len(files) == 2
+    assert run_long_part(runner, [file], wanted, arms) == found
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert run_long_part(runner, [file], wanted, arms, lambda: pytest.fail("loaded"), pipeline_files=0) == found
+    json.dumps(found, allow_nan=False)
+
+
+def test_clips_are_read_with_their_texts(tmp_path):
+    for name in ("fan", "speech-04"):
+        shutil.copy(CLIPS / f"{name}.flac", tmp_path)
+    table = tmp_path.parent / f"{tmp_path.name}.tsv"
+    table.write_text(f"file\ttext\nspeech-04.flac\t{RIVER}\n", encoding="utf-8")
+    fan, speech = open_sounds([str(tmp_path)], table)
+    assert (fan.name, fan.text, speech.text) == ("fan.flac", None, RIVER)
+    np.testing.assert_array_equal(speech.samples(), load_audio(CLIPS / "speech-04.flac"))
+    assert speech.seconds == len(speech.samples()) / 16_000
+    assert speech.key == clip("speech-04").key != fan.key
+    with pytest.raises(AudioError, match="columns file and text"):
+        open_sounds([str(tmp_path)], tmp_path / "fan.flac")
+
+
+def test_harder_clips_are_made_of_them():
+    speech = [sound(i, "a b") for i in range(3)]
+    noise = [sound(10), Sound("still", "made", lambda: np.zeros(16_000, np.float32)), sound(11)]
+    assert [s.name for s in audible(noise)] == ["made/10.wav", "made/11.wav"]
+    mixed = dict(mixtures(speech, noise))
+    assert list(mixed) == [f"{snr:g} dB" for snr in SNRS]
+    wanted = mixture(speech[1].samples(), noise[2].samples(), 5.0, 1)
+    np.testing.assert_array_equal(mixed["5 dB"].sounds[1].samples(), wanted)
+    assert {s.text for s in mixed["5 dB"].sounds} == {"a b"}
+    kinds = dict(hard(speech, noise, [sound(20, "one")]))
+    assert list(kinds) == ["digits", "quiet", "telephone", "reverb", "after noise"]
+    assert kinds["after noise"].sounds[0].seconds == pytest.approx(21.0)
+    assert len({s.key for material in (*mixed.values(), *kinds.values()) for s in material.sounds}) == 3 * 8 + 1
+    made = long_files(speech, noise, 2, 1.0)
+    assert [file.seconds for file in made] == [60.0, 60.0]
+    assert not np.array_equal(made[0].samples, made[1].samples)
+    with pytest.raises(AudioError, match="loud enough"):
+        audible(noise[1:2])
+    assert (words("Thank you."), words(" . "), words("")) == (2, 0, 0)
+
+
+def test_the_command(cache, tmp_path):
+    for kind, names in (("noise", ("rain", "clicks")), ("speech", ("speech-04",))):
+        (tmp_path / kind).mkdir()
+        for name in names:
+            shutil.copy(CLIPS / f"{name}.flac", tmp_path / kind)
+    (tmp_path / "speech" / "text.tsv").write_text(f"file\ttext\nspeech-04.flac\t{RIVER}\n", encoding="utf-8")
+    out = tmp_path / "o"
+    places = {"--absent": tmp_path / "noise", "--present": tmp_path / "speech", "--cache": cache, "--out": out}
+    some = ["--modes", "timed", "--parts", "clips", "--arms", "clip-gated,gate-alone"]
+    typed = ["bench", "false-speech", *(str(word) for pair in places.items() for word in pair), *some]
+    result = CliRunner().invoke(app, typed, env={"NO_COLOR": "1"})
+    assert result.exit_code == 0, result.output
+    names = ["failures.html", "false-speech.json", "front.png", "table.md"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    found = json.loads((out / "false-speech.json").read_text())
+    assert found["clips"]["timed"]["clip-gated"]["noise"]["text"]["after"][:2] == [0, 2]
+    assert "| ours, clip gate | 0.0%" in (out / "table.md").read_text()
+    failed = CliRunner().invoke(app, [*typed[:-1], "nothing"], env={"NO_COLOR": "1"})
+    assert failed.exit_code == 2
+    assert "there is no arm 'nothing'" in failed.stderr
