@@ -117,7 +117,7 @@ def run(
 ) -> None:
     """Run the benchmark on data that is at hand, write its files, and say where they are."""
     from ..evaluate.benchmark.arms import our_gated
-    from ..evaluate.benchmark.failures import write_failures
+    from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
     from ..evaluate.benchmark.settings import Recipes

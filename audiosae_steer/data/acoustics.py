@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
-from .audio import SAMPLE_RATE
-
-Samples = NDArray[np.float32]
+from .audio import SAMPLE_RATE, Samples
 
 SNRS = (20.0, 10.0, 5.0, 0.0)
 """dB, of the mixtures that are reported."""

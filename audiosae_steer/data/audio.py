@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError
 
+Samples = NDArray[np.float32]
+"""Mono samples of one recording, (n,), at `SAMPLE_RATE` where nothing else is said."""
 SAMPLE_RATE = 16_000
+"""Hz."""
 WINDOW = 30 * SAMPLE_RATE
 """Samples of the 30 s that Whisper encodes at once."""
 SUFFIXES = frozenset(

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .acoustics import mixture, quiet
-from .audio import SAMPLE_RATE, WINDOW
-
-Samples = NDArray[np.float32]
+from .audio import SAMPLE_RATE, WINDOW, Samples
 
 
 def vary_absent(clips: Sequence[Samples], seed: int, *, synthetic: int = 80, brief_share: float = 0.3) -> list[Samples]:

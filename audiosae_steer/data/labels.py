@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import AudioError, SteeringError
-from .files import list_audio, recording_of
+from .audio_paths import list_audio, recording_of
 from .windows import Clip, clips_of
 
 Groups = Literal["recording", "file"]

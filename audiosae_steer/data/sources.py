@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..errors import AudioError, AudioSAESteerWarning, HubError
 from ..io.hub.read import Listing, is_cached, listing
 from .audio import SUFFIXES, audio_files, decode
+from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
-from .files import list_audio, recording_of
 from .parquet import Parquet, Row
 from .transcripts import transcripts
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError
 from .audio import SAMPLE_RATE, WINDOW, load_audio
-from .files import recording_of
+from .audio_paths import recording_of
 
 HELD_OUT_ONE_IN = 20
 

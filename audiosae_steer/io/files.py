@@ -1,4 +1,4 @@
-"""Files that are kept: written whole or not at all, and links that do not lead out of a stranger's folder."""
+"""Atomic files and folders, and links that do not lead out of an untrusted folder."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be deleted anyway
     fcntl = None
+
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+"""What a disk says when it takes no more."""
+MARK = "audiosae-steer.json"
+"""In every folder with a model that is written by this package; only such a one, or an empty one, is ever replaced."""
 
 
 @contextmanager
@@ -120,18 +125,6 @@ def _settle(folder: Path) -> None:
             os.close(descriptor)
 
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing is swept
-    fcntl = None
-
-FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
-"""What a disk says when it takes no more."""
-MARK = "audiosae-steer.json"
-"""In every folder with a model that is written by this package; only such a one, or an empty one, is ever replaced."""
-
-
 def check_free(to: Path) -> None:
     """Whether a model may be written to `to`: it is not there, is empty, or holds what this package wrote.
 
@@ -173,7 +166,7 @@ def whole_folder(
         check(to)
         to = to.resolve()
         to.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(to)
+        _sweep_folders(to)
         part = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=".part"))
     except (OSError, RuntimeError) as error:  # the latter of links in a circle
         raise _unwritable(to, error, raising) from error
@@ -237,7 +230,7 @@ def _hold(part: Path) -> int | None:
     return descriptor
 
 
-def _sweep(to: Path) -> None:
+def _sweep_folders(to: Path) -> None:
     """Remove what processes that no longer live were writing."""
     if fcntl is None:
         return

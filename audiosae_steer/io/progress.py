@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+Tell = Callable[[str, int, int], None]
+"""Is told what is done, how many are, and of how many."""
 
 
 def track(items: Sequence[Any], what: str, progress: bool) -> Iterator[Any]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..io.tensors.sharded import SHARD_BYTES
 from ..ops import eager, reference
+from .save import OPTIONAL, REQUIRED, write_native
 
 GateKind = Literal["relu", "jumprelu", "topk", "batchtopk"]
 NormKind = Literal["none", "scalar", "unit_norm"]
@@ -238,11 +240,23 @@ class SAE(nn.Module):
         names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "info")
         return SAE(**{name: getattr(self, name) for name in names} | parts)
 
-    def save(self, path: str | Path) -> None:
-        """Write the native safetensors file; whole or not at all."""
-        from .formats.native import save_sae  # a convenience of the front door: the one import that points up
+    def save(self, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+        """Write the native safetensors file atomically; missing folders are made.
 
-        save_sae(self, path)
+        Above `shard_bytes` it is written in parts with an index, `NAME.safetensors.index.json`; `load_sae` takes either
+        that or the name given here.
+
+        Raises:
+            CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
+        """
+        numbers = {
+            "gate": self.gate.kind,
+            "k": "" if self.gate.k is None else str(self.gate.k),
+            "normalisation": self.normalisation.kind,
+            "scale": repr(float(self.normalisation.scale)),
+        }
+        tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
+        write_native(path, tensors, numbers, self.info, shard_bytes)
 
     def extra_repr(self) -> str:
         """Sizes and gate, for `print(sae)`."""

@@ -14,17 +14,16 @@ from torch import Tensor
 
 from ..errors import AudioSAESteerError, CheckpointError
 from ..io.paths import local
+from ..io.progress import Tell
 from ..io.tensors.safetensors_header import is_safetensors, read_header
 from ..io.tensors.sharded import SHARD_BYTES, index_of, read_index
-from ..models.sites import Side
 from .autoencoder import SAE
-from .formats.layers import files_in, files_of, layers_of
+from .formats.layers import Side, files_in, files_of, layers_of
 from .formats.native import Native, save_sae
 from .load import load_sae
 from .quality import Figures, measure
 
 Precision = Literal["keep", "float32", "float16", "bfloat16"]
-Progress = Callable[[str, int, int], None]
 Frames = Callable[[int | None], Tensor]
 """The residuals (frames, d_model) that a layer's SAE is measured on."""
 
@@ -53,7 +52,7 @@ def convert(
     measured_on: str = "",
     side: Side | None = None,
     shard_bytes: int = SHARD_BYTES,
-    progress: Progress = lambda what, done, total: None,
+    progress: Tell = lambda what, done, total: None,
 ) -> list[Converted]:
     """Write an SAE, or each layer's of a folder or repository, as native files. Interrupted, it goes on.
 

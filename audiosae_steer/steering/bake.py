@@ -7,22 +7,18 @@ Everything is checked, and computed, before the first parameter is touched.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SiteError, SteeringError
-from ..models.marker import mark
 from ..models.registry import family_of, tap_at
 from ..models.sites import Site
 from .hook import Hook
 from .plan import Plan
 from .recipes.load import recipes
 from .recipes.schema import Recipe
-
-if TYPE_CHECKING:
-    from .steering import Steering
 
 
 class BiasChange(NamedTuple):
@@ -62,17 +58,25 @@ class _Change(NamedTuple):
     """float64, on the CPU."""
 
 
-def bake(steering: Steering) -> Baked:
-    """What `Steering.bake` does."""
-    if steering._removed:
-        raise SteeringError("this steering was removed, and has nothing to bake any more; call steer() again")
-    if not steering.enabled or steering.strength == 0:
-        state = "strength 0" if steering.enabled else "switched off"
-        raise SteeringError(f"this steering is at {state}, and changes nothing; give it a strength before it is baked")
-    obstacles = list(_obstacles(steering))
+def bake(
+    model: nn.Module, hooks: Mapping[Site, Hook], strength: float, *, recipe: Recipe | None, allow_empty: bool
+) -> Baked:
+    """Write the constants of `hooks`, at this strength, into the biases of `model`; the hooks stay where they are.
+
+    Args:
+        model: the module that is steered.
+        hooks: what runs at each site.
+        strength: by which the constants are multiplied; not 0.
+        recipe: that the hooks are of, if any, for the record.
+        allow_empty: whether the steering allows an empty text, for the record.
+
+    Raises:
+        SteeringError, SiteError: as `Steering.bake`; the model is unchanged.
+    """
+    obstacles = list(_obstacles(model, hooks))
     if obstacles:
-        raise SteeringError(_refusal(steering, obstacles))
-    changes = _changes(steering)
+        raise SteeringError(_refusal(model, recipe, obstacles))
+    changes = _changes(model, hooks, strength)
     if not any((change.exact - change.bias.detach().cpu().double()).any() for change in changes):
         raise SteeringError("all that this steering adds is 0, and changes nothing; give its edits amounts")
     before = [change.bias.detach().clone() for change in changes]
@@ -90,9 +94,6 @@ def bake(steering: Steering) -> Baked:
         for change, value in zip(changes, before, strict=True):
             _write(change.bias, value)
         raise
-    steering._leave(quiet=True)
-    if steering.recipe is not None:
-        mark(steering.model, [steering.recipe.name])
     found = [
         BiasChange(
             change.sites,
@@ -103,7 +104,7 @@ def bake(steering: Steering) -> Baked:
         )
         for change, old, new in zip(changes, before, after, strict=True)
     ]
-    return Baked(tuple(found), steering.strength, steering.recipe, steering._allows_empty)
+    return Baked(tuple(found), strength, recipe, allow_empty)
 
 
 def bakes(recipe: Recipe) -> bool:
@@ -121,17 +122,17 @@ class _Obstacle(NamedTuple):
     """What would have to go."""
 
 
-def _obstacles(steering: Steering) -> Iterator[_Obstacle]:
-    """Why a steering is no constant, in words that follow "cannot be baked:"."""
-    shared = steering._shared
+def _obstacles(model: nn.Module, hooks: Mapping[Site, Hook]) -> Iterator[_Obstacle]:
+    """Reasons why a steering is no constant, in words that follow "cannot be baked:"."""
+    shared = next(iter(hooks.values())).shared
     if shared.gate_site is not None:
         yield _Obstacle(f"its clip gate at {shared.gate_site} decides clip by clip", "the clip gate")
     if shared.frame_gate_site is not None:
         yield _Obstacle(f"its frame gate at {shared.frame_gate_site} decides frame by frame", "the frame gate")
-    for site, hook in steering._hooks.items():
+    for site, hook in hooks.items():
         if hook.plan is not None:
             yield from _of_site(site, hook, hook.plan)
-            if _preceded(steering, site):
+            if _preceded(model, hooks, site):
                 yield _Obstacle(f"another steering is at {site}, and runs before it", "the other steering")
 
 
@@ -156,22 +157,22 @@ def _of_site(site: Site, hook: Hook, plan: Plan) -> Iterator[_Obstacle]:
         yield _Obstacle(f"at {site} edits are at work {when.words().removeprefix('; ')}", "steps, flow and passes")
 
 
-def _preceded(steering: Steering, site: Site) -> bool:
+def _preceded(model: nn.Module, own: Mapping[Site, Hook], site: Site) -> bool:
     """Whether another steering runs at the same place before this one: baked, this one would come first."""
-    module = tap_at(steering.model, family_of(steering.model, paths=site.path is not None), site).module
+    module = tap_at(model, family_of(model, paths=site.path is not None), site).module
     for run in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
         held = [cell.cell_contents for cell in getattr(run, "__closure__", None) or ()]
         hooks = [each for each in held if isinstance(each, Hook)]
-        if any(each is steering._hooks[site] for each in hooks):
+        if any(each is own[site] for each in hooks):
             return False
-        if any(all(each is not own for own in steering._hooks.values()) for each in hooks):
+        if any(all(each is not mine for mine in own.values()) for each in hooks):
             return True
     return False
 
 
-def _refusal(steering: Steering, obstacles: list[_Obstacle]) -> str:
+def _refusal(model: nn.Module, recipe: Recipe | None, obstacles: list[_Obstacle]) -> str:
     dropped = list(dict.fromkeys(obstacle.without for obstacle in obstacles))
-    fitting = [] if steering.recipe is None else [recipe.name for recipe in recipes(steering.model) if bakes(recipe)]
+    fitting = [] if recipe is None else [each.name for each in recipes(model) if bakes(each)]
     nearest = (
         f"of the recipes for this model {', '.join(map(repr, fitting))} can be, as it is"
         if fitting
@@ -184,21 +185,20 @@ def _refusal(steering: Steering, obstacles: list[_Obstacle]) -> str:
     )
 
 
-def _changes(steering: Steering) -> list[_Change]:
+def _changes(model: nn.Module, hooks: Mapping[Site, Hook], strength: float) -> list[_Change]:
     """The parameters, and what each is to be; nothing is touched.
 
     Raises:
         SiteError: a site has no bias to take a constant.
     """
-    model = steering.model
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[int, _Change] = {}
-    for site, hook in steering._hooks.items():
+    for site, hook in hooks.items():
         plan = hook.plan
         if plan is None or plan.path == "identity":
             continue
         bias = _bias(model, site)
-        constant = plan.vectors[0].cpu().double().sum(0) * steering.strength
+        constant = plan.vectors[0].cpu().double().sum(0) * strength
         if bias.shape != constant.shape:
             raise SiteError(f"the bias at {site} has shape {tuple(bias.shape)}, not {tuple(constant.shape)}")
         known = found.get(id(bias))

@@ -1,4 +1,4 @@
-"""The clip gate: a linear probe on the SAE features of a whole clip that opens and shuts the edits."""
+"""Clip and frame gates: linear probes on SAE features that open and shut the edits, by clip or by frame."""
 
 from __future__ import annotations
 

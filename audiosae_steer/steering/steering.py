@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NeverCalledWarning, SteeringError
+from ..models.marker import mark
 from ..models.registry import family_of, tap_at, unwrap
 from ..models.sites import Family, Moment, Site, Tap
 from ..sae.autoencoder import SAE
@@ -173,7 +174,18 @@ class Steering:
             SteeringError: something in it is no constant for all clips and frames; says what, and what could be baked.
             SiteError: a site has no bias that could take one. In either case the model is as it was, hooks and all.
         """
-        return bake(self)
+        if self._removed:
+            raise SteeringError("this steering was removed, and has nothing to bake any more; call steer() again")
+        if not self._enabled or self._strength == 0:
+            state = "strength 0" if self._enabled else "switched off"
+            raise SteeringError(
+                f"this steering is at {state}, and changes nothing; give it a strength before it is baked"
+            )
+        baked = bake(self.model, self._hooks, self._strength, recipe=self.recipe, allow_empty=self._allows_empty)
+        self._leave(quiet=True)
+        if self.recipe is not None:
+            mark(self.model, [self.recipe.name])
+        return baked
 
     def remove(self) -> None:
         """Take away its own hooks, and nobody else's. Calling it again does nothing."""

@@ -11,7 +11,7 @@ import soundfile
 from hub_server import Repository, served
 from pyarrow import parquet
 
-from audiosae_steer.data.files import list_audio, recording_of
+from audiosae_steer.data.audio_paths import list_audio, recording_of
 from audiosae_steer.training.audio_files import as_files
 
 

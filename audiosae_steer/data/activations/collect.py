@@ -19,7 +19,7 @@ from ...io.progress import track
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Family, Site
 from ..audio import SAMPLE_RATE, WINDOW
-from ..files import list_audio
+from ..audio_paths import list_audio
 from ..windows import Clip, clips_of, read_clip
 from .capture import passing, residuals
 from .shards import _manifest, shard_key

@@ -15,6 +15,8 @@ from ...models.sites import Side, Site
 from ...sae.autoencoder import SAE
 from ...sae.convert import _agree, layers_in
 from ...sae.load import load_sae
+from ..audio_paths import list_audio
+from .collect import collect, load_activations
 
 
 def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
@@ -75,9 +77,6 @@ def heard(
     Raises:
         SteeringError: `most` is none, or `folder` holds activations of another model or of other audio.
     """
-    from ..data.activations.collect import collect, load_activations
-    from ..data.files import list_audio
-
     if most < 1:
         raise SteeringError(f"most is {most}; hear at least one file")
     files = list_audio(audio)

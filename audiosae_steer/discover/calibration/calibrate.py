@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...data.audio import Samples
 from ...data.clips import Gathered
 from ...errors import (
     AudioError,
@@ -20,16 +21,16 @@ from ...errors import (
     SiteError,
     SteeringError,
 )
-from ...evaluate.transcription.from_residuals import Samples
+from ...io.progress import Tell
 from ...models.registry import unwrap
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from .candidates import Candidate, Variant, candidates, variants
-from .evaluator import Arms, Figures, Material, Tell
+from .evaluator import Arms, Figures, Material
+from .gate_thresholds import Mode
 from .pareto import Budget, front
 from .results import Outcome, compose, write_files
 from .successive_halving import CalibrateSettings, Cliffs, Sweep, Tried
-from .thresholds import Mode
 
 MODES: tuple[Mode, ...] = ("timed", "untimed")
 

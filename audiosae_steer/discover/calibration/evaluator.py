@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...data.audio import SAMPLE_RATE, WINDOW
+from ...data.audio import SAMPLE_RATE, WINDOW, Samples
 from ...data.clips import clip_key
 from ...evaluate.metrics.rates import Share, share, wrote
 from ...evaluate.metrics.wer import Difference, WordErrors, rate_difference, word_errors
-from ...evaluate.transcription.from_residuals import Samples, encode, write
+from ...evaluate.transcription.from_residuals import encode, write
+from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
@@ -21,11 +22,10 @@ from ...steering.recipes.schema import Recipe, site_of
 from ...steering.site_edits import SiteEdits, SiteGate
 from ...steering.steering import Steering, steer
 from .candidates import Candidate, Variant
+from .gate_thresholds import KINDS, Kind, Mode, Placing
 from .pareto import Score
 from .text_cache import Said, Texts, key_of
-from .thresholds import KINDS, Kind, Mode, Placing
 
-Tell = Callable[[str, int, int], None]
 PADS: dict[Mode, Pad] = {"timed": "zeros", "untimed": "silence"}
 """How clips are filled up: `whisper.transcribe` writes timestamps and does the one, `whisper.decode` the other."""
 CHUNK = 8

@@ -15,9 +15,9 @@ from ..sae_files import place_sae
 from .breaking_point import Cliff
 from .candidates import Candidate
 from .evaluator import Figures
+from .gate_thresholds import Mode
 from .pareto import front
 from .successive_halving import Choice, Sweep, Tried
-from .thresholds import Mode
 
 SPLIT = (
     "chosen and measured on the same clips, gate thresholds placed on them too: what it does on others has to be "

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import SteeringError
+from ...io.progress import Tell
 from .breaking_point import Break, Cliff, find_cliff
 from .candidates import KINDS as EDITS
 from .candidates import MARGINS, SHARES, STRENGTHS, Candidate, Gating
-from .evaluator import Arms, Figures, Tell, score_of
+from .evaluator import Arms, Figures, score_of
+from .gate_thresholds import Mode
 from .pareto import Budget, Score, better_half, contenders, excess, nearest, rounds, within
-from .thresholds import Mode
 
 CLIFFS = 3
 """Most ways of editing whose cliff is looked for before one is chosen."""

@@ -15,6 +15,7 @@ from ...data.splits import hold_out
 from ...data.windows import Clip
 from ...errors import SteeringError
 from ...evaluate.metrics.feature_ranking import Method, auc, probe_scores, separation, stability, top_features, weigh
+from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.load import load_whisper
 from ...sae.autoencoder import SAE
@@ -22,7 +23,7 @@ from ...steering.gates import Pool
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..sae_files import open_sae, place_sae
-from .pooling import Frames, Tell, check, pool_clips
+from .pooling import Frames, check, pool_clips
 from .recipe import compose, write_table
 from .results import WRITES, DiscoverSettings, EditKind, Feature, Found, Target
 

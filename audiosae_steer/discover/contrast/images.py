@@ -15,9 +15,9 @@ from ...data.activations.capture import frames_of, residuals
 from ...data.audio import SAMPLE_RATE
 from ...data.windows import Clip, read_clip
 from ...errors import MissingExtraError
+from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
 from ...sae.autoencoder import SAE
-from .pooling import Tell
 from .results import Feature, Found
 
 WITH, WITHOUT, INK, MUTED = "#b3471e", "#1f5fa8", "#1c2430", "#5b6675"

@@ -18,6 +18,7 @@ from ...data.activations.capture import frames_of, residuals
 from ...data.windows import Clip, read_clip
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
+from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
@@ -25,7 +26,6 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import Pool, pool
 
 Frames = Literal["audio", "window"]
-Tell = Callable[[str, int, int], None]
 CHUNK, BATCH = 32, 8
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ...io.files import write_whole
+from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from . import images
-from .pooling import Tell
 from .results import Feature, Found
 
 SHOWN = 12

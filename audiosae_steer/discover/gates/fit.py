@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.acoustics import mixture
-from ...data.audio import SAMPLE_RATE, WINDOW
+from ...data.audio import SAMPLE_RATE, WINDOW, Samples
 from ...errors import GateError
 from ...evaluate.transcription.from_residuals import encode
 from ...io.progress import track
@@ -23,7 +23,6 @@ from ...steering.gates import ClipGate, FrameGate, frame_features, gate_features
 from ..learning.targets import PADS
 from .probe import Matrix, fit_frame_gate, fit_gate, set_threshold
 
-Samples = NDArray[np.float32]
 FRAME = 320
 """Samples of a frame of the encoder: 20 ms."""
 QUIET = 30.0

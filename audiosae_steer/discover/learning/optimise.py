@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...data.audio import Samples
 from ...errors import AudioError, SiteError, SteeringError
 from ...evaluate.metrics.rates import wrote
 from ...evaluate.metrics.wer import word_errors
@@ -31,7 +31,6 @@ from .loss import Constants, Objective, Spoken
 from .matching_pursuit import nearest
 from .targets import both_pads, spoken
 
-Samples = NDArray[np.float32]
 Decoder = Literal["none", "all", "first"]
 
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...data.audio import Samples
 from ...errors import AudioError
 from ...evaluate.transcription.from_residuals import encode, write
 from ...io.files import write_whole
@@ -19,7 +18,6 @@ from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from .loss import Spoken
 
-Samples = NDArray[np.float32]
 PADS: tuple[Pad, Pad] = ("zeros", "silence")
 LOOP = 200
 """Tokens from which on a text is taken for a loop, which is nothing to preserve."""

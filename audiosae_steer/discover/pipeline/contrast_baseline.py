@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...data.audio import SAMPLE_RATE
 from ...data.clips import Gathered
 from ...data.partitions import Side
+from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from ..contrast.discover import discover
-
-Tell = Callable[[str, int, int], None]
 
 
 def write_clips(side: Side, folder: Path) -> None:

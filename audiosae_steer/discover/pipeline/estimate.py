@@ -103,7 +103,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
     def of(source: Any) -> int:
         number = GUESS
         if not str(source).startswith("hub:") and not str(source).endswith(".parquet"):
-            from ...data.files import list_audio
+            from ...data.audio_paths import list_audio
 
             try:
                 number = len(list_audio([Path(source)]))

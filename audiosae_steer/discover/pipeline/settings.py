@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from ...data.augment import vary_absent, vary_present
 from ...data.partitions import Dealt, Side
 from ...evaluate.benchmark.settings import BenchSettings
+from ...io.progress import Tell
 from ...training.settings import Settings
+from ..calibration.gate_thresholds import Mode
 from ..calibration.pareto import Budget
 from ..calibration.successive_halving import CalibrateSettings
-from ..calibration.thresholds import Mode
 from ..gates.fit import Kinds
 from ..learning.optimise import LearnSettings
 from .stage_cache import Stages
@@ -21,7 +22,6 @@ from .stage_cache import Stages
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"
 ARMS = ("unsteered", "learned", "contrast", "clip-gated", "frame-gated", "both-gated", "gate-alone")
 MODES: tuple[Mode, ...] = ("timed", "untimed")
-Tell = Callable[[str, int, int], None]
 Bars = Callable[[], AbstractContextManager[Tell]]
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ...data.audio import Samples
 from ...data.clips import Gathered
 from ...errors import SteeringError
 from ...evaluate.benchmark.material import Sound
@@ -20,7 +21,6 @@ from ...publishing.card import write_card
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..calibration.calibrate import calibrate
-from ..gates.fit import Samples
 from .settings import NAME, UNGATED, Run, vary_side
 
 REFUSED = "refused.txt"

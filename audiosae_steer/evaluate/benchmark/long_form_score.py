@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...errors import SteeringError
 from ..metrics.alignment import Pairs, Word, align, neighbours, spread
 from ..metrics.wer import WordErrors, normaliser, word_errors
-from ..transcription.pipeline import transcribe_by_pipeline
+from ..transcription.hf_pipeline import transcribe_by_pipeline
 from ..transcription.transcribe import Segment, Transcript, transcribe
 from ..transcription.vad import transcribe_with_vad
 from .long_recordings import LongFile, Piece

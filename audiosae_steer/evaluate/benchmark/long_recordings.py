@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...data.acoustics import JOIN, looped, mono
-from ...data.audio import SAMPLE_RATE, load_audio
+from ...data.audio import SAMPLE_RATE, Samples, load_audio
 from ...errors import AudioError
-
-Samples = NDArray[np.float32]
 
 SPEECH, PAUSE = "speech", "pause"
 SHORTEST_GAP = 2.0

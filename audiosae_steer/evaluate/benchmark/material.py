@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.acoustics import HARD, SNRS, Samples, mixture
-from ...data.audio import SAMPLE_RATE, WINDOW
+from ...data.acoustics import HARD, SNRS, mixture
+from ...data.audio import SAMPLE_RATE, WINDOW, Samples
 from ...data.sources import Source, open_source
 from ...errors import AudioError
 from .long_recordings import LongFile, assemble, synthetic_fillers

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ...errors import SteeringError
+from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from . import arms as arm_module
@@ -24,7 +25,7 @@ from .baselines import fitted_arms, load_summary, random_arms, reconstruction, s
 from .long_form import LONG, run_long_part
 from .material import Material, Sound
 from .measures import of_noise, of_speech, spread_of
-from .runner import UNSTEERED, Runner, Tell
+from .runner import UNSTEERED, Runner
 from .settings import MODES, BenchData, BenchSettings, Recipes, check, sae_of
 
 SMALL = ("unsteered", "contrast", "learned", "clip-gated", "frame-gated", "both-gated", "gate-alone", "vad", "vad-ours")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...io.files import write_whole
+from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
 from ...models.registry import fingerprint
 from ..latency import measure_latency
@@ -28,7 +29,6 @@ BATCH = 16
 """Clips at once. If one of them is missing, all are decoded again, so that interruptions change nothing."""
 UNSTEERED = Steered("unsteered", "unsteered")
 REPEATS = 5
-Tell = Callable[[str, int, int], None]
 
 
 class Runner:

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.activations.capture import residuals
-from ...data.audio import WINDOW
+from ...data.audio import WINDOW, Samples
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import track
@@ -26,8 +25,6 @@ from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from ...steering.steering import Steering
 from .transcribe import LOGPROB, NO_SPEECH
-
-Samples = NDArray[np.float32]
 
 
 class Written(NamedTuple):

@@ -10,9 +10,12 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from ...errors import CheckpointError
 
+Side = Literal["encoder", "decoder"]
+"""The stack of blocks that layers are counted in."""
 _FOLDER = re.compile(r"layer_(\d{1,6})")
 _HOOKPOINT = re.compile(r"(?:\w+\.)*(?:layers|layer|blocks|h)\.(\d{1,6})")
 _BY_NAME = re.compile(

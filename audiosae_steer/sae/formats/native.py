@@ -6,37 +6,26 @@ metadata `format`, `schema`, `gate`, `k`, `normalisation`, `scale`, and `info` a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-from torch import Tensor
-
 from ...errors import CheckpointError
 from ...io import strict_json
-from ...io.files import write_whole
 from ...io.strict_json import read_settings
-from ...io.tensors.safetensors_header import MAX_HEADER, Header, check_shapes, is_safetensors, load_tensors, read_header
+from ...io.tensors.safetensors_header import Header, check_shapes, is_safetensors, load_tensors, read_header
 from ...io.tensors.sharded import (
     INDEX,
     SHARD_BYTES,
-    clear_shards,
     is_index,
     is_shard,
     load_parts,
     parts_of,
     read_index,
-    split,
-    write_shards,
 )
 from ..autoencoder import SAE, Gate, GateKind, Normalisation, NormKind
+from ..save import FORMAT, OPTIONAL, REQUIRED, SCHEMA
 
-FORMAT = "audiosae-steer"
-SCHEMA = "1"
-_REQUIRED = ("W_enc", "b_enc", "W_dec", "b_dec")
-_OPTIONAL = ("threshold", "typical")
 _SHAPES: dict[str, list[tuple[str, ...]]] = {
     "W_enc": [("n_features", "d_model")],
     "b_enc": [("n_features",)],
@@ -89,10 +78,10 @@ class Native:
         gate = _gate(file, metadata)
         normalisation = _normalisation(file, metadata)
         info = _info(file, metadata["info"])
-        tensors = load_tensors(file, (*_REQUIRED, *_OPTIONAL)) if parts is None else load_parts(file, parts)
+        tensors = load_tensors(file, (*REQUIRED, *OPTIONAL)) if parts is None else load_parts(file, parts)
         try:
             return SAE(
-                *(tensors[name] for name in _REQUIRED),
+                *(tensors[name] for name in REQUIRED),
                 gate=gate,
                 threshold=tensors.get("threshold"),
                 normalisation=normalisation,
@@ -104,50 +93,12 @@ class Native:
 
 
 def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write the native file: whole, or not at all. Folders that are missing are made.
-
-    Above `shard_bytes` it is written in parts with an index, `NAME.safetensors.index.json`; `load_sae` takes either
-    that or the name given here.
+    """Write the native file of an SAE; see `SAE.save`.
 
     Raises:
         CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
     """
-    from safetensors.torch import save
-
-    path = Path(path)
-    tensors: dict[str, Tensor] = {}
-    for name in (*_REQUIRED, *_OPTIONAL):
-        tensor = getattr(sae, name)
-        if tensor is None:
-            continue
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds NaN or infinite numbers; such an SAE cannot be read back: not saved")
-        # a clone, because tensors that share memory are refused by the library
-        tensors[name] = tensor.detach().cpu().contiguous().clone()
-    try:
-        info = json.dumps(sae.info, allow_nan=False)
-        strict_json.parse(info)  # what could not be read back is not written
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"the SAE's info is not plain JSON ({error}); keep to strings, finite numbers, lists and dicts"
-        ) from error
-    if len(json.dumps(info)) > MAX_HEADER - 100_000:  # as text within the header, where quotes cost two bytes
-        raise CheckpointError(f"the SAE's info is {len(info) / 1e6:.0f} MB of JSON; keep it to what describes the SAE")
-    metadata = {
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "gate": sae.gate.kind,
-        "k": "" if sae.gate.k is None else str(sae.gate.k),
-        "normalisation": sae.normalisation.kind,
-        "scale": repr(float(sae.normalisation.scale)),
-        "info": info,
-    }
-    parts = split(tensors, shard_bytes)
-    if len(parts) > 1:
-        write_shards(path, parts, metadata)
-        return
-    write_whole(path, save(tensors, metadata), CheckpointError)
-    clear_shards(path)
+    sae.save(path, shard_bytes=shard_bytes)
 
 
 def _file_of(path: Path) -> Path | None:
@@ -170,7 +121,7 @@ def _check_header(path: Path, header: Header) -> None:
     if schema != SCHEMA:
         raise CheckpointError(f"{path} is of schema {schema}; this version reads schema {SCHEMA}: update the package")
     for what, found, required, optional in (
-        ("tensors", header.shapes, _REQUIRED, _OPTIONAL),
+        ("tensors", header.shapes, REQUIRED, OPTIONAL),
         ("metadata", header.metadata, _METADATA, ()),
     ):
         missing = sorted(set(required) - set(found))

@@ -22,7 +22,7 @@ from ...io.tensors.npz import load_npz, npz_shapes
 from ...io.tensors.safetensors_header import check_shapes, is_safetensors, load_tensors, read_header
 from ...io.tensors.zip_archive import is_npz
 from ..autoencoder import SAE, Gate
-from .native import FORMAT
+from ..save import FORMAT
 from .settings import whole_number
 from .thresholds import stored_threshold
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from audiosae_steer.data.activations.capture import residuals
 from audiosae_steer.data.activations.collect import collect, load_activations
-from audiosae_steer.data.files import list_audio, recording_of
+from audiosae_steer.data.audio_paths import list_audio, recording_of
 from audiosae_steer.data.windows import clips_of
 from audiosae_steer.errors import AudioError, SiteError, SteeringError
 from audiosae_steer.models.families.whisper_mel import mel

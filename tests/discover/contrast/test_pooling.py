@@ -11,7 +11,7 @@ import torch
 from make import count_hooks, make_openai, make_sae
 
 from audiosae_steer.data.activations.capture import frames_of, residuals
-from audiosae_steer.data.files import list_audio
+from audiosae_steer.data.audio_paths import list_audio
 from audiosae_steer.data.windows import Clip, clips_of, read_clip
 from audiosae_steer.discover.contrast import pooling as module
 from audiosae_steer.discover.contrast.pooling import pool_clips

@@ -19,7 +19,7 @@ from audiosae_steer import AudioError, Recipe, SteeringError, load_audio, load_r
 from audiosae_steer.cli.app import app
 from audiosae_steer.data.acoustics import SNRS, mixture
 from audiosae_steer.evaluate.benchmark.arms import STRICT, TIMED, UNTIMED, recipe_arms, vad_arms
-from audiosae_steer.evaluate.benchmark.failures import failures, gate_reading, write_failures
+from audiosae_steer.evaluate.benchmark.failing_clips import failures, gate_reading, write_failures
 from audiosae_steer.evaluate.benchmark.long_form import run_long_part
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
 from audiosae_steer.evaluate.benchmark.material import (

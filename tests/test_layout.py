@@ -1,0 +1,209 @@
+"""The layout: which way imports point (DESIGN §4), no circles, and one name for one thing."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import audiosae_steer
+
+ROOT = "audiosae_steer"
+PACKAGE = Path(audiosae_steer.__file__).parent
+LAYERS = (
+    ("errors",),
+    ("io", "ops"),
+    ("models", "sae"),
+    ("data", "steering"),
+    ("evaluate",),
+    ("publishing",),
+    ("training",),
+    ("discover",),
+    ("analyse",),
+    ("explorer", "serve"),
+    ("cli",),
+    ("__main__",),
+)
+"""From the ground up. A package imports those of the lines above its own, and never its siblings on its line."""
+
+ONE_MEANING = {
+    "fit": "estimates of gates and edits from clips",
+    "load": "reads one kind of thing from a file, a folder or the Hub",
+    "registry": "the list of the modules beside it, in the order in which they are tried",
+    "report": "a page of HTML with what was found",
+    "results": "what the package of that step returns",
+    "run": "the whole of a demo or a benchmark, from its settings to its results",
+    "settings": "what a long job is told, checked",
+}
+"""Names that several modules may bear, since they mean the same in every package.
+
+A command (`cli/X.py`) bears the name of what it calls, and a package's `__init__` none of its own.
+"""
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    parts = (ROOT, *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+PARTS = {name.split(".")[1] for name in FILES if "." in name}
+
+
+def imports(source: str, module: str, known: set[str], is_package: bool = False) -> set[str]:
+    """Modules of this package that `source` imports anywhere: within functions and for types alone, too."""
+    here = module.split(".") if is_package else module.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            target = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
+            for alias in node.names:
+                found.add(f"{target}.{alias.name}" if f"{target}.{alias.name}" in known else target)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] == ROOT} - {module}
+
+
+GRAPH = {
+    name: imports(path.read_text(encoding="utf-8"), name, set(FILES), path.name == "__init__.py")
+    for name, path in FILES.items()
+}
+
+
+def upward(graph: dict[str, set[str]]) -> list[str]:
+    """Imports that do not point down, and imports of the front door."""
+    rank = {part: number for number, line in enumerate(LAYERS) for part in line}
+    found = []
+    for module, targets in graph.items():
+        if module == ROOT:
+            continue
+        own = module.split(".")[1]
+        for target in sorted(targets):
+            if target == ROOT:
+                found.append(f"{module} imports the front door")
+                continue
+            other = target.split(".")[1]
+            if other != own and rank[other] >= rank[own]:
+                found.append(f"{module} imports {target}")
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components of more than one node (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for target in sorted(graph.get(node, ())):
+            if target not in number:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in stack:
+                low[node] = min(low[node], number[target])
+        if low[node] == number[node]:
+            at = stack.index(node)
+            if len(stack) - at > 1:
+                found.append(stack[at:])
+            del stack[at:]
+
+    for node in graph:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def siblings(graph: dict[str, set[str]]) -> dict[str, dict[str, set[str]]]:
+    """For every package, which of its members import which of the others, whatever lies within them."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for module, targets in graph.items():
+        for target in targets:
+            one, other = module.split("."), target.split(".")
+            shared = 0
+            while shared < min(len(one), len(other)) and one[shared] == other[shared]:
+                shared += 1
+            if shared and shared < min(len(one), len(other)):
+                found[".".join(one[:shared])][one[shared]].add(other[shared])
+    return found
+
+
+def test_every_part_has_a_layer() -> None:
+    assert {part for line in LAYERS for part in line} >= PARTS
+
+
+def test_imports_point_down() -> None:
+    assert upward(GRAPH) == []
+
+
+def test_no_circles_among_modules() -> None:
+    assert circles(GRAPH) == []
+
+
+@pytest.mark.parametrize("package", sorted(siblings(GRAPH)))
+def test_no_circles_among_siblings(package: str) -> None:
+    assert circles(siblings(GRAPH)[package]) == []
+
+
+def test_the_root_holds_few_names() -> None:
+    files = [path.name for path in PACKAGE.glob("*.py")]
+    folders = {part for part in PARTS if f"{ROOT}.{part}" in FILES and (PACKAGE / part).is_dir()}
+    assert sorted(files) == ["__init__.py", "__main__.py", "errors.py"]
+    assert len(folders) <= 15  # twelve, and those that DESIGN reserves: analyse, explorer, serve
+
+
+def test_no_module_bears_the_name_of_what_its_package_exports() -> None:
+    """Importing `package.thing` would put the module in the place of the function."""
+    clashes = []
+    for package, path in FILES.items():
+        if path.name != "__init__.py":
+            continue
+        names = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == package}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        exported = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module != "__future__")
+            for alias in node.names
+        }
+        exported |= {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        if package == ROOT:
+            exported |= set(audiosae_steer.__all__)
+        clashes += [f"{package}.{name}" for name in sorted(names & exported)]
+    assert clashes == []
+
+
+def test_no_two_modules_share_a_name_with_two_meanings() -> None:
+    by_stem = defaultdict(list)
+    for name, path in FILES.items():
+        if path.name != "__init__.py" and name.split(".")[1] != "cli":
+            by_stem[path.stem].append(name)
+    shared = {stem: names for stem, names in by_stem.items() if len(names) > 1 and stem not in ONE_MEANING}
+    assert shared == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from ..cli import app", ["audiosae_steer.ops.here imports audiosae_steer.cli.app"]),
+        ("def f():\n    from ..sae.load import load_sae", ["audiosae_steer.ops.here imports audiosae_steer.sae.load"]),
+        ("if TYPE_CHECKING:\n    from ..io import files", ["audiosae_steer.ops.here imports audiosae_steer.io.files"]),
+        ("from .. import steer", ["audiosae_steer.ops.here imports the front door"]),
+        ("import audiosae_steer.sae.load", ["audiosae_steer.ops.here imports audiosae_steer.sae.load"]),
+        ("from ..errors import SteeringError\nfrom . import eager\nimport torch", []),
+    ],
+)
+def test_an_upward_import_is_seen(source: str, expected: list[str]) -> None:
+    name = f"{ROOT}.ops.here"
+    assert upward({name: imports(source, name, {*FILES, name})}) == expected
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
