@@ -18,7 +18,7 @@ from activations import sparse_frames, write_shards
 from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
 from audiosae_steer.data.activations.collect import Activations
 from audiosae_steer.data.activations.shards import Shuffled, open_shards
-from audiosae_steer.data.windows import clips_of
+from audiosae_steer.data.windows import windows_of
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
 from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.quality import measure, nested_fvu
@@ -388,7 +388,7 @@ def test_where_every_recording_is_held_out_they_are_trained_on(sae_lens, tiny_en
     lone = next(path for path in names if int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % 20 == 0)
     lone.parent.mkdir()
     shutil.copy(noise / "noise0.wav", lone)
-    assert [clip.held_out for clip in clips_of([lone])] == [True]
+    assert [clip.held_out for clip in windows_of([lone])] == [True]
     settings = Settings(n_features=64, k=4, steps=2, batch=64)
     out = tmp_path / "a.safetensors"
     sae = train(tiny_en, 2, [lone], out, settings=settings, progress=False)

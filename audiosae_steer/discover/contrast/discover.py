@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 from ...data import labels as examples
 from ...data.labels import Groups, Sources
 from ...data.splits import hold_out
-from ...data.windows import Clip
+from ...data.windows import Window
 from ...errors import SteeringError
-from ...evaluate.metrics.feature_ranking import Method, auc, probe_scores, separation, stability, top_features, weigh
+from ...evaluate.metrics.feature_ranking import (
+    Indices,
+    Method,
+    auc,
+    probe_scores,
+    separation,
+    stability,
+    top_features,
+    weigh,
+)
+from ...evaluate.metrics.logistic_regression import Flags, Matrix
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.load import load_whisper
@@ -105,7 +115,7 @@ def find(
     model: Any,
     sae: SAE,
     layer: int,
-    clips: list[examples.Example],
+    clips: list[examples.LabelledWindow],
     settings: DiscoverSettings,
     *,
     cache: Path | None = None,
@@ -117,7 +127,7 @@ def find(
         SteeringError: there is one kind of clips only, or too few, or no feature tells them apart.
     """
     pads: tuple[Pad, ...] = get_args(Pad) if settings.pad == "both" else (settings.pad,)
-    plain = [example.clip for example in clips]
+    plain = [example.window for example in clips]
     write = WRITES[settings.target]
     parts = [
         pool_clips(
@@ -144,7 +154,7 @@ def find(
 
 def _rank(
     settings: DiscoverSettings,
-    clips: list[Clip],
+    clips: list[Window],
     groups: list[str],
     pads: list[Pad],
     labels: NDArray[np.bool_],
@@ -164,10 +174,14 @@ def _rank(
             f"no feature indicates the concept, so there is nothing to {settings.edit}; give more, or more different, "
             "clips, or try another ranking, layer or SAE"
         )
+
+    def top(x: Matrix, flags: Flags) -> Indices:
+        again = weigh(x, flags, settings.rank, wanted=len(chosen), positive=positive, C=weights.C, seed=seed)
+        return top_features(again.values, len(chosen), positive)
+
     again = stability(
-        fit, fit_labels, fit_groups, chosen, settings.rank, positive=positive, C=weights.C,
-        resamples=settings.resamples, seed=seed, progress=progress,
-    )  # fmt: skip
+        fit, fit_labels, fit_groups, chosen, top, resamples=settings.resamples, seed=seed, progress=progress
+    )
     scores = probe_scores(fit[:, chosen], fit_labels, pooled[held][:, chosen], seed)
     rng = np.random.default_rng(seed)
     alive = np.flatnonzero(fit.std(0) > 0)
@@ -220,7 +234,7 @@ def _examples(
     labels: str | Path | None,
     audio: str | Path | None,
     positive: str | None,
-) -> list[examples.Example]:
+) -> list[examples.LabelledWindow]:
     if settings.target != "labels":
         if present or labels is not None:
             raise SteeringError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -143,7 +145,7 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
         parts=("clips",), modes=("timed",), arms=("learned-1", "clip-gated", "gate-alone"), timed_clips=2
     )
     found = run_bench(
-        tiny_en, Recipes(shipped), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings
+        tiny_en, Recipes(main=shipped), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings
     )  # fmt: skip
     rows = found["clips"]["timed"]
     assert list(rows) == ["unsteered", "learned-1", "clip-gated", "gate-alone"]
@@ -161,7 +163,9 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
 def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     idle = shipped.model_copy(update={"strength": 0.0})  # its gate opens, and nothing is changed
     settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
-    bench = Bench(tiny_en, Recipes(idle), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings, None)
+    bench = Bench(
+        tiny_en, Recipes(main=idle), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings, None
+    )
     noise, speech = failures(bench, TIMED, ["clip-gated"])
     plain = bench.written("unsteered", bench.absent, TIMED)
     assert {one.sound.name for one in noise} == {
@@ -187,17 +191,31 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     assert "<p>None.</p>" in page
 
 
+def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
+    idle = shipped.model_copy(update={"strength": 0.0, "name": "<b>"})
+    absent = tuple(replace(s, name="<script>1</script>", source='"&') for s in NOISE.sounds)
+    settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
+    data = BenchData(absent=absent, present=SPEECH.sounds)
+    bench = Bench(tiny_en, Recipes(main=idle), data, cache, settings, None)
+    page = write_failures(bench, TIMED, ["clip-gated"], tmp_path / "failures.html").read_text()
+    root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))  # strict: every tag closed, all else escaped
+    assert not list(root.iter("script"))
+    assert {one.text.strip() for one in root.iter("h3")} == {"<script>1</script>"}
+    assert all(one.text.startswith('"&, ') for one in root.iter("small"))
+    assert "<b>: where it fails" in root.findtext("head/title")
+
+
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
-    data = BenchData(NOISE.sounds, SPEECH.sounds)
+    data = BenchData(absent=NOISE.sounds, present=SPEECH.sounds)
     for settings, says in (
         (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
         (BenchSettings(modes=()), "unknown mode"),
         (BenchSettings(parts=("clips",), modes=("timed",), arms=("learnt",)), "there is no arm 'learnt'"),
     ):
         with pytest.raises(SteeringError, match=says):
-            run_bench(tiny_en, Recipes(shipped), data, tmp_path, settings)
-    with pytest.raises(SteeringError, match="clips in which nobody speaks"):
-        run_bench(tiny_en, Recipes(shipped), data._replace(absent=()), tmp_path)
+            run_bench(tiny_en, Recipes(main=shipped), data, tmp_path, settings)
+    with pytest.raises(SteeringError, match="clips without speech, and clips with speech"):
+        run_bench(tiny_en, Recipes(main=shipped), replace(data, absent=()), tmp_path)
 
 
 def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
