@@ -73,17 +73,17 @@ def show_sites(found: Sequence[Any]) -> None:
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns, each line whole, however narrow the terminal is."""
-    from rich.measure import Measurement
+    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for name in header:
         table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*(printable(cell, None) for cell in row))
-    screen = console()
-    wide = screen.options.update(max_width=100_000)
-    with screen.capture() as drawn:
-        screen.print(table, width=Measurement.get(screen, wide, table).maximum, crop=False, no_wrap=True)
+        table.add_row(*(escape(printable(cell, None)) for cell in row))
+    wide = Console(width=100_000, highlight=False, emoji=False)
+    with wide.capture() as drawn:
+        wide.print(table)
     for line in drawn.get().splitlines():
         say(line.rstrip())
