@@ -20,8 +20,8 @@ from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Family, Site
 from ..audio import SAMPLE_RATE, WINDOW
 from ..audio_paths import list_audio
-from ..windows import Clip, clips_of, read_clip
-from .capture import passing, residuals
+from ..windows import Window, read_window, windows_of
+from .capture import capture_residuals, residuals
 from .shards import _manifest, shard_key
 
 CLIPS_PER_SHARD = 64
@@ -111,7 +111,7 @@ def collect(
             )
         if before["complete"]:
             return out
-    clips = clips_of(files)
+    clips = windows_of(files)
     if not begun:
         _write_json(manifest, {"settings": settings, "complete": False})
     shards = [clips[i : i + CLIPS_PER_SHARD] for i in range(0, len(clips), CLIPS_PER_SHARD)]
@@ -157,8 +157,8 @@ def load_activations(folder: str | Path, layer: int | Site) -> Activations:
 def _clip_by_clip(
     model: Any,
     family: Family,
-    shard: Sequence[Clip],
-    every: Sequence[Clip],
+    shard: Sequence[Window],
+    every: Sequence[Window],
     sites: Sequence[Site],
     augment: bool,
     nnsight: bool,
@@ -169,7 +169,7 @@ def _clip_by_clip(
     widths: dict[str, int] = {}
     rate = family.sample_rate(model)
     for clip in shard:
-        samples = read_clip(clip, rate)
+        samples = read_window(clip, rate)
         if augment:
             samples = _mix(samples, clip, every, rng, rate) if rng.random() < 1 / 3 else samples
             samples = np.clip(samples * 10 ** (rng.uniform(-20, 6) / 20), -1, 1).astype(np.float32)
@@ -179,7 +179,7 @@ def _clip_by_clip(
         for start in range(0, len(samples), step):
             piece = samples[start : start + step]
             module, args, kwargs = family.listen(model, piece)
-            for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
+            for site, taken in capture_residuals(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
                 heard = family.heard(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
                 kept[f"layer_{shard_key(site)}.{side}"].append(taken[:, heard].flatten(0, 1).cpu().half())
                 widths.update({f"layer_{shard_key(site)}.{each}": taken.shape[-1] for each in sides})
@@ -188,8 +188,8 @@ def _clip_by_clip(
 
 def _shard(
     model: Any,
-    shard: Sequence[Clip],
-    every: Sequence[Clip],
+    shard: Sequence[Window],
+    every: Sequence[Window],
     layers: Sequence[int],
     augment: bool,
     padding_share: float,
@@ -214,9 +214,9 @@ def _shard(
 
 
 def _hear(
-    clip: Clip, every: Sequence[Clip], augment: bool, rng: np.random.Generator
+    clip: Window, every: Sequence[Window], augment: bool, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], int, int]:
-    samples = read_clip(clip)
+    samples = read_window(clip)
     if not augment:
         return samples, 0, len(samples)
     if rng.random() < 1 / 3:
@@ -228,15 +228,15 @@ def _hear(
 
 def _mix(
     samples: NDArray[np.float32],
-    clip: Clip,
-    every: Sequence[Clip],
+    clip: Window,
+    every: Sequence[Window],
     rng: np.random.Generator,
     sample_rate: int = SAMPLE_RATE,
 ) -> NDArray[np.float32]:
     other = every[int(rng.integers(len(every)))]
     if other.held_out != clip.held_out:  # what is held out must not be heard in training
         return samples
-    noise = np.resize(read_clip(other, sample_rate), len(samples))
+    noise = np.resize(read_window(other, sample_rate), len(samples))
     power, noise_power = float(np.mean(samples**2)), float(np.mean(noise**2))
     if power == 0 or noise_power == 0:
         return samples

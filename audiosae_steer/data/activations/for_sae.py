@@ -55,7 +55,7 @@ def sites_in(
     return found
 
 
-def heard(
+def collect_sample(
     model: Any,
     audio: Sequence[str | Path],
     sites: Sequence[Site],

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.activations.capture import frames_of, residuals
-from ...data.windows import Clip, read_clip
+from ...data.windows import Window, read_window
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import Tell
+from ...io.tensors.digest import sha256_of_tensors
 from ...models.families.whisper_mel import Pad
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
@@ -46,7 +47,7 @@ def pool_clips(
     model: Any,
     sae: SAE,
     layer: int,
-    clips: Sequence[Clip],
+    clips: Sequence[Window],
     kind: Pool = "max",
     pad: Pad = "zeros",
     *,
@@ -61,7 +62,7 @@ def pool_clips(
         model: a Whisper of either library, unsteered.
         sae: the SAE of that layer.
         layer: encoder layer, counted from 1.
-        clips: stretches of at most 30 s; see `clips_of`.
+        clips: stretches of at most 30 s; see `windows_of`.
         kind: how to pool: `max`, `mean`, or `nonzero_mean` over the frames where a feature fires.
         pad: how the 30 s are filled up; see `mel`.
         frames: `audio` pools over the frames that hold the clip, so that its length tells nothing; `window` over all
@@ -122,14 +123,14 @@ def check(model: Any, sae: SAE, layer: int) -> None:
 
 
 def _chunk(
-    model: Any, sae: SAE, layer: int, clips: Sequence[Clip], pad: Pad, frames: Frames, write: int | None
+    model: Any, sae: SAE, layer: int, clips: Sequence[Window], pad: Pad, frames: Frames, write: int | None
 ) -> tuple[dict[str, Tensor], list[str]]:
     kinds: tuple[Pool, ...] = get_args(Pool)
     pooled: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     texts: list[str] = []
     no_speech: list[float] = []
     for start in range(0, len(clips), BATCH):
-        samples = [read_clip(clip) for clip in clips[start : start + BATCH]]
+        samples = [read_window(clip) for clip in clips[start : start + BATCH]]
         rows = residuals(model, samples, [layer], pad)[layer]
         if not torch.isfinite(rows).all():  # a gate would make zeros of them
             names = f"{clips[start].path.name} and the {len(samples) - 1} clips after it"
@@ -168,7 +169,7 @@ def _cached(
     return tensors, texts
 
 
-def _key(settings: Sequence[Any], clips: Sequence[Clip]) -> str:
+def _key(settings: Sequence[Any], clips: Sequence[Window]) -> str:
     """Names a chunk by all that its content depends on; a file that was changed has another size or date."""
     seen = [(str(clip.path.resolve()), clip.start, *_stamp(clip.path)) for clip in clips]
     return hashlib.sha256(json.dumps([*settings, seen]).encode()).hexdigest()[:24]
@@ -180,8 +181,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _digest(sae: SAE) -> str:
-    digest = hashlib.sha256(f"{sae.gate} {sae.normalisation}".encode())
-    for tensor in (sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold):
-        if tensor is not None:
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return sha256_of_tensors((sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold), f"{sae.gate} {sae.normalisation}")

@@ -10,13 +10,12 @@ from typing import Any
 from ...data.activations.collect import collect
 from ...data.activations.shards import open_shards
 from ...errors import SteeringError
-from ...evaluate.benchmark.arms import sae_digest
 from ...evaluate.transcription.from_residuals import encode
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ...training.train import train_sae
 from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
 from ..learning.learn import learn_gathered, material_of
@@ -29,7 +28,7 @@ THRESHOLD_CLIPS = 64
 
 
 def find(
-    run: Run, opened: SAE | None, source: SAE | str | Path | None, training: Settings | None
+    run: Run, opened: SAE | None, source: SAE | str | Path | None, training: TrainSettings | None
 ) -> tuple[Path, Path | None]:
     """Recipes: the learned one, and the one by contrast if that is asked for."""
     settings, find, stages = run.settings, run.dealt.find, run.stages
@@ -43,13 +42,13 @@ def find(
         source = made / f"encoder-{run.layer}.safetensors"
         opened = open_sae(source, run.layer)
     elif opened is not None and not opened.has_own_gates:
-        hangs_on = [weights, run.layer, find.key, sae_digest(opened)]
+        hangs_on = [weights, run.layer, find.key, opened.digest()]
         made = stages.run("threshold", hangs_on, partial(_threshold, run, opened))
         source = made / f"encoder-{run.layer}.safetensors"
         opened = open_sae(source, run.layer)
     if opened is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
-    known = [weights, run.layer, sae_digest(opened), find.key, settings.seed, run.model_name]
+    known = [weights, run.layer, opened.digest(), find.key, settings.seed, run.model_name]
 
     def learn(folder: Path) -> None:
         learn_gathered(
@@ -74,7 +73,7 @@ def _activations(run: Run, files: Path, folder: Path) -> None:
     collect(run.model, [files], [run.layer], folder / "activations", seed=seed, progress=run.show)
 
 
-def _train(run: Run, sounds: Path, training: Settings, folder: Path) -> None:
+def _train(run: Run, sounds: Path, training: TrainSettings, folder: Path) -> None:
     activations = open_shards(sounds / "activations", run.layer)
     sae = train_sae(activations, training, checkpoints=folder / "checkpoints", progress=run.show)
     sae.info.update({"layer": run.layer, "side": "encoder", **({"model": run.model_name} if run.model_name else {})})
