@@ -181,7 +181,7 @@ def make(
     settings = plain._replace(
         most=most or None,
         synthetic=synthetic,
-        sae=plain.sae._replace(steps=sae_steps),
+        sae=replace(plain.sae, steps=sae_steps),
         sae_features=sae_features,
         learn=plain.learn._replace(
             features=features, steps=steps, refine=steps // 2 if refine is None else refine, decoder=decoder, seed=seed

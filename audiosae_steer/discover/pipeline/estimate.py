@@ -16,7 +16,7 @@ from ...data.partitions import PartitionSources
 from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..learning.optimise import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
@@ -35,7 +35,7 @@ class Amount(NamedTuple):
     """Clips without speech: to find, to calibrate and to test."""
     present: tuple[int, int, int]
     """Clips with speech."""
-    train: Settings | None
+    train: TrainSettings | None
     """How an SAE is trained; None where one is given."""
     learn: LearnSettings
     synthetic: int
@@ -114,7 +114,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
     return of
 
 
-def measure(model: Any, layer: int, train: Settings | None = None) -> Speed:
+def measure(model: Any, layer: int, train: TrainSettings | None = None) -> Speed:
     """How fast this machine runs this model, by one clip, and trains an SAE, by one product."""
     clip = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
     encode(model, [clip], layer, progress=False)  # the first call loads things

@@ -11,7 +11,7 @@ from ...data.augment import vary_absent, vary_present
 from ...data.partitions import Partition, Partitions
 from ...evaluate.benchmark.settings import BenchSettings
 from ...io.progress import Tell
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..calibration.gate_thresholds import Mode
 from ..calibration.pareto import Budget
 from ..calibration.successive_halving import CalibrateSettings
@@ -34,7 +34,7 @@ class MakeSettings(NamedTuple):
     """Most clips to take of each source."""
     synthetic: int = 80
     """Synthetic noises to find on, beside the clips; half as many to calibrate on."""
-    sae: Settings = Settings()
+    sae: TrainSettings = TrainSettings()
     """How an SAE is trained where none is given; its size and seed are those below."""
     sae_features: int | None = None
     """Its size; None takes 8 × d_model, at most 4,096."""
