@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.activations.collect import Activations, collect
-from ..data.activations.shards import Frames, Shards, Shuffled, open_shards, shard_key
+from ..data.activations.collect import collect
+from ..data.activations.manifest import site_key
+from ..data.activations.shards import Activations, Frames, Shards, ShuffledBatches, open_shards
 from ..errors import MissingExtraError, SteeringError
 from ..io.tensors.digest import sha256_of_tensors
 from ..models.registry import family_of, tap_at, unwrap
@@ -102,7 +103,7 @@ def train(
     files, names = as_files(audio, folder / "audio", most=most, seed=settings.seed, progress=progress)
     collect(model, files, layers, folder / "activations", seed=settings.seed, progress=progress)
     shards = open_shards(folder / "activations", site)
-    sae, history = _train(shards, settings, start, folder / f"layer-{shard_key(site)}", progress)
+    sae, history = _train(shards, settings, start, folder / f"layer-{site_key(site)}", progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
     sae.info.update({"family": family.name, **where, **(info or {})})
     sae = sae.half()
@@ -140,7 +141,7 @@ def _train(
 ) -> tuple[SAE, History]:
     if not len(shards.train):  # every recording fell to the held-out side, as a lone one does once in twenty times
         shards = Shards(shards.held_out, shards.train, shards.source)
-    batches = Shuffled(shards.train, settings.batch, settings.seed, settings.buffer)
+    batches = ShuffledBatches(shards.train, settings.batch, settings.seed, settings.buffer)
     sample = shards.train.sample(SAMPLE, settings.seed)
     scale = scale_of(sample, start)
     trainer = make_trainer(sample, settings, scale, start)
