@@ -211,7 +211,7 @@ def _changes(model: nn.Module, hooks: Mapping[Site, Hook], strength: float) -> l
 def _bias(model: nn.Module, site: Site) -> nn.Parameter:
     family = family_of(model, paths=site.path is not None)
     if site.path is None:
-        module = family.carrier(model, site)
+        module = family.bias_module(model, site)
     else:
         module = tap_at(model, family, site).module
         if not isinstance(module, (nn.Linear, nn.LayerNorm)) or site.layout != "bfd":

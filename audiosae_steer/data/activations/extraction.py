@@ -71,7 +71,7 @@ class ShardFrames:
 def reads_windows(family: Family, sites: Sequence[Site], settings: CollectSettings) -> bool:
     """Whether `window_frames` reads these sites; else `clip_frames` does."""
     of_encoder = all(site.path is None and site.side == "encoder" for site in sites)
-    return family.hears_windows and of_encoder and not settings.nnsight
+    return family.takes_windows and of_encoder and not settings.nnsight
 
 
 def window_frames(
@@ -121,11 +121,11 @@ def clip_frames(
         samples = read_window(window, rate)
         if settings.augment:
             samples = _vary(samples, window, others, rng, rate)
-        for piece in _pieces(samples, family.longest(model), rate):
-            module, args, kwargs = family.listen(model, piece)
+        for piece in _pieces(samples, family.max_seconds(model), rate):
+            module, args, kwargs = family.prepare(model, piece)
             found = capture_residuals(model, sites, module, *args, nnsight=settings.nnsight, **kwargs)
             for site, taken in found.items():
-                of_audio = family.heard(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
+                of_audio = family.valid_frames(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
                 kept.add(site_key(site), window.held_out, taken[:, of_audio].flatten(0, 1))
     return kept.tensors()
 
