@@ -50,8 +50,8 @@ def transcribe(
     strength: StrengthOption = None,
     language: Annotated[str | None, typer.Option(help='such as "en"; default: detect it')] = None,
     filters: Annotated[bool, typer.Option(help="Whisper's own filters, and its retries at higher temperatures")] = True,
-    out: Annotated[str | None, typer.Option(help="also write a file: srt, vtt, txt or json")] = None,
-    out_dir: Annotated[Path | None, typer.Option(help="folder for those files; default: beside the audio")] = None,
+    format: Annotated[str | None, typer.Option(help="also write a file: srt, vtt, txt or json")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for those files; default: beside the audio")] = None,
 ) -> None:
     """Transcribe audio files with steering."""
     from ..data.audio import load_audio
@@ -60,7 +60,7 @@ def transcribe(
     from ..models.load import load_processor, load_whisper
     from ..steering.steering import steer
 
-    targets = _targets(files, out, out_dir)
+    targets = _targets(files, format, out)
     loaded = load_whisper(model, library=_library(library))
     processor = load_processor(model) if library == "transformers" else None
     if steering:
@@ -96,26 +96,26 @@ def transcribe(
         raise typer.Exit(2)
 
 
-def _targets(files: list[Path], out: str | None, out_dir: Path | None) -> list[Path | None]:
-    """What to write for each file, checked before anything is transcribed."""
+def _targets(files: list[Path], format: str | None, out: Path | None) -> list[Path | None]:
+    """Paths of the transcripts, checked before anything is transcribed."""
     from ..evaluate.transcription.subtitles import FORMATS
 
-    if out is None:
-        if out_dir is not None:
-            raise SteeringError(f"--out-dir needs a format as well: --out {'|'.join(FORMATS)}")
+    if format is None:
+        if out is not None:
+            raise SteeringError(f"--out needs a format as well: --format {'|'.join(FORMATS)}")
         return [None] * len(files)
-    if out not in FORMATS:
-        raise SteeringError(f"--out {out} is no format that is written; expected one of {', '.join(FORMATS)}")
-    targets = [(out_dir or file.parent) / f"{file.stem}.{out}" for file in files]
+    if format not in FORMATS:
+        raise SteeringError(f"--format {format} is not a format that is written; expected one of {', '.join(FORMATS)}")
+    targets = [(out or file.parent) / f"{file.stem}.{format}" for file in files]
     for number, target in enumerate(targets):
         if target in targets[:number]:
             first = files[targets.index(target)]
             raise SteeringError(f"{first} and {files[number]} would both be written to {target}; transcribe them apart")
-    if out_dir is not None:
+    if out is not None:
         try:
-            out_dir.mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SteeringError(f"--out-dir {out_dir} cannot be made: {error.strerror}") from error
+            raise SteeringError(f"--out {out} cannot be made: {error.strerror}") from error
     return list(targets)
 
 
