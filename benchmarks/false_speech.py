@@ -14,15 +14,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import corpus
-import torch
+from machine import machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
@@ -95,16 +93,6 @@ def arm_key(model: str, recipe: Recipe | None) -> str:
         content.append(recipe.model_dump(mode="json", exclude=NOTES))
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return f"{'unsteered' if recipe is None else recipe.name}-{digest}"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
-    return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
 
 
 class Table:
