@@ -16,9 +16,10 @@ from ..io.tensors.sharded import INDEX, index_of, sha256_of_sae
 from ..io.tensors.state_dict import NUMBERS, load_state
 from ..io.tensors.torch_file import is_torch_file
 from .autoencoder import SAE
+from .formats.format import Format
 from .formats.layers import files_in, files_of, number_of, side_of
 from .formats.native import save_sae
-from .formats.registry import FORMATS, Format
+from .formats.registry import FORMATS
 from .normalisation import settle
 
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
