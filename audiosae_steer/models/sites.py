@@ -152,29 +152,29 @@ class Family(ABC):
         """
         return []
 
-    hears_windows: bool = False
+    takes_windows: bool = False
     """Whether it hears 30 s at a time, whatever a clip's length."""
 
     def sample_rate(self, model: nn.Module) -> int:
         """Of the sound that it hears."""
-        raise SiteError(f"{self.name} hears no sound, of which activations could be collected: it makes some")
+        raise SiteError(f"{self.name} takes no audio, so there are no activations to collect: it generates audio")
 
-    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
         """What to call, and with what, so that a mono clip passes by its encoder's sites."""
-        raise SiteError(f"{self.name} hears no sound, of which activations could be collected: it makes some")
+        raise SiteError(f"{self.name} takes no audio, so there are no activations to collect: it generates audio")
 
-    def longest(self, model: nn.Module) -> float | None:
+    def max_seconds(self, model: nn.Module) -> float | None:
         """Seconds of the longest clip that it hears at once; None: any."""
         return None
 
-    def heard(self, model: nn.Module, site: Site, frames: int, seconds: float) -> Tensor:
+    def valid_frames(self, model: nn.Module, site: Site, frames: int, seconds: float) -> Tensor:
         """Which of so many frames are of a clip of so many seconds, and not of what fills it up: (frames,) bool."""
         tap = self.tap(model, site) if site.path is None else None
         if tap is None or tap.times is None:
             return torch.ones(frames, dtype=torch.bool)
         return tap.times(frames, torch.device("cpu")) < seconds
 
-    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+    def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
         """The module whose bias reaches the residual at `site` as it is, so that a constant there can be baked into it.
 
         Raises:
@@ -182,7 +182,7 @@ class Family(ABC):
         """
         raise SiteError(f"of {self.name} no bias is known that reaches {site} as it is")
 
-    def in_pieces(self, model: nn.Module) -> bool:
+    def in_chunks(self, model: nn.Module) -> bool:
         """Whether one pass takes its input in pieces, and comes by a site once for each."""
         return False
 

@@ -111,7 +111,7 @@ def _width(model: nn.Module, family: Family, tap: Tap, part: SiteEdits, lists: S
 
 def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family, every: Sequence[Site]) -> None:
     kind = "clip gate" if isinstance(each.gate, ClipGate) else "frame gate"
-    if each.site != site and family.in_pieces(model):
+    if each.site != site and family.in_chunks(model):
         raise GateError(
             f"this {type(model).__name__} takes its input in pieces, and has read all of them before {site} is "
             f"reached: the {kind} at {each.site} can govern edits there alone"

@@ -65,7 +65,7 @@ def apply(
             'steps="first" edits the step that writes a text\'s first token, and nnsight traces one pass: it follows '
             "neither openai-whisper's decoding loop nor generate(); use steer(), whose hooks do"
         )
-    if family.in_pieces(model):
+    if family.in_chunks(model):
         raise SteeringError(
             f"this {type(model).__name__} takes its input in pieces and runs each module once for every one, of which "
             "a trace holds the first; use steer(), whose hooks see all"

@@ -31,7 +31,7 @@ def passing(
     """
     family = family_of(model, paths=True)
     taps = {site: tap_at(model, family, site) for site in in_order(model, family, sites)}
-    read = _traced if nnsight and not family.in_pieces(model) else _hooked
+    read = _traced if nnsight and not family.in_chunks(model) else _hooked
     found = read(module, taps, args, kwargs)
     for site, pieces in found.items():
         if not pieces:

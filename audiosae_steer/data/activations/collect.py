@@ -120,7 +120,7 @@ def collect(
         if path.is_file():
             continue
         rng = np.random.default_rng(seed + 7919 * number)
-        if family.hears_windows and not nnsight and all(site.path is None and site.side == "encoder" for site in sites):
+        if family.takes_windows and not nnsight and all(site.path is None and site.side == "encoder" for site in sites):
             tensors = _shard(inner, shard, clips, [site.layer for site in sites], augment, padding_share, batch, rng)
         else:
             tensors = _clip_by_clip(inner, family, shard, clips, sites, augment, nnsight, rng)
@@ -174,13 +174,13 @@ def _clip_by_clip(
             samples = _mix(samples, clip, every, rng, rate) if rng.random() < 1 / 3 else samples
             samples = np.clip(samples * 10 ** (rng.uniform(-20, 6) / 20), -1, 1).astype(np.float32)
         side = "held_out" if clip.held_out else "train"
-        longest = family.longest(model)
+        longest = family.max_seconds(model)
         step = len(samples) if longest is None else int(longest * rate)
         for start in range(0, len(samples), step):
             piece = samples[start : start + step]
-            module, args, kwargs = family.listen(model, piece)
+            module, args, kwargs = family.prepare(model, piece)
             for site, taken in passing(model, sites, module, *args, nnsight=nnsight, **kwargs).items():
-                heard = family.heard(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
+                heard = family.valid_frames(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
                 kept[f"layer_{shard_key(site)}.{side}"].append(taken[:, heard].flatten(0, 1).cpu().half())
                 widths.update({f"layer_{shard_key(site)}.{each}": taken.shape[-1] for each in sides})
     return {key: torch.cat(rows) if rows else torch.zeros(0, widths[key]).half() for key, rows in kept.items()}

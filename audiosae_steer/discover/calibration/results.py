@@ -64,9 +64,7 @@ def compose(sweep: Sweep, outcome: Outcome, name: str | None, out: Path | None) 
             "measured": {"calibrate": _measured(sweep, outcome)},
         }
     )
-    if out is not None:
-        recipe._folder = out.parent
-    return recipe
+    return recipe if out is None else recipe.located(out.parent)
 
 
 def write_files(recipe: Recipe, sweep: Sweep, outcome: Outcome, out: Path) -> None:
@@ -146,10 +144,10 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
 
 
 def _placed(base: Recipe, key: str, spec: SAESpec, sweep: Sweep, number: int, folder: Path) -> SAESpec:
-    if spec.file is None or base._folder is None:
+    if spec.file is None or base.folder is None:
         return spec
     layers = [site.layer for site in base.sites if site.sae == key]
-    source = base._folder / spec.file
+    source = base.folder / spec.file
     if source.parent.resolve() == folder.resolve():
         return spec
     return place_sae(sweep.arms.saes[number][key], source, layers[0] if layers else 0, folder)

@@ -202,14 +202,14 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
         if tokens.shape[1] > 1 or not kv_cache:
             live = torch.arange(len(tokens), device=tokens.device)
             if steering is not None:
-                steering._shared.opened = opened
+                steering.opened = opened
             first: Tensor = own(tokens, xa, kv_cache=kv_cache)
             return first
         going = tokens[live, 0] != eot
         if not going.all():
             live = live[going]
             if steering is not None and opened is not None:
-                steering._shared.opened = opened[live]
+                steering.opened = opened[live]
             for module, kept in kv_cache.items():
                 kv_cache[module] = kept[going]
         out = tokens.new_zeros((len(tokens), 1, width), dtype=torch.float32)
@@ -222,7 +222,7 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
             yield
     finally:
         if steering is not None:
-            steering._shared.opened = opened
+            steering.opened = opened
 
 
 def _check(model: Any, layer: int) -> None:

@@ -44,7 +44,7 @@ class AST(Family):
 
         return Tap(_layers(model)[site.layer - 1], times=times)
 
-    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+    def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
         """The block's last map, whose output is added to the residual."""
         block: Any = self.tap(model, site).module
         last: nn.Module = block.mlp.fc2 if hasattr(block, "mlp") else block.output.dense  # transformers 5, and 4
@@ -54,7 +54,7 @@ class AST(Family):
         """16 kHz."""
         return 16000
 
-    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
         """The model, on the spectrogram that its feature extractor makes, of as many seconds as it takes."""
         from transformers import ASTFeatureExtractor
 
@@ -65,7 +65,7 @@ class AST(Family):
         features = extract(samples, sampling_rate=16000, return_tensors="pt").input_values
         return model, (features.to(weight.device, weight.dtype),), {}
 
-    def longest(self, model: nn.Module) -> float:
+    def max_seconds(self, model: nn.Module) -> float:
         """As many seconds as its spectrogram holds."""
         return float(_body(model).config.max_length / FRAMES_PER_SECOND)
 

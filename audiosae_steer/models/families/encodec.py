@@ -45,7 +45,7 @@ class EnCodec(Family):
             return Tap(model.encoder, layout="bdf")
         return Tap(model.decoder, "input", layout="bdf")
 
-    def carrier(self, model: Any, site: Site) -> nn.Module:
+    def bias_module(self, model: Any, site: Site) -> nn.Module:
         """None: the latents come out of a convolution, and before the quantizer, from a codebook, after it."""
         follows = "a normalised convolution gives it" if site.side == "encoder" else "it is read from the codebooks"
         raise SiteError(f"no bias reaches {site} of EnCodec as it is: {follows}")
@@ -62,7 +62,7 @@ class EnCodec(Family):
         config = getattr(model, "config", None)
         return int(model.sample_rate if config is None else config.sampling_rate)
 
-    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The whole codec; a mono clip on as many channels as it takes."""
         config = getattr(model, "config", None)
         weight = next(model.parameters())
@@ -70,13 +70,13 @@ class EnCodec(Family):
         wav = wav.to(weight.device, weight.dtype)
         return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}
 
-    def in_pieces(self, model: Any) -> bool:
+    def in_chunks(self, model: Any) -> bool:
         """The 48 kHz model does."""
         return _stride(model) > 0
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
-        if not windows or not self.in_pieces(model):
+        if not windows or not self.in_chunks(model):
             return []
         closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
         closers += [

@@ -46,7 +46,7 @@ class SpeechEncoder(Family):
         """The layer's output: a tensor, or a tuple that begins with it."""
         return Tap(_body(model).encoder.layers[site.layer - 1])
 
-    def carrier(self, model: nn.Module, site: Site) -> nn.Module:
+    def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
         """The layer norm that a block ends with; in the stable variants, the last map of its feed-forward.
 
         Frames that only fill up a batch, which hooks leave alone, are changed as well; no other frame attends to them.
@@ -72,7 +72,7 @@ class SpeechEncoder(Family):
         """16 kHz, of MERT 24 kHz."""
         return int(getattr(_body(model).config, "sample_rate", SAMPLE_RATE))
 
-    def listen(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
         """The model without its head; with layer norm in its convolutions, on samples of mean 0 and variance 1."""
         x = torch.from_numpy(samples)
         if getattr(_body(model).config, "feat_extract_norm", "layer") == "layer":  # as their feature extractors do

@@ -35,7 +35,7 @@ class WhisperOpenAI(Family):
         """The residual block itself returns the residual."""
         return Tap(getattr(model, site.side).blocks[site.layer - 1])
 
-    def carrier(self, model: Any, site: Site) -> nn.Module:
+    def bias_module(self, model: Any, site: Site) -> nn.Module:
         """The block's last map, whose output is added to the residual."""
         block: Any = self.tap(model, site).module
         last: nn.Module = block.mlp[2]
@@ -45,13 +45,13 @@ class WhisperOpenAI(Family):
         """1,500 frames for 30 s."""
         return model.dims.n_audio_ctx / 30.0 if site.side == "encoder" else None
 
-    hears_windows = True
+    takes_windows = True
 
     def sample_rate(self, model: Any) -> int:
         """16 kHz."""
         return SAMPLE_RATE
 
-    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The encoder, on a spectrogram of 30 s."""
         return model.encoder, (mel(model, [samples]),), {}
 

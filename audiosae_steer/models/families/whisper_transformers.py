@@ -40,7 +40,7 @@ class WhisperTransformers(Family):
         """The layer's output: a tensor in transformers 5, a tuple that begins with it in 4."""
         return Tap(getattr(_body(model), site.side).layers[site.layer - 1])
 
-    def carrier(self, model: Any, site: Site) -> nn.Module:
+    def bias_module(self, model: Any, site: Site) -> nn.Module:
         """The block's last map, whose output is added to the residual."""
         block: Any = self.tap(model, site).module
         last: nn.Module = block.fc2
@@ -50,13 +50,13 @@ class WhisperTransformers(Family):
         """1,500 frames for 30 s."""
         return model.config.max_source_positions / 30.0 if site.side == "encoder" else None
 
-    hears_windows = True
+    takes_windows = True
 
     def sample_rate(self, model: Any) -> int:
         """16 kHz."""
         return SAMPLE_RATE
 
-    def listen(self, model: Any, samples: NDArray[np.float32]) -> Call:
+    def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The encoder, on a spectrogram of 30 s."""
         return _body(model).encoder, (mel(model, [samples]),), {}
 

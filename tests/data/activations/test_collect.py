@@ -290,7 +290,7 @@ def test_every_family_that_hears_is_collected_from(case, audio, tmp_path):
 
 def test_what_makes_sound_and_what_is_not_reached_is_refused(audio, tmp_path, tiny_en):
     made = next(case for case in FAMILIES if case.name == "DiffRhythm").make()
-    with pytest.raises(SiteError, match="hears no sound"):
+    with pytest.raises(SiteError, match="takes no audio"):
         collect(made, [audio], [1], tmp_path / "a", progress=False)
     with pytest.raises(SiteError, match="nothing passed"):
         collect(tiny_en, [audio], [Site(1, "decoder")], tmp_path / "b", progress=False, nnsight=True)

@@ -203,7 +203,7 @@ def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> 
     from audiosae_steer.steering.nnsight import apply
 
     part = case.traced(model)
-    if family_of(part).in_pieces(part):
+    if family_of(part).in_chunks(part):
         with pytest.raises(SteeringError, match="in pieces"):
             apply(nnsight.NNsight(part), layer=1, edits=[Push(torch.ones(16))])
         return
