@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiosae_steer.data.activations.collect import Activations
+from audiosae_steer.data.activations.shards import Activations
 from audiosae_steer.sae.quality import measure
-from audiosae_steer.training.settings import Settings
+from audiosae_steer.training.settings import TrainSettings
 from audiosae_steer.training.train import train_sae
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,7 +42,7 @@ def main() -> None:
     activations = Activations(torch.cat(songs[:-1]).half(), songs[-1].half())
     found = {}
     for k in map(int, given.k.split(",")):
-        settings = Settings(n_features=given.n_features, k=k, steps=given.steps, batch=1024)
+        settings = TrainSettings(n_features=given.n_features, k=k, steps=given.steps, batch=1024)
         sae = train_sae(activations, settings)
         figures = measure(sae, songs[-1])
         found[f"k = {k}"] = {"held_out_frames": len(songs[-1]), **figures._asdict()}

@@ -171,7 +171,7 @@ def make(
     """From nothing to a recipe: data, SAE, edits, gates, calibration, test. Interrupted, it goes on."""
     from dataclasses import replace
 
-    from ..data.partitions import Given
+    from ..data.partitions import PartitionSources
     from ..discover.pipeline.make import TASKS, make_no_false_speech
     from ..discover.pipeline.settings import MakeSettings
 
@@ -181,7 +181,7 @@ def make(
     settings = plain._replace(
         most=most or None,
         synthetic=synthetic,
-        sae=plain.sae._replace(steps=sae_steps),
+        sae=replace(plain.sae, steps=sae_steps),
         sae_features=sae_features,
         learn=plain.learn._replace(
             features=features, steps=steps, refine=steps // 2 if refine is None else refine, decoder=decoder, seed=seed
@@ -196,8 +196,10 @@ def make(
     make_no_false_speech(
         model,
         out=out,
-        absent=Given(absent or ("hub:esc50",), calibrate_absent or (), test_absent or ()),
-        present=Given(present or ("hub:librispeech-test-clean",), calibrate_present or (), test_present or ()),
+        absent=PartitionSources(absent or ("hub:esc50",), calibrate_absent or (), test_absent or ()),
+        present=PartitionSources(
+            present or ("hub:librispeech-test-clean",), calibrate_present or (), test_present or ()
+        ),
         sae=sae,
         layer=layer,
         settings=settings,
@@ -243,7 +245,7 @@ def calibrate(
     name: Annotated[str | None, typer.Option(help="the recipe's name; default: that of --out")] = None,
 ) -> None:
     """Choose kind of edit, features, strength and gate within a budget on speech. Interrupted, it goes on."""
-    from ..data.clips import gather
+    from ..data.clips import load_clips
     from ..discover.calibration.breaking_point import Break
     from ..discover.calibration.calibrate import calibrate as choose
     from ..discover.calibration.calibrate import check_target, modes_of, texts_of
@@ -266,7 +268,7 @@ def calibrate(
         seed=seed,
         **lists,
     )
-    noise, speech = gather(absent, most=most, seed=seed), gather(present, most=most, seed=seed)
+    noise, speech = load_clips(absent, most=most, seed=seed), load_clips(present, most=most, seed=seed)
     texts = speech.texts if text is None else texts_of(speech, text)
     loaded = load_whisper(model, library="openai")
     with progress() as tell:

@@ -167,10 +167,10 @@ def _frames(
     if not audio:
         yield None
         return
-    from ..data.activations.for_sae import heard
+    from ..data.activations.for_sae import collect_sample
     from ..models.load import load_model
 
     asked = list(dict.fromkeys(sites.values()))
     with tempfile.TemporaryDirectory() as temporary:
-        give = heard(load_model(model), audio, asked, cache or Path(temporary) / "activations", most=most)
+        give = collect_sample(load_model(model), audio, asked, cache or Path(temporary) / "activations", most=most)
         yield lambda layer: give(sites[layer])

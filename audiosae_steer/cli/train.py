@@ -45,13 +45,16 @@ def train(
     from ..models.load import load_model
     from ..models.sites import Site
     from ..sae.load import load_sae
-    from ..training.settings import Settings
+    from ..training.settings import TrainSettings
     from ..training.train import train as train_sae
 
     if (layer is None) == (path is None):
         raise SteeringError("say --layer N, counted from 1, or --path MODULE: one of the two")
     site = Site(layer, side) if layer is not None else Site(path=path)
-    settings = Settings(n_features, k, steps, batch, lr, seed, architecture=architecture, widths=tuple(width or ()))
+    settings = TrainSettings(
+        n_features=n_features, k=k, steps=steps, batch=batch, lr=lr, seed=seed, architecture=architecture,
+        widths=tuple(width or ()),
+    )  # fmt: skip
     begin = None if start is None else load_sae(start, layer=None if Path(start).is_file() else layer)
     made = {"model": model, "command": command()}
     if start is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -90,3 +91,9 @@ def audio_files(folder: str | Path) -> list[Path]:
     if not found:
         raise AudioError(f"{folder} holds no audio; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
+
+
+def samples_key(samples: Samples) -> str:
+    """A hash of the first 30 s of samples at 16 kHz, to tell copies of a clip."""
+    window = np.ascontiguousarray(samples[:WINDOW], dtype=np.float32)
+    return hashlib.sha256(window.tobytes()).hexdigest()[:16]

@@ -52,6 +52,17 @@ def louder(x: Samples, decibels: float) -> Samples:
     return np.clip(quiet(x, decibels), -1, 1)
 
 
+def add_noise(samples: Samples, noise: Samples, rng: np.random.Generator) -> Samples:
+    """The samples with noise, repeated or cut to their length, at 0 to 20 dB; unchanged where either is silent."""
+    noise = np.resize(noise, len(samples))
+    power, noise_power = float(np.mean(samples**2)), float(np.mean(noise**2))
+    if power == 0 or noise_power == 0:
+        return samples
+    gain = np.float32(np.sqrt(power / noise_power * 10 ** (-rng.uniform(0, 20) / 10)))
+    mixed: Samples = samples + noise * gain
+    return mixed
+
+
 def brief(clips: Sequence[Samples], seed: int) -> list[Samples]:
     """0.3 to 1.2 s of each clip, round a loud moment of it: of speech a word or two. Half in a telephone's band."""
     rng = np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
-from .audio import WINDOW
 from .sources import Clip, open_source
 from .splits import split
 
 
-class Gathered(NamedTuple):
+class ClipSet(NamedTuple):
     """Clips with their samples."""
 
     clips: tuple[Clip, ...]
@@ -31,14 +29,19 @@ class Gathered(NamedTuple):
         """What is said in each, where it is known."""
         return [clip.text for clip in self.clips]
 
-    def pick(self, positions: Sequence[int]) -> Gathered:
+    def provenance(self) -> dict[str, Any]:
+        """Sources and count of the clips, for a recipe: names, not folders, which differ from machine to machine."""
+        names = [source if source.startswith("hub:") else Path(source).name for source in self.sources]
+        return {"sources": names, "clips": len(self.clips)}
+
+    def pick(self, positions: Sequence[int]) -> ClipSet:
         """Some of them."""
-        return Gathered(
-            tuple(self.clips[i] for i in positions), tuple(self.samples[i] for i in positions), self.sources
-        )
+        return ClipSet(tuple(self.clips[i] for i in positions), tuple(self.samples[i] for i in positions), self.sources)
 
 
-def gather(sources: Sequence[str | Path], *, most: int | None = None, seed: int = 0, progress: bool = True) -> Gathered:
+def load_clips(
+    sources: Sequence[str | Path], *, most: int | None = None, seed: int = 0, progress: bool = True
+) -> ClipSet:
     """Every clip of all sources; see `data.open_source` for what a source may be.
 
     Args:
@@ -59,25 +62,13 @@ def gather(sources: Sequence[str | Path], *, most: int | None = None, seed: int 
         names.append(opened.source)
         clips += opened.clips
         samples += [opened.load(i) for i in track(range(len(opened)), f"reading {Path(source).name}", progress)]
-    return Gathered(tuple(clips), tuple(samples), tuple(names))
+    return ClipSet(tuple(clips), tuple(samples), tuple(names))
 
 
-def part(gathered: Gathered, shares: Mapping[str, float], seed: int = 0) -> dict[str, Gathered]:
+def split_clips(clips: ClipSet, shares: Mapping[str, float], seed: int = 0) -> dict[str, ClipSet]:
     """Parts of about these shares that have no recording and no speaker in common.
 
     Raises:
         AudioError: there are fewer recordings than parts.
     """
-    return {name: gathered.pick(positions) for name, positions in split(gathered.clips, shares, seed).items()}
-
-
-def clip_key(samples: NDArray[np.float32]) -> str:
-    """A name for a clip's first 30 s."""
-    heard = np.ascontiguousarray(samples[:WINDOW], dtype=np.float32)
-    return hashlib.sha256(heard.tobytes()).hexdigest()[:16]
-
-
-def described(gathered: Gathered) -> dict[str, Any]:
-    """Where clips are from, for a recipe: names, not folders, which differ from machine to machine."""
-    names = [source if source.startswith("hub:") else Path(source).name for source in gathered.sources]
-    return {"sources": names, "clips": len(gathered.clips)}
+    return {name: clips.pick(positions) for name, positions in split(clips.clips, shares, seed).items()}

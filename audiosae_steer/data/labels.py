@@ -9,23 +9,23 @@ from typing import Literal, NamedTuple
 
 from ..errors import AudioError, SteeringError
 from .audio_paths import list_audio, recording_of
-from .windows import Clip, clips_of
+from .windows import Window, windows_of
 
 Groups = Literal["recording", "file"]
 Sources = Sequence[str | Path]
 
 
-class Example(NamedTuple):
-    """A clip, and what is known of it."""
+class LabelledWindow(NamedTuple):
+    """A window with its group and its label."""
 
-    clip: Clip
+    window: Window
     group: str
     """The recording that it is a piece of: all of a group is on one side of the split."""
     present: bool | None
     """Whether it has the concept; None where only the model can tell."""
 
 
-def from_folders(present: Sources, absent: Sources, groups: Groups = "recording") -> list[Example]:
+def from_folders(present: Sources, absent: Sources, groups: Groups = "recording") -> list[LabelledWindow]:
     """The clips of `present`, which have the concept, and of `absent`, which have not.
 
     Args:
@@ -44,20 +44,20 @@ def from_folders(present: Sources, absent: Sources, groups: Groups = "recording"
             "list each file on one side only"
         )
     return [
-        Example(clip, _group(clip.path, groups), flag)
+        LabelledWindow(window, _group(window.path, groups), flag)
         for files, flag in zip(sides, (True, False), strict=True)
-        for clip in clips_of(files)
+        for window in windows_of(files)
     ]
 
 
-def unlabelled(sources: Sources, groups: Groups = "recording") -> list[Example]:
+def unlabelled(sources: Sources, groups: Groups = "recording") -> list[LabelledWindow]:
     """The clips of `sources`, of which only the model can tell; see `from_folders`."""
-    return [Example(clip, _group(clip.path, groups), None) for clip in clips_of(list_audio(sources))]
+    return [LabelledWindow(window, _group(window.path, groups), None) for window in windows_of(list_audio(sources))]
 
 
 def from_csv(
     path: str | Path, root: str | Path | None = None, positive: str | None = None, groups: Groups = "recording"
-) -> list[Example]:
+) -> list[LabelledWindow]:
     """The clips that a CSV names in its columns `file` and `label`, and perhaps `group`.
 
     Args:
@@ -97,7 +97,7 @@ def from_csv(
         if known.setdefault(root / row["file"], flag) != flag:
             raise AudioError(f"{path} gives {row['file']} two labels; keep one")
     named = {root / row["file"]: row.get("group") or _group(root / row["file"], groups) for row in rows}
-    return [Example(clip, named[clip.path], known[clip.path]) for clip in clips_of(list(known))]
+    return [LabelledWindow(window, named[window.path], known[window.path]) for window in windows_of(list(known))]
 
 
 def _flags(labels: Sequence[str], positive: str | None, path: Path) -> list[bool]:

@@ -7,32 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import AudioError, MissingExtraError
-
-NAMES = ("id", "filename", "file", "file_name", "path")
-TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_transcription")
-LABELS = ("category", "label", "class", "class_name")
-GROUPS = ("speaker_id", "speaker", "client_id", "src_file", "recording", "recording_id", "fold")
-"""Names of columns, the best first: a speaker before a recording, a recording before a fold."""
+from .metadata import GROUPS, LABELS, NAMES, TEXTS, ClipMetadata
 
 MAX_SOUND = 256 * 2**20
 MAX_ROW_GROUP = 4 * 2**30
 ROWS_AT_ONCE = 8
-
-
-class Row(NamedTuple):
-    """What is known of one sound besides its samples."""
-
-    name: str | None = None
-    """What the data set calls it."""
-    text: str | None = None
-    """What is said in it."""
-    label: str | None = None
-    """What kind of sound it is."""
-    group: str | None = None
-    """The speaker, or the recording, that it comes from."""
 
 
 class Parquet:
@@ -45,7 +27,7 @@ class Parquet:
         MissingExtraError: pyarrow is not installed.
     """
 
-    rows: list[Row]
+    rows: list[ClipMetadata]
     """In the file's order."""
 
     def __init__(self, path: Path, name: str) -> None:
@@ -130,7 +112,7 @@ class Parquet:
                 "with smaller groups"
             )
 
-    def _read_rows(self) -> list[Row]:
+    def _read_rows(self) -> list[ClipMetadata]:
         names = self._file.schema_arrow.names
         by_name = {name.lower(): name for name in reversed(names)}
         inner = self._column.removesuffix(".bytes") + ".path"
@@ -139,7 +121,7 @@ class Parquet:
         columns = [self._strings(column) if column is not None else None for column in wanted]
         columns[0] = columns[0] or paths
         count = self._file.metadata.num_rows
-        return [Row(*(column[i] if column is not None else None for column in columns)) for i in range(count)]
+        return [ClipMetadata(*(column[i] if column is not None else None for column in columns)) for i in range(count)]
 
     def _leaves(self) -> list[str]:
         group = self._file.metadata.schema

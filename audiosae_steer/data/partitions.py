@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import AudioError
-from .clips import Gathered, clip_key, described, gather
+from .audio import samples_key
+from .clips import ClipSet, load_clips
 from .splits import split
 
-SIDES = ("find", "calibrate", "test")
+PARTITIONS = ("find", "calibrate", "test")
 Source = str | Path
 
 
-class Given(NamedTuple):
+class PartitionSources(NamedTuple):
     """Sources of one kind of clips."""
 
     find: Sequence[Source]
@@ -26,12 +27,12 @@ class Given(NamedTuple):
     """For testing."""
 
 
-class Side(NamedTuple):
+class Partition(NamedTuple):
     """Clips of both kinds for one purpose."""
 
-    absent: Gathered
+    absent: ClipSet
     """Nobody speaks."""
-    present: Gathered
+    present: ClipSet
     """Somebody does."""
 
     @property
@@ -40,30 +41,30 @@ class Side(NamedTuple):
         digest = hashlib.sha256()
         for gathered in self:
             for clip, samples in zip(gathered.clips, gathered.samples, strict=True):
-                digest.update(f"{clip_key(samples)} {clip.group} {clip.text}\n".encode())
+                digest.update(f"{samples_key(samples)} {clip.group} {clip.text}\n".encode())
             digest.update(b"|")
         return digest.hexdigest()[:16]
 
 
-class Dealt(NamedTuple):
+class Partitions(NamedTuple):
     """The three sides."""
 
-    find: Side
-    calibrate: Side
-    test: Side
-    how: dict[str, Any]
-    """In words and counts, for a recipe."""
+    find: Partition
+    calibrate: Partition
+    test: Partition
+    provenance: dict[str, Any]
+    """Sources, counts and what the partitions do not share, for a recipe."""
 
 
-def deal(
-    absent: Given,
-    present: Given,
+def partition_clips(
+    absent: PartitionSources,
+    present: PartitionSources,
     shares: Sequence[float] = (0.6, 0.2, 0.2),
     *,
     most: int | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> Dealt:
+) -> Partitions:
     """Read all clips and deal them out.
 
     Non-speech sides differ in recording and, where labels say enough, in the kind of sound; speech sides in speaker or
@@ -85,29 +86,29 @@ def deal(
     for kind, given, apart in (("without speech", absent, ("group", "label")), ("with speech", present, ("group",))):
         parts, kept_apart = _parts(given, apart, shares, most, seed, progress)
         left_out = _without_copies(parts)
-        empty = [side for side in SIDES if not parts[side].clips]
+        empty = [side for side in PARTITIONS if not parts[side].clips]
         if empty:
             raise AudioError(
                 f"the clips {kind} for {empty[0]} are all among those of an earlier side; give other ones for each"
             )
         kinds[kind] = parts
         how[kind] = {
-            **{side: described(parts[side]) for side in SIDES},
+            **{side: parts[side].provenance() for side in PARTITIONS},
             "apart": kept_apart,
             **({"copies left out": left_out} if left_out else {}),
         }
     without, having = kinds["without speech"], kinds["with speech"]
-    find, calibrate, test = (Side(without[side], having[side]) for side in SIDES)
-    return Dealt(find, calibrate, test, how)
+    find, calibrate, test = (Partition(without[side], having[side]) for side in PARTITIONS)
+    return Partitions(find, calibrate, test, how)
 
 
 def _parts(
-    given: Given, apart: Sequence[str], shares: Sequence[float], most: int | None, seed: int, progress: bool
-) -> tuple[dict[str, Gathered], str]:
+    given: PartitionSources, apart: Sequence[str], shares: Sequence[float], most: int | None, seed: int, progress: bool
+) -> tuple[dict[str, ClipSet], str]:
     own = {side: sources for side, sources in given._asdict().items() if sources and side != "find"}
-    found = {side: gather(sources, most=most, seed=seed, progress=progress) for side, sources in own.items()}
-    pool = gather(given.find, most=most, seed=seed, progress=progress)
-    wanted = {side: share for side, share in zip(SIDES, shares, strict=True) if side not in own}
+    found = {side: load_clips(sources, most=most, seed=seed, progress=progress) for side, sources in own.items()}
+    pool = load_clips(given.find, most=most, seed=seed, progress=progress)
+    wanted = {side: share for side, share in zip(PARTITIONS, shares, strict=True) if side not in own}
     if len(wanted) == 1:
         return {**found, "find": pool}, "given apart"
     # one kind of sound, or none that is named, says nothing: kinds of sound are kept apart where there are some
@@ -128,12 +129,12 @@ def _parts(
     return {**found, **{side: pool.pick(chosen) for side, chosen in positions.items()}}, words
 
 
-def _without_copies(parts: dict[str, Gathered]) -> int:
+def _without_copies(parts: dict[str, ClipSet]) -> int:
     """Leave out of each side what an earlier one has, in place; how many clips that were."""
     seen: set[str] = set()
     left_out = 0
-    for side in SIDES:
-        keys = [clip_key(samples) for samples in parts[side].samples]
+    for side in PARTITIONS:
+        keys = [samples_key(samples) for samples in parts[side].samples]
         fresh = [i for i, key in enumerate(keys) if key not in seen]
         left_out += len(keys) - len(fresh)
         if len(fresh) < len(keys):

@@ -19,7 +19,8 @@ from ..io.hub.read import Listing, is_cached, listing
 from .audio import SUFFIXES, audio_files, decode
 from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
-from .parquet import Parquet, Row
+from .metadata import ClipMetadata
+from .parquet import Parquet
 from .transcripts import transcripts
 
 SECONDS = 30
@@ -110,7 +111,7 @@ class Source:
         return decode(_opened(item), name, start=item.start, seconds=SECONDS)
 
 
-def plan(source: str | Path, *, most: int | None = None, seed: int = 0) -> Download:
+def plan_download(source: str | Path, *, most: int | None = None, seed: int = 0) -> Download:
     """What opening `source` downloads, without downloading it; the arguments are those of `open_source`.
 
     Raises:
@@ -162,7 +163,7 @@ def open_source(source: str | Path, *, most: int | None = None, seed: int = 0, p
     return Source(name, [clips[i] for i in kept], [items[i] for i in kept])
 
 
-def _remote_rows(spec: Spec, most: int | None, seed: int) -> tuple[str, list[tuple[_Item, Row]]]:
+def _remote_rows(spec: Spec, most: int | None, seed: int) -> tuple[str, list[tuple[_Item, ClipMetadata]]]:
     found = listing(spec.repo, spec.revision, "dataset")
     chosen = choose(found, spec)
     name = pinned(spec, found.commit)
@@ -177,8 +178,10 @@ def _remote_rows(spec: Spec, most: int | None, seed: int) -> tuple[str, list[tup
     return name, _file_rows(files, folder, known)
 
 
-def _parquet_rows(spec: Spec, found: Listing, names: Sequence[str], most: int | None) -> list[tuple[_Item, Row]]:
-    rows: list[tuple[_Item, Row]] = []
+def _parquet_rows(
+    spec: Spec, found: Listing, names: Sequence[str], most: int | None
+) -> list[tuple[_Item, ClipMetadata]]:
+    rows: list[tuple[_Item, ClipMetadata]] = []
     for name in names:
         table = Parquet(fetch_files(spec, found, [name]) / name, f"{name} of {spec.repo}")
         rows += _rows_of(table)
@@ -193,7 +196,7 @@ def _parquet_rows(spec: Spec, found: Listing, names: Sequence[str], most: int | 
     return rows
 
 
-def _local_rows(path: Path) -> list[tuple[_Item, Row]]:
+def _local_rows(path: Path) -> list[tuple[_Item, ClipMetadata]]:
     if path.suffix == ".parquet":
         if not path.is_file():
             raise AudioError(f"there is no parquet file at {path}")
@@ -215,22 +218,24 @@ def _local_rows(path: Path) -> list[tuple[_Item, Row]]:
     return _file_rows(files, root, transcripts(files, sorted(folders)))
 
 
-def _rows_of(table: Parquet) -> list[tuple[_Item, Row]]:
+def _rows_of(table: Parquet) -> list[tuple[_Item, ClipMetadata]]:
     return [(_Item(table, i, 0), row) for i, row in enumerate(table.rows)]
 
 
-def _file_rows(files: Sequence[Path], root: Path | None, known: Mapping[Path, Row]) -> list[tuple[_Item, Row]]:
+def _file_rows(
+    files: Sequence[Path], root: Path | None, known: Mapping[Path, ClipMetadata]
+) -> list[tuple[_Item, ClipMetadata]]:
     rows = []
     for file in files:
         name = file.relative_to(root).as_posix() if root is not None else file.as_posix()
-        row = known.get(file, Row())._replace(name=name)
+        row = known.get(file, ClipMetadata())._replace(name=name)
         if row.label is None and "/" in name and root is not None:
             row = row._replace(label=file.parent.name)
         rows.append((_Item(file, 0, 0), row))
     return rows
 
 
-def _group(row: Row, name: str) -> str:
+def _group(row: ClipMetadata, name: str) -> str:
     """The row's speaker or recording, or what its name says of it."""
     if row.group is not None:
         return row.group
@@ -239,7 +244,7 @@ def _group(row: Row, name: str) -> str:
     return speaker[1] if speaker else recording_of(Path(name))
 
 
-def _checked(source: str, rows: Sequence[tuple[_Item, Row]], progress: bool) -> tuple[list[Clip], list[_Item]]:
+def _checked(source: str, rows: Sequence[tuple[_Item, ClipMetadata]], progress: bool) -> tuple[list[Clip], list[_Item]]:
     """Clips of those that can be decoded."""
     clips: list[Clip] = []
     items: list[_Item] = []

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import AudioError
-from .parquet import GROUPS, LABELS, TEXTS, Row
+from .metadata import FILES, GROUPS, LABELS, TEXTS, ClipMetadata
 
 TABLES = ("text.tsv", "text.csv", "labels.csv", "labels.tsv", "metadata.csv")
 """Tables with a header: a file's name, relative to the table, and what is known of it."""
 TRANS = ".trans.txt"
 """LibriSpeech's: lines of a file's name without its ending, a space, and the text."""
-FILES = ("file", "file_name", "filename", "path")
 
 
 def is_table(name: str) -> bool:
@@ -23,14 +22,14 @@ def is_table(name: str) -> bool:
     return base in TABLES or base.endswith(TRANS)
 
 
-def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, Row]:
+def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, ClipMetadata]:
     """What the tables in `folders` say of `files`; nothing of files they do not name.
 
     Raises:
         AudioError: a table cannot be read, has no column of file names, or names none of the files.
     """
     wanted = {_plain(file): file for file in files} | {_plain(file.with_suffix("")): file for file in files}
-    found: dict[Path, Row] = {}
+    found: dict[Path, ClipMetadata] = {}
     for folder in dict.fromkeys(folders):
         for table in sorted(path for path in folder.iterdir() if is_table(path.name) and path.is_file()):
             named = {wanted[key]: row for key, row in _rows(table) if key in wanted}
@@ -40,12 +39,12 @@ def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, Ro
                     "relative to the table"
                 )
             for file, row in named.items():
-                known = found.get(file, Row())
-                found[file] = Row(*(new if old is None else old for old, new in zip(known, row, strict=True)))
+                known = found.get(file, ClipMetadata())
+                found[file] = ClipMetadata(*(new if old is None else old for old, new in zip(known, row, strict=True)))
     return found
 
 
-def _rows(table: Path) -> Iterator[tuple[str, Row]]:
+def _rows(table: Path) -> Iterator[tuple[str, ClipMetadata]]:
     """(path of the file, what is known) for each line of a table."""
     try:
         content = table.read_text(encoding="utf-8-sig")
@@ -55,7 +54,7 @@ def _rows(table: Path) -> Iterator[tuple[str, Row]]:
         for line in content.splitlines():
             name, _, text = line.strip().partition(" ")
             if text:
-                yield _plain(table.parent / name), Row(text=text)
+                yield _plain(table.parent / name), ClipMetadata(text=text)
         return
     tabs = table.suffix == ".tsv"
     lines = csv.DictReader(
@@ -72,7 +71,10 @@ def _rows(table: Path) -> Iterator[tuple[str, Row]]:
     try:
         for cells in lines:
             if cells[file]:
-                yield _plain(table.parent / cells[file]), Row(None, *(cells.get(c or "") or None for c in others))
+                yield (
+                    _plain(table.parent / cells[file]),
+                    ClipMetadata(None, *(cells.get(c or "") or None for c in others)),
+                )
     except csv.Error as error:
         raise AudioError(f"{table} is no table ({error}); expected comma- or tab-separated lines") from error
 

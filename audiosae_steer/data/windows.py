@@ -17,7 +17,7 @@ from .audio_paths import recording_of
 HELD_OUT_ONE_IN = 20
 
 
-class Clip(NamedTuple):
+class Window(NamedTuple):
     """One stretch of a file, at most 30 s long."""
 
     path: Path
@@ -27,7 +27,7 @@ class Clip(NamedTuple):
     """Whether its frames are kept from training."""
 
 
-def clips_of(files: Sequence[Path]) -> list[Clip]:
+def windows_of(files: Sequence[Path]) -> list[Window]:
     """Every file cut into stretches of at most 30 s; a rest of less than a quarter of a second is left out.
 
     Raises:
@@ -44,11 +44,11 @@ def clips_of(files: Sequence[Path]) -> list[Clip]:
         samples = int(info.frames / info.samplerate * SAMPLE_RATE)
         digest = hashlib.sha256(recording_of(path).encode()).hexdigest()
         held_out = int(digest, 16) % HELD_OUT_ONE_IN == 0
-        clips += [Clip(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
+        clips += [Window(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
     return clips
 
 
-def read_clip(clip: Clip, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+def read_window(clip: Window, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
     """The clip's mono samples at 16 kHz, or another rate."""
     start = clip.start * sample_rate // SAMPLE_RATE
     return load_audio(clip.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]

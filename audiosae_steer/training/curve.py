@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import CheckpointError, MissingExtraError
 from ..io.files import write_whole
 from ..sae.quality import Figures
-from .settings import Settings
+from .settings import TrainSettings
 
 INK, OURS, MUTED = "#1c2430", "#b3471e", "#6b7280"
 
@@ -35,7 +35,7 @@ class History:
         return [step for step, _ in pairs], [value for _, value in pairs]
 
 
-def draw_curve(history: History, settings: Settings, path: Path, on: str = "held out") -> Path:
+def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = "held out") -> Path:
     """Write the PNG, whole or not at all: FVU, L0 and silent features over steps, a panel each.
 
     `on` says which frames the figures are of.

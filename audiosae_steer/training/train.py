@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.activations.collect import Activations, collect
-from ..data.activations.shards import Frames, Shards, Shuffled, open_shards, shard_key
+from ..data.activations.collect import collect
+from ..data.activations.manifest import site_key
+from ..data.activations.shards import Activations, Frames, Shards, ShuffledBatches, open_shards
 from ..errors import MissingExtraError, SteeringError
 from ..io.tensors.digest import sha256_of_tensors
 from ..models.registry import family_of, tap_at, unwrap
@@ -21,7 +22,7 @@ from ..sae.quality import Figures, measure, nested_fvu
 from .audio_files import as_files
 from .checkpoints import resume, save
 from .curve import History, draw_curve
-from .settings import Settings, check, plain
+from .settings import TrainSettings
 from .trainer import as_sae, check_start, make_trainer, sae_lens, scale_of, versions
 
 SAVE_EVERY = 200
@@ -40,7 +41,7 @@ def train(
     audio: Sequence[str | Path],
     out: str | Path,
     *,
-    settings: Settings | None = None,
+    settings: TrainSettings | None = None,
     start: SAE | None = None,
     cache: str | Path | None = None,
     collect_layers: Sequence[int] | None = None,
@@ -83,11 +84,10 @@ def train(
     from ..publishing.sae_card import write_card
 
     out = Path(out)
-    settings = settings or Settings()
+    settings = settings or TrainSettings()
     site = layer if isinstance(layer, Site) else Site(layer)
     if out.suffix != ".safetensors" or out.is_dir():
         raise SteeringError(f"{out}: expected the SAE's file, such as encoder-4.safetensors")
-    check(settings)
     inner = unwrap(model)
     family = family_of(inner)
     tap = tap_at(inner, family, site)
@@ -103,7 +103,7 @@ def train(
     files, names = as_files(audio, folder / "audio", most=most, seed=settings.seed, progress=progress)
     collect(model, files, layers, folder / "activations", seed=settings.seed, progress=progress)
     shards = open_shards(folder / "activations", site)
-    sae, history = _train(shards, settings, start, folder / f"layer-{shard_key(site)}", progress)
+    sae, history = _train(shards, settings, start, folder / f"layer-{site_key(site)}", progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
     sae.info.update({"family": family.name, **where, **(info or {})})
     sae = sae.half()
@@ -116,7 +116,7 @@ def train(
 
 def train_sae(
     activations: Activations | Shards,
-    settings: Settings,
+    settings: TrainSettings,
     *,
     start: SAE | None = None,
     checkpoints: Path | None = None,
@@ -132,22 +132,21 @@ def train_sae(
         SteeringError: a setting is out of its range, there are fewer frames than one batch, or `checkpoints` holds a
             training with other settings, on other frames or from another start.
     """
-    check(settings)
     shards = activations if isinstance(activations, Shards) else Shards.of(*activations)
     return _train(shards, settings, start, checkpoints, progress)[0]
 
 
 def _train(
-    shards: Shards, settings: Settings, start: SAE | None, checkpoints: Path | None, progress: bool
+    shards: Shards, settings: TrainSettings, start: SAE | None, checkpoints: Path | None, progress: bool
 ) -> tuple[SAE, History]:
     if not len(shards.train):  # every recording fell to the held-out side, as a lone one does once in twenty times
         shards = Shards(shards.held_out, shards.train, shards.source)
-    batches = Shuffled(shards.train, settings.batch, settings.seed, settings.buffer)
+    batches = ShuffledBatches(shards.train, settings.batch, settings.seed, settings.buffer)
     sample = shards.train.sample(SAMPLE, settings.seed)
     scale = scale_of(sample, start)
     trainer = make_trainer(sample, settings, scale, start)
     kind = {
-        **plain(settings), "frames": len(shards.train), "d_model": shards.train.width, "of": shards.source,
+        **settings.as_json(), "frames": len(shards.train), "d_model": shards.train.width, "of": shards.source,
         "activations": _digest(sample), "start": None if start is None else _digest(*_trained(start)),
     }  # fmt: skip
     history = History([] if checkpoints is None else resume(trainer, checkpoints, kind))
@@ -167,7 +166,7 @@ def _train(
     return _finish(as_sae(trainer.sae, settings, scale), shards, sample, settings), history
 
 
-def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: Settings) -> SAE:
+def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: TrainSettings) -> SAE:
     with torch.no_grad():
         sae = sae.calibrate_threshold(torch.split(sample, 4096))
         total, fired = torch.zeros(sae.n_features), torch.zeros(sae.n_features)
@@ -178,7 +177,7 @@ def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: Settings) -> SAE
     held: Tensor | Frames = shards.held_out if len(shards.held_out) else sample
     info = {
         "trainer": versions(),
-        "settings": plain(settings),
+        "settings": settings.as_json(),
         "frames": {"train": len(shards.train), "held_out": len(shards.held_out)},
         "threshold_calibration": sae.info["threshold_calibration"],
         "held_out" if len(shards.held_out) else "on_training_frames": measure(sae, held)._asdict(),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import MissingExtraError, SteeringError
 from ..sae.autoencoder import SAE, Gate, Normalisation
-from .settings import Settings
+from .settings import TrainSettings
 
 DEAD_AFTER = 200
 """Batches without firing after which SAELens counts a feature as dead, and trains it to fire again."""
@@ -46,7 +46,7 @@ def sae_lens() -> Any:
     return lens
 
 
-def make_trainer(sample: Tensor, settings: Settings, scale: float, start: SAE | None = None) -> Any:
+def make_trainer(sample: Tensor, settings: TrainSettings, scale: float, start: SAE | None = None) -> Any:
     """SAELens' `SAETrainer` with a new SAE, or one that goes on from `start`; batches are given to its `step`.
 
     Args:
@@ -96,7 +96,7 @@ def make_trainer(sample: Tensor, settings: Settings, scale: float, start: SAE | 
     return lens.SAETrainer(schedule, sae, data_provider=iter(()))
 
 
-def check_start(start: SAE, settings: Settings, d_model: int | None = None) -> None:
+def check_start(start: SAE, settings: TrainSettings, d_model: int | None = None) -> None:
     """Refuse an SAE that training cannot go on from; of a width that is not known yet, None, nothing is said.
 
     Raises:
@@ -126,7 +126,7 @@ def _begin_with(sae: Any, start: SAE) -> None:
         sae.topk_threshold = start.threshold.double().clone().reshape(())
 
 
-def as_sae(sae: Any, settings: Settings, scale: float) -> SAE:
+def as_sae(sae: Any, settings: TrainSettings, scale: float) -> SAE:
     """Our SAE of a SAELens one: x − b_dec goes in, and the decoder's norms are folded into the activations."""
     with torch.no_grad():
         norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(settings.n_features)

@@ -30,7 +30,7 @@ def folder(tmp_path) -> Path:
 
 def test_folders_become_labels_and_recordings(folder):
     found = from_folders([folder / "dogs"], [folder / "cats"])
-    assert [(e.clip.path.name, e.group, e.present) for e in found] == [
+    assert [(e.window.path.name, e.group, e.present) for e in found] == [
         ("fido_1.wav", "fido", True),
         ("rex_1.wav", "rex", True),
         ("rex_2.wav", "rex", True),
@@ -45,8 +45,8 @@ def test_folders_become_labels_and_recordings(folder):
 
 def test_a_long_file_is_several_clips_of_one_recording(folder):
     tone(folder / "dogs" / "long.wav", 65)
-    found = [e for e in from_folders([folder / "dogs"], [folder / "cats"], "file") if e.clip.path.name == "long.wav"]
-    assert [e.clip.start for e in found] == [0, 480_000, 960_000]
+    found = [e for e in from_folders([folder / "dogs"], [folder / "cats"], "file") if e.window.path.name == "long.wav"]
+    assert [e.window.start for e in found] == [0, 480_000, 960_000]
     assert len({e.group for e in found}) == 1
 
 
@@ -66,7 +66,7 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 def test_a_list_of_labels(folder):
     path = write(folder, "file,label,group\ndogs/rex_1.wav,1,\ncats/tom_1.wav,0,house\n")
     found = from_csv(path)
-    assert [(e.clip.path.name, e.group, e.present) for e in found] == [
+    assert [(e.window.path.name, e.group, e.present) for e in found] == [
         ("rex_1.wav", "rex", True),
         ("tom_1.wav", "house", False),
     ]

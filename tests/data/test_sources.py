@@ -18,7 +18,7 @@ from hub_server import Hub, cut, served
 
 from audiosae_steer import AudioError, AudioSAESteerWarning, HubError, MissingExtraError
 from audiosae_steer.data.audio import load_audio
-from audiosae_steer.data.sources import open_source, plan
+from audiosae_steer.data.sources import open_source, plan_download
 
 SOUNDS = [CLIPS / name for name, entry in KNOWN.items() if entry["kind"] == "nonspeech"][:6]
 SPEECH = [CLIPS / name for name, entry in KNOWN.items() if entry["kind"] != "nonspeech"][:6]
@@ -90,7 +90,7 @@ def librispeech(hub: Hub) -> str:
 
 def test_esc50_is_read_as_it_lies_on_the_hub(hub: Hub) -> None:
     commit = esc50(hub)
-    ahead = plan("hub:esc50")
+    ahead = plan_download("hub:esc50")
     assert hub.downloads() == []
     files = hub.repositories[ESC50].commits[commit]
     assert [(file.name, file.bytes, file.cached) for file in ahead.files] == [
@@ -111,7 +111,7 @@ def test_esc50_is_read_as_it_lies_on_the_hub(hub: Hub) -> None:
     for i, file in enumerate(SOUNDS):
         np.testing.assert_array_equal(source.load(i), load_audio(file))
 
-    assert plan("hub:esc50").missing == 0
+    assert plan_download("hub:esc50").missing == 0
 
 
 def test_librispeech_test_clean_is_taken_once_and_nothing_else_of_it(hub: Hub) -> None:
@@ -125,7 +125,7 @@ def test_librispeech_test_clean_is_taken_once_and_nothing_else_of_it(hub: Hub) -
 
     older = {k: v for k, v in hub.repositories[LIBRISPEECH].commits.popitem()[1].items() if not k.startswith("all/")}
     put(hub, LIBRISPEECH, older)
-    assert [file.name for file in plan("hub:librispeech-test-clean").files] == ["clean/test/0000.parquet"]
+    assert [file.name for file in plan_download("hub:librispeech-test-clean").files] == ["clean/test/0000.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_librispeech_test_clean_is_taken_once_and_nothing_else_of_it(hub: Hub) -
 )
 def test_a_part_is_a_config_a_split_both_or_a_pattern(hub: Hub, part: str, files: list[str]) -> None:
     librispeech(hub)
-    ahead = plan(f"hub:openslr/librispeech_asr:{part}")
+    ahead = plan_download(f"hub:openslr/librispeech_asr:{part}")
     assert [file.name for file in ahead.files] == files
     assert ahead.source.endswith(f":{part}")
-    assert [file.name for file in plan(ahead.source).files] == files
+    assert [file.name for file in plan_download(ahead.source).files] == files
 
 
 def test_splits_in_file_names_are_parts_too(hub: Hub) -> None:
@@ -153,21 +153,21 @@ def test_splits_in_file_names_are_parts_too(hub: Hub) -> None:
         "datasets/a/b",
         {"data/test-00000-of-00001-ab12.parquet": content, "data/train-00000-of-00001.parquet": b""},
     )
-    assert [file.name for file in plan("hub:a/b:test").files] == ["data/test-00000-of-00001-ab12.parquet"]
+    assert [file.name for file in plan_download("hub:a/b:test").files] == ["data/test-00000-of-00001-ab12.parquet"]
     with pytest.raises(HubError, match="several parts; say which, as hub:a/b:data/test: data/test, data/train"):
-        plan("hub:a/b")
+        plan_download("hub:a/b")
 
 
 def test_a_pinned_revision_stays_and_a_branch_is_followed(hub: Hub) -> None:
     first = put(hub, "datasets/a/b", {"x.parquet": table({"audio": audio(SOUNDS[:1])})})
-    name = plan("hub:a/b").source
+    name = plan_download("hub:a/b").source
     put(hub, "datasets/a/b", {"x.parquet": table({"audio": audio(SOUNDS[1:3])})})
     pinned = open_source(name, progress=False)
     assert pinned.source == f"hub:a/b@{first}"
     assert (len(pinned), len(open_source("hub:a/b", progress=False))) == (1, 2)
     assert len(open_source("hub:a/b@main", progress=False)) == 2
     with pytest.raises(HubError, match="no revision 'nowhere'"):
-        plan("hub:a/b@nowhere")
+        plan_download("hub:a/b@nowhere")
 
 
 def test_what_the_hub_converted_is_a_branch_of_its_own(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_a_second_use_needs_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch
         again = open_source(name, progress=False)
         assert again.clips == before.clips
         np.testing.assert_array_equal(again.load(5), before.load(5))
-    assert plan("hub:esc50").missing == 0
+    assert plan_download("hub:esc50").missing == 0
 
 
 @pytest.mark.parametrize(("way", "cure"), [("switched off", "unset it once"), ("down", "HF_ENDPOINT")])
@@ -204,7 +204,7 @@ def test_without_network_or_cache_the_cure_is_named(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, way: str, cure: str
 ) -> None:
     cut(hub, monkeypatch, way)
-    for call in (plan, open_source):
+    for call in (plan_download, open_source):
         with pytest.raises(HubError, match=f"ashraq/esc50 is not in this machine's cache.*{cure}.*or pass a file"):
             call("hub:esc50")
 
@@ -245,7 +245,7 @@ def test_what_cannot_be_had_is_said(hub: Hub, source: str, message: str) -> None
     put(hub, "datasets/a/text", {"README.md": b"nothing"})
     put(hub, "datasets/a/gated", {})
     hub.repositories["datasets/a/gated"].gated = True
-    for call in (plan, open_source):
+    for call in (plan_download, open_source):
         with pytest.raises(HubError, match=message):
             call(source)
 
@@ -261,9 +261,9 @@ def test_audio_files_on_the_hub_come_with_their_table(hub: Hub) -> None:
     files = {f"audio/{file.name}": file.read_bytes() for file in SPEECH[:4]}
     lines = "\n".join(f'{name},"A, {i}",s{i // 2}' for i, name in enumerate(files))
     put(hub, "datasets/a/b", {**files, "metadata.csv": f"file_name,transcription,speaker_id\n{lines}\n".encode()})
-    ahead = plan("hub:a/b", most=2)
+    ahead = plan_download("hub:a/b", most=2)
     assert len(ahead.files) == 3
-    assert len(plan("hub:a/b").files) == 5
+    assert len(plan_download("hub:a/b").files) == 5
     source = open_source("hub:a/b", most=2, progress=False)
     assert sorted(hub.downloads()) == sorted(file.name for file in ahead.files)
     for i, clip in enumerate(source.clips):
@@ -287,7 +287,7 @@ def test_parquet_files_lie_in_folders_too_and_are_read_in_any_order(tmp_path: Pa
     for i in (5, 0, 2, 2, 1, 4, 3, 0):
         np.testing.assert_array_equal(source.load(i), load_audio(SOUNDS[i]))
     assert len(open_source(one, progress=False)) == 3
-    assert plan(one).files == ()
+    assert plan_download(one).files == ()
 
 
 @pytest.mark.parametrize(
@@ -369,8 +369,8 @@ def test_a_folder_without_tables_is_known_by_its_names(tmp_path: Path) -> None:
         "rain/1-17367-A.flac": ("1-17367", "rain"),
         "rain/1-17367-B.flac": ("1-17367", "rain"),
     }
-    assert plan(tmp_path).missing == 0
-    assert "nothing to download" in str(plan(tmp_path))
+    assert plan_download(tmp_path).missing == 0
+    assert "nothing to download" in str(plan_download(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from audiosae_steer import load_recipe
-from audiosae_steer.data.partitions import SIDES
+from audiosae_steer.data.partitions import PARTITIONS
 from audiosae_steer.publishing.card import base_model, shown, write_card
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -17,7 +17,7 @@ DEALT = {
         "apart": "recording or speaker and kind of sound",
     },
     "with speech": {
-        **{side: {"sources": ["my-clips"], "clips": n} for side, n in zip(SIDES, (7, 4, 5), strict=True)},
+        **{side: {"sources": ["my-clips"], "clips": n} for side, n in zip(PARTITIONS, (7, 4, 5), strict=True)},
         "apart": "given apart",
     },
 }

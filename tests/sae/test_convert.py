@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from trained_saes import residuals, trained, write
 
 from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, SteeringError, load_sae, save_sae
-from audiosae_steer.data.activations.for_sae import heard, sites_in
+from audiosae_steer.data.activations.for_sae import collect_sample, sites_in
 from audiosae_steer.io.files import write_whole
 from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.convert import convert, layers_in, recalibrated
@@ -262,7 +262,7 @@ def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert "ermission denied" in failed(run(*words)), words
     assert isinstance(run("convert", "ae.pt", "x", "--audio", ".", "--most", 0).exception, SystemExit)
     with pytest.raises(SteeringError, match="most is 0"):
-        heard(None, ["."], [], tmp_path / "cache", most=0)
+        collect_sample(None, ["."], [], tmp_path / "cache", most=0)
 
 
 def test_a_threshold_for_another_k() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,12 +14,12 @@ from activations import sparse_frames, write_shards
 
 from audiosae_steer import load_sae
 from audiosae_steer.data.activations.shards import open_shards
-from audiosae_steer.training.settings import Settings
+from audiosae_steer.training.settings import TrainSettings
 from audiosae_steer.training.train import train_sae
 
-SETTINGS = Settings(n_features=48, k=3, steps=300, batch=128, lr=5e-3, seed=3, buffer=1024)
+SETTINGS = TrainSettings(n_features=48, k=3, steps=300, batch=128, lr=5e-3, seed=3, buffer=1024)
 PROGRAM = """
-import os, random, signal, sys, time
+import json, os, random, signal, sys, time
 from pathlib import Path
 
 import sae_lens, torch
@@ -26,7 +27,7 @@ import sae_lens, torch
 from audiosae_steer.training import train as training
 from audiosae_steer.training.checkpoints import found_in
 from audiosae_steer.data.activations.shards import open_shards
-from audiosae_steer.training.settings import Settings
+from audiosae_steer.training.settings import TrainSettings
 
 torch.set_num_threads(1)
 training.SAVE_EVERY = 5  # so that a kill often meets a checkpoint being written
@@ -38,7 +39,7 @@ def begin():
     child = os.fork()  # importing takes longer than training
     if child == 0:
         sae = training.train_sae(
-            open_shards(shards, 2), Settings(*eval(sys.argv[4])), checkpoints=folder, progress=False
+            open_shards(shards, 2), TrainSettings(**json.loads(sys.argv[4])), checkpoints=folder, progress=False
         )
         sae.save(out)
         os._exit(0)
@@ -67,7 +68,7 @@ def test_killed_at_random_points_it_goes_on_to_the_same_sae(tmp_path: Path) -> N
     pytest.importorskip("sae_lens", reason="SAELens (extra [train]) is not installed")
     shards = write_shards(tmp_path / "shards", sparse_frames(6000, 1), sparse_frames(300, 2), shards=4)
     folder, out = tmp_path / "checkpoints", tmp_path / "sae.safetensors"
-    words = [sys.executable, "-c", PROGRAM, str(shards), str(folder), str(out), repr(tuple(SETTINGS))]
+    words = [sys.executable, "-c", PROGRAM, str(shards), str(folder), str(out), json.dumps(SETTINGS.as_json())]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     reached = [int(line) for line in done.stdout.split()]

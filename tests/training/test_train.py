@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,19 @@ import torch
 from activations import sparse_frames, write_shards
 
 from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
-from audiosae_steer.data.activations.collect import Activations
-from audiosae_steer.data.activations.shards import Shuffled, open_shards
-from audiosae_steer.data.windows import clips_of
+from audiosae_steer.data.activations.shards import Activations, ShuffledBatches, open_shards
+from audiosae_steer.data.windows import windows_of
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
 from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.quality import measure, nested_fvu
 from audiosae_steer.steering.edits import Ablate
 from audiosae_steer.training import train as training
-from audiosae_steer.training.settings import Settings
+from audiosae_steer.training.settings import TrainSettings
 from audiosae_steer.training.train import train, train_sae
 from audiosae_steer.training.trainer import as_sae, make_trainer, scale_of
 
-SMALL = Settings(n_features=48, k=3, steps=240, batch=128, lr=5e-3, seed=3)
-NESTED = SMALL._replace(architecture="matryoshka", widths=(6, 12, 24))
+SMALL = TrainSettings(n_features=48, k=3, steps=240, batch=128, lr=5e-3, seed=3)
+NESTED = replace(SMALL, architecture="matryoshka", widths=(6, 12, 24))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def same(a: SAE, b: SAE) -> bool:
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
 def test_training_lowers_the_error_on_held_out_frames(settings, trained, nested, frames):
     sae = trained if settings is SMALL else nested
-    start = train_sae(frames, settings._replace(steps=2), progress=False)
+    start = train_sae(frames, replace(settings, steps=2), progress=False)
     assert sae.info["held_out"]["fvu"] < 0.4 * start.info["held_out"]["fvu"]
     assert sae.info["held_out"]["fvu"] == pytest.approx(sae.fvu(frames.held_out), rel=1e-3)
 
@@ -98,26 +98,26 @@ def test_a_matryoshkas_first_features_explain_by_themselves(trained, nested, fra
 
 def test_the_same_seed_gives_the_same_sae_and_another_seed_does_not(trained, folder):
     assert same(trained, train_sae(open_shards(folder, 2), SMALL, progress=False))
-    other = train_sae(open_shards(folder, 2), SMALL._replace(seed=4), progress=False)
+    other = train_sae(open_shards(folder, 2), replace(SMALL, seed=4), progress=False)
     assert not torch.equal(trained.W_enc, other.W_enc)
 
 
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
 def test_an_interrupted_training_goes_on_to_the_same_sae(settings, trained, nested, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 50)
-    batch_of = Shuffled.batch_of
+    batch_of = ShuffledBatches.batch_of
 
     def interrupted(self, step):
         if step == 130:
             raise KeyboardInterrupt
         return batch_of(self, step)
 
-    monkeypatch.setattr(Shuffled, "batch_of", interrupted)
+    monkeypatch.setattr(ShuffledBatches, "batch_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_sae(open_shards(folder, 2), settings, checkpoints=tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000100"]
     seen = []
-    monkeypatch.setattr(Shuffled, "batch_of", lambda self, step: seen.append(step) or batch_of(self, step))
+    monkeypatch.setattr(ShuffledBatches, "batch_of", lambda self, step: seen.append(step) or batch_of(self, step))
     resumed = train_sae(open_shards(folder, 2), settings, checkpoints=tmp_path, progress=False)
     assert seen == list(range(100, SMALL.steps))
     assert same(resumed, trained if settings is SMALL else nested)
@@ -132,10 +132,10 @@ def test_a_checkpoint_cut_off_while_it_was_written_is_not_taken(trained, folder,
 
 
 def test_another_trainings_checkpoint_is_refused_and_a_damaged_one_named(sae_lens, folder, tmp_path):
-    short = SMALL._replace(steps=4)
+    short = replace(SMALL, steps=4)
     train_sae(open_shards(folder, 2), short, checkpoints=tmp_path, progress=False)
     with pytest.raises(SteeringError, match=r"other settings \(k, seed\); give another folder"):
-        train_sae(open_shards(folder, 2), short._replace(k=5, seed=1), checkpoints=tmp_path, progress=False)
+        train_sae(open_shards(folder, 2), replace(short, k=5, seed=1), checkpoints=tmp_path, progress=False)
     path = tmp_path / "step-0000004" / "sae.pt"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SteeringError, match="step-0000004 is damaged"):
@@ -153,7 +153,7 @@ def test_another_trainings_checkpoint_is_refused_and_a_damaged_one_named(sae_len
     ],
 )
 def test_a_checkpoint_that_holds_something_else_is_damaged(file, content, sae_lens, frames, tmp_path):
-    short = SMALL._replace(steps=4)
+    short = replace(SMALL, steps=4)
     train_sae(frames, short, checkpoints=tmp_path, progress=False)
     (tmp_path / "step-0000004" / file).write_text(content)
     with pytest.raises(SteeringError, match=r"step-0000004 is damaged .*; remove it to start anew"):
@@ -163,7 +163,7 @@ def test_a_checkpoint_that_holds_something_else_is_damaged(file, content, sae_le
 def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tmp_path, monkeypatch):
     resource = pytest.importorskip("resource", reason="a limit on the size of files stands for the full disk")
     monkeypatch.setattr(training, "SAVE_EVERY", 2)
-    batch_of, usual = Shuffled.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
+    batch_of, usual = ShuffledBatches.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
     room = 0
 
     def fills(self, step):
@@ -171,23 +171,23 @@ def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tm
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
         return batch_of(self, step)
 
-    expected = train_sae(frames, SMALL._replace(steps=6), progress=False)
-    monkeypatch.setattr(Shuffled, "batch_of", fills)
+    expected = train_sae(frames, replace(SMALL, steps=6), progress=False)
+    monkeypatch.setattr(ShuffledBatches, "batch_of", fills)
     for room in (0, 4000, 10_000):
         try:
             with pytest.raises(
                 SteeringError, match="no checkpoint can be written .*; make room, or give another cache"
             ):
-                train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / str(room), progress=False)
+                train_sae(frames, replace(SMALL, steps=6), checkpoints=tmp_path / str(room), progress=False)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         assert [path.name for path in (tmp_path / str(room)).iterdir()] == ["step-0000002"]
-    monkeypatch.setattr(Shuffled, "batch_of", batch_of)
-    assert same(expected, train_sae(frames, SMALL._replace(steps=6), checkpoints=tmp_path / "0", progress=False))
+    monkeypatch.setattr(ShuffledBatches, "batch_of", batch_of)
+    assert same(expected, train_sae(frames, replace(SMALL, steps=6), checkpoints=tmp_path / "0", progress=False))
 
 
 def test_a_checkpoint_of_other_frames_or_of_another_start_is_refused(sae_lens, trained, frames, tmp_path):
-    short = SMALL._replace(steps=4)
+    short = replace(SMALL, steps=4)
     first = train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False)
     assert same(first, train_sae(frames, short, checkpoints=tmp_path / "frames", progress=False))
     others = Activations(sparse_frames(6000, 5), frames.held_out)
@@ -209,10 +209,10 @@ def test_a_checkpoint_of_other_frames_or_of_another_start_is_refused(sae_lens, t
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
 def test_our_sae_is_the_inference_sae_that_saelens_saves(settings, sae_lens, frames, tmp_path):
     """Its own file, read by its own code and by our reader, and our conversion of its trainer: one function."""
-    settings = settings._replace(steps=60)
+    settings = replace(settings, steps=60)
     scale = scale_of(frames.train.float())
     trainer = make_trainer(frames.train.float(), settings, scale)
-    order = Shuffled(open_parts(frames), settings.batch, settings.seed)
+    order = ShuffledBatches(open_parts(frames), settings.batch, settings.seed)
     for step in range(60):
         trainer.step(order.batch_of(step) * scale)
     ours = as_sae(trainer.sae, settings, scale)
@@ -242,7 +242,7 @@ def open_parts(frames: Activations) -> Any:
 def test_conversion_keeps_the_selection_that_saelens_trains_with(sae_lens, frames):
     scale = scale_of(frames.train.float())
     trainer = make_trainer(frames.train.float(), SMALL, scale)
-    order = Shuffled(open_parts(frames), SMALL.batch, SMALL.seed)
+    order = ShuffledBatches(open_parts(frames), SMALL.batch, SMALL.seed)
     for step in range(30):
         trainer.step(order.batch_of(step) * scale)
     ours = as_sae(trainer.sae, SMALL, scale)
@@ -263,16 +263,16 @@ def test_the_scale_brings_the_mean_norm_to_the_root_of_the_width(frames):
 def test_training_goes_on_from_an_sae(trained, folder, sae_lens):
     """From the first step on it is as good as that; and one of other sizes, or of another gate, is refused."""
     shards = open_shards(folder, 2)
-    on = train_sae(shards, SMALL._replace(steps=3, lr=1e-5), start=trained, progress=False)
+    on = train_sae(shards, replace(SMALL, steps=3, lr=1e-5), start=trained, progress=False)
     torch.testing.assert_close(on.W_dec, trained.W_dec, rtol=0, atol=1e-3)
     assert on.info["held_out"]["fvu"] == pytest.approx(trained.info["held_out"]["fvu"], rel=0.05)
     assert on.normalisation == trained.normalisation
     with pytest.raises(SteeringError, match="has 48 features of width 16; expected 64"):
-        train_sae(shards, SMALL._replace(n_features=64), start=trained, progress=False)
+        train_sae(shards, replace(SMALL, n_features=64), start=trained, progress=False)
     from make import make_sae
 
     with pytest.raises(SteeringError, match="start anew"):
-        train_sae(shards, SMALL._replace(n_features=31), start=make_sae("topk", d=16), progress=False)
+        train_sae(shards, replace(SMALL, n_features=31), start=make_sae("topk", d=16), progress=False)
     per_feature = trained.altered(threshold=trained.threshold.expand(48).clone())
     with pytest.raises(SteeringError, match="this one has one per feature: start anew"):
         train_sae(shards, SMALL, start=per_feature, progress=False)
@@ -294,7 +294,7 @@ def test_training_goes_on_from_an_sae(trained, folder, sae_lens):
 )
 def test_settings_out_of_their_range_are_named(change, message, frames):
     with pytest.raises(SteeringError, match=message):
-        train_sae(frames, SMALL._replace(**change), progress=False)
+        train_sae(frames, replace(SMALL, **change), progress=False)
 
 
 def test_without_saelens_or_matplotlib_the_error_names_the_command(frames, monkeypatch, tiny_en, tmp_path):
@@ -339,7 +339,7 @@ def noise(tmp_path_factory) -> Path:
 
 
 def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, tiny_en, noise, tmp_path):
-    settings = Settings(n_features=512, k=8, steps=3, batch=64)
+    settings = TrainSettings(n_features=512, k=8, steps=3, batch=64)
     out = tmp_path / "encoder-2.safetensors"
     info = {"model": "tiny.en", "command": "audiosae-steer train --layer 2"}
     sae = train(tiny_en, 2, [noise], out, settings=settings, info=info, licence="mit", progress=False)
@@ -368,16 +368,16 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
     with pytest.raises(SteeringError, match="activations collected with other settings"):
         train(tiny_en, 2, [noise / "noise1.wav"], out, settings=settings, progress=False)
     with pytest.raises(SteeringError, match=r"other settings \(k\)"):
-        train(tiny_en, 2, [noise], out, settings=settings._replace(k=9), progress=False)
+        train(tiny_en, 2, [noise], out, settings=replace(settings, k=9), progress=False)
     with pytest.raises(SteeringError, match="fewer than one batch of 100000; give more audio or a smaller batch"):
-        train(tiny_en, 2, [noise], out, settings=settings._replace(batch=100_000), progress=False)
+        train(tiny_en, 2, [noise], out, settings=replace(settings, batch=100_000), progress=False)
 
 
 def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
-    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    settings = TrainSettings(n_features=64, k=4, steps=2, batch=64)
     options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
     train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
-    monkeypatch.setattr("audiosae_steer.data.activations.collect.residuals", None)  # all is collected
+    monkeypatch.setattr("audiosae_steer.data.activations.extraction.residuals", None)  # all is collected
     train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
     train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
     assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3
@@ -388,8 +388,8 @@ def test_where_every_recording_is_held_out_they_are_trained_on(sae_lens, tiny_en
     lone = next(path for path in names if int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % 20 == 0)
     lone.parent.mkdir()
     shutil.copy(noise / "noise0.wav", lone)
-    assert [clip.held_out for clip in clips_of([lone])] == [True]
-    settings = Settings(n_features=64, k=4, steps=2, batch=64)
+    assert [clip.held_out for clip in windows_of([lone])] == [True]
+    settings = TrainSettings(n_features=64, k=4, steps=2, batch=64)
     out = tmp_path / "a.safetensors"
     sae = train(tiny_en, 2, [lone], out, settings=settings, progress=False)
     assert sae.info["frames"]["train"] > 64
@@ -403,7 +403,7 @@ def test_where_every_recording_is_held_out_they_are_trained_on(sae_lens, tiny_en
 def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(
-        tiny_en, 2, [noise], "e.safetensors", settings=Settings(n_features=64, k=4, steps=2, batch=64),
+        tiny_en, 2, [noise], "e.safetensors", settings=TrainSettings(n_features=64, k=4, steps=2, batch=64),
         info={"model": "tiny.en"}, progress=False,
     )  # fmt: skip
     card = Path("e.md").read_text(encoding="utf-8")
@@ -418,7 +418,7 @@ def test_models_of_other_families_are_trained_on_by_layer_or_path(sae_lens, nois
     from families import FAMILIES
 
     made = {case.name: case for case in FAMILIES}
-    settings = Settings(n_features=40, k=4, steps=3, batch=16)
+    settings = TrainSettings(n_features=40, k=4, steps=3, batch=16)
     for name, site in (("HuBERT", Site(1)), ("AST", Site(1)), ("EnCodec 24 kHz", Site(1))):
         model = made[name].make()
         sae = train(model, site, [noise], tmp_path / f"{name}.safetensors", settings=settings, progress=False)

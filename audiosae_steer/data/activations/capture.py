@@ -18,7 +18,7 @@ from ...models.sites import Site, Tap
 from ..audio import WINDOW
 
 
-def passing(
+def capture_residuals(
     model: nn.Module, sites: Sequence[Site], module: nn.Module, *args: Any, nnsight: bool = False, **kwargs: Any
 ) -> dict[Site, Tensor]:
     """The residual (clips, frames, d_model) at each site of `model` while `module(*args, **kwargs)` runs.
@@ -89,7 +89,7 @@ def residuals(
 ) -> dict[int, Tensor]:
     """Encoder residuals (clips, frames, d_model) of up to 30 s of mono 16-kHz samples each, by layer; see `mel`."""
     inner = unwrap(model)
-    found = passing(
+    found = capture_residuals(
         inner, [Site(layer) for layer in layers], inner.get_submodule(encoder_path(inner)), mel(inner, samples, pad)
     )
     return {site.layer: taken for site, taken in found.items()}

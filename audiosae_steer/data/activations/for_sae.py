@@ -16,7 +16,8 @@ from ...sae.autoencoder import SAE
 from ...sae.convert import _agree, layers_in
 from ...sae.load import load_sae
 from ..audio_paths import list_audio
-from .collect import collect, load_activations
+from .collect import collect
+from .shards import load_activations
 
 
 def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
@@ -55,7 +56,7 @@ def sites_in(
     return found
 
 
-def heard(
+def collect_sample(
     model: Any,
     audio: Sequence[str | Path],
     sites: Sequence[Site],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.audio import Samples
-from ...data.clips import Gathered
+from ...data.clips import ClipSet
 from ...errors import (
     AudioError,
     EditError,
@@ -224,7 +224,7 @@ def modes_of(name: str) -> tuple[Mode, ...]:
     return found
 
 
-def texts_of(speech: Gathered, table: Path) -> list[str | None]:
+def texts_of(speech: ClipSet, table: Path) -> list[str | None]:
     """What a table with the columns `file` and `text`, divided by tabs, says of clips, by the files' names.
 
     Raises:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...data.audio import SAMPLE_RATE, WINDOW, Samples
-from ...data.clips import clip_key
+from ...data.audio import SAMPLE_RATE, WINDOW, Samples, samples_key
 from ...evaluate.metrics.rates import Share, share, wrote
 from ...evaluate.metrics.wer import Difference, WordErrors, rate_difference, word_errors
 from ...evaluate.transcription.from_residuals import encode, write
@@ -107,7 +106,9 @@ class Arms:
         self.tell = tell or (lambda what, done, total: None)
         self.texts = Texts(cache)
         self._clips: dict[Kind, Sequence[Samples]] = {"absent": material.absent, "present": material.present}
-        self._names: dict[Kind, list[str]] = {kind: list(map(clip_key, clips)) for kind, clips in self._clips.items()}
+        self._names: dict[Kind, list[str]] = {
+            kind: list(map(samples_key, clips)) for kind, clips in self._clips.items()
+        }
         self._rows: dict[tuple[int, Mode, Kind], list[Tensor]] = {}
         self._errors: dict[tuple[str, str], WordErrors] = {}
         self._weights = fingerprint(model)

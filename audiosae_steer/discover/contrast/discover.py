@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...data import labels as examples
 from ...data.labels import Groups, Sources
 from ...data.splits import hold_out
-from ...data.windows import Clip
+from ...data.windows import Window
 from ...errors import SteeringError
 from ...evaluate.metrics.feature_ranking import Method, auc, probe_scores, separation, stability, top_features, weigh
 from ...io.progress import Tell
@@ -105,7 +105,7 @@ def find(
     model: Any,
     sae: SAE,
     layer: int,
-    clips: list[examples.Example],
+    clips: list[examples.LabelledWindow],
     settings: DiscoverSettings,
     *,
     cache: Path | None = None,
@@ -117,7 +117,7 @@ def find(
         SteeringError: there is one kind of clips only, or too few, or no feature tells them apart.
     """
     pads: tuple[Pad, ...] = get_args(Pad) if settings.pad == "both" else (settings.pad,)
-    plain = [example.clip for example in clips]
+    plain = [example.window for example in clips]
     write = WRITES[settings.target]
     parts = [
         pool_clips(
@@ -144,7 +144,7 @@ def find(
 
 def _rank(
     settings: DiscoverSettings,
-    clips: list[Clip],
+    clips: list[Window],
     groups: list[str],
     pads: list[Pad],
     labels: NDArray[np.bool_],
@@ -220,7 +220,7 @@ def _examples(
     labels: str | Path | None,
     audio: str | Path | None,
     positive: str | None,
-) -> list[examples.Example]:
+) -> list[examples.LabelledWindow]:
     if settings.target != "labels":
         if present or labels is not None:
             raise SteeringError(

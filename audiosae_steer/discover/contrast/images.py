@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...data.activations.capture import frames_of, residuals
 from ...data.audio import SAMPLE_RATE
-from ...data.windows import Clip, read_clip
+from ...data.windows import Window, read_window
 from ...errors import MissingExtraError
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
@@ -112,8 +112,8 @@ def _top_rows(found: Found, column: int) -> list[int]:
     return rows
 
 
-def _hear(clip: Clip, pad: Pad, numbers: list[int], model: Any, sae: SAE, layer: int) -> _Heard:
-    samples = read_clip(clip)
+def _hear(clip: Window, pad: Pad, numbers: list[int], model: Any, sae: SAE, layer: int) -> _Heard:
+    samples = read_window(clip)
     row = residuals(model, [samples], [layer], pad)[layer][0]
     with torch.no_grad():
         f = sae.encode(row)[:, numbers]
@@ -161,7 +161,7 @@ def _feature(
     return _png(figure)
 
 
-def _title(clip: Clip, kind: str) -> str:
+def _title(clip: Window, kind: str) -> str:
     name = clip.path.name if len(clip.path.name) <= 30 else clip.path.stem[:28] + "…"
     return f"{clip.path.parent.name}/{name} · {kind}" + (f" · from {clip.start // SAMPLE_RATE} s" if clip.start else "")
 

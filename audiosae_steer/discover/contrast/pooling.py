@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.activations.capture import frames_of, residuals
-from ...data.windows import Clip, read_clip
+from ...data.windows import Window, read_window
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import Tell
@@ -47,7 +47,7 @@ def pool_clips(
     model: Any,
     sae: SAE,
     layer: int,
-    clips: Sequence[Clip],
+    clips: Sequence[Window],
     kind: Pool = "max",
     pad: Pad = "zeros",
     *,
@@ -62,7 +62,7 @@ def pool_clips(
         model: a Whisper of either library, unsteered.
         sae: the SAE of that layer.
         layer: encoder layer, counted from 1.
-        clips: stretches of at most 30 s; see `clips_of`.
+        clips: stretches of at most 30 s; see `windows_of`.
         kind: how to pool: `max`, `mean`, or `nonzero_mean` over the frames where a feature fires.
         pad: how the 30 s are filled up; see `mel`.
         frames: `audio` pools over the frames that hold the clip, so that its length tells nothing; `window` over all
@@ -123,14 +123,14 @@ def check(model: Any, sae: SAE, layer: int) -> None:
 
 
 def _chunk(
-    model: Any, sae: SAE, layer: int, clips: Sequence[Clip], pad: Pad, frames: Frames, write: int | None
+    model: Any, sae: SAE, layer: int, clips: Sequence[Window], pad: Pad, frames: Frames, write: int | None
 ) -> tuple[dict[str, Tensor], list[str]]:
     kinds: tuple[Pool, ...] = get_args(Pool)
     pooled: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     texts: list[str] = []
     no_speech: list[float] = []
     for start in range(0, len(clips), BATCH):
-        samples = [read_clip(clip) for clip in clips[start : start + BATCH]]
+        samples = [read_window(clip) for clip in clips[start : start + BATCH]]
         rows = residuals(model, samples, [layer], pad)[layer]
         if not torch.isfinite(rows).all():  # a gate would make zeros of them
             names = f"{clips[start].path.name} and the {len(samples) - 1} clips after it"
@@ -169,7 +169,7 @@ def _cached(
     return tensors, texts
 
 
-def _key(settings: Sequence[Any], clips: Sequence[Clip]) -> str:
+def _key(settings: Sequence[Any], clips: Sequence[Window]) -> str:
     """Names a chunk by all that its content depends on; a file that was changed has another size or date."""
     seen = [(str(clip.path.resolve()), clip.start, *_stamp(clip.path)) for clip in clips]
     return hashlib.sha256(json.dumps([*settings, seen]).encode()).hexdigest()[:24]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.labels import Groups
-from ...data.windows import Clip
+from ...data.windows import Window
 from ...evaluate.metrics.feature_ranking import Method, Separation
 from ...models.families.whisper_mel import Pad
 from ...steering.gates import Pool
@@ -82,7 +82,7 @@ class Found(NamedTuple):
     """Everything that discovery found. Rows are clips, once for each way to pad."""
 
     settings: DiscoverSettings
-    clips: tuple[Clip, ...]
+    clips: tuple[Window, ...]
     """(rows,)"""
     groups: tuple[str, ...]
     """(rows,) recordings."""

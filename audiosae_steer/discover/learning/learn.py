@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...data.augment import vary_absent, vary_present
-from ...data.clips import Gathered, described, gather, part
+from ...data.clips import ClipSet, load_clips, split_clips
 from ...errors import SteeringError
 from ...models.load import load_whisper
 from ...sae.autoencoder import SAE
@@ -69,7 +69,7 @@ def learn(
         model_name = model_name or Path(model).name
         model = load_whisper(model)
     opened = None if sae is None else open_sae(sae, layer)
-    without, having = (gather(s, most=most, seed=settings.seed, progress=progress) for s in (absent, present))
+    without, having = (load_clips(s, most=most, seed=settings.seed, progress=progress) for s in (absent, present))
     return learn_gathered(
         model, opened, sae, layer, without, having, out=out, settings=settings, name=name, model_name=model_name,
         cache=cache, command=command, progress=progress,
@@ -81,8 +81,8 @@ def learn_gathered(
     opened: SAE | None,
     source: SAE | str | Path | None,
     layer: int,
-    without: Gathered,
-    having: Gathered,
+    without: ClipSet,
+    having: ClipSet,
     *,
     out: Path,
     settings: LearnSettings,
@@ -132,8 +132,8 @@ def learn_gathered(
             **({"command": command} if command else {}),
             "learned": settings._asdict() | {"batch": list(settings.batch), "languages": list(settings.languages)},
             "data": {
-                "without speech": described(without),
-                "with speech": described(having),
+                "without speech": without.provenance(),
+                "with speech": having.provenance(),
                 "clips after varying": {key: len(clips) for key, clips in material._asdict().items()},
                 "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
             },
@@ -144,7 +144,7 @@ def learn_gathered(
     return recipe
 
 
-def material_of(without: Gathered, having: Gathered, seed: int, synthetic: int = SYNTHETIC) -> Material:
+def material_of(without: ClipSet, having: ClipSet, seed: int, synthetic: int = SYNTHETIC) -> Material:
     """Clips to learn on, varied, and held-out ones of other recordings and speakers, varied apart.
 
     So many synthetic noises are added to learn on, and a tenth as many to stop early on.
@@ -153,7 +153,7 @@ def material_of(without: Gathered, having: Gathered, seed: int, synthetic: int =
         AudioError: there are too few recordings to hold any out.
     """
     shares = {"learn": 1 - HELD_OUT, "held": HELD_OUT}
-    absent, present = part(without, shares, seed), part(having, shares, seed)
+    absent, present = split_clips(without, shares, seed), split_clips(having, shares, seed)
     varied = [
         clips
         for side, start, made in (("learn", seed, synthetic), ("held", seed + 1000, synthetic // 10))

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ...data.audio import SAMPLE_RATE
-from ...data.clips import Gathered
-from ...data.partitions import Side
+from ...data.clips import ClipSet
+from ...data.partitions import Partition
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from ..contrast.discover import discover
 
 
-def write_clips(side: Side, folder: Path) -> None:
+def write_clips(side: Partition, folder: Path) -> None:
     """Write clips as FLAC files, in the folders `absent` and `present`, named so that `recording_of` tells groups."""
     for name, kind in side._asdict().items():
         _write(kind, folder / name)
 
 
-def _write(kind: Gathered, folder: Path) -> None:
+def _write(kind: ClipSet, folder: Path) -> None:
     import soundfile
 
     folder.mkdir(exist_ok=True)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ...data.audio import SAMPLE_RATE
-from ...data.partitions import Given
-from ...data.sources import Download, plan
+from ...data.partitions import PartitionSources
+from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..learning.optimise import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
@@ -35,7 +35,7 @@ class Amount(NamedTuple):
     """Clips without speech: to find, to calibrate and to test."""
     present: tuple[int, int, int]
     """Clips with speech."""
-    train: Settings | None
+    train: TrainSettings | None
     """How an SAE is trained; None where one is given."""
     learn: LearnSettings
     synthetic: int
@@ -55,7 +55,7 @@ class Speed(NamedTuple):
     """Of a step of training an SAE; 0 where one is given."""
 
 
-def downloads(given: Sequence[Given], most: int | None, seed: int) -> list[Download]:
+def downloads(given: Sequence[PartitionSources], most: int | None, seed: int) -> list[Download]:
     """What all sources take from the network, each source once.
 
     Raises:
@@ -68,7 +68,7 @@ def downloads(given: Sequence[Given], most: int | None, seed: int) -> list[Downl
     found = []
     for source in dict.fromkeys(sources):
         try:
-            found.append(plan(source, most=most, seed=seed))
+            found.append(plan_download(source, most=most, seed=seed))
         except HubError as error:
             raise HubError(
                 f"{error}. Clips of your own do as well: --absent DIR (nobody speaks) and --present DIR (somebody does)"
@@ -90,7 +90,7 @@ def check_installed(training: bool) -> None:
         )
 
 
-def count(given: Given, shares: Sequence[float], most: int | None) -> tuple[int, int, int]:
+def count(given: PartitionSources, shares: Sequence[float], most: int | None) -> tuple[int, int, int]:
     """About how many clips there will be to find, to calibrate and to test."""
     whole = sum(map(_clips(most), given.find))
     own = {name: sum(map(_clips(most), sources)) for name, sources in given._asdict().items() if name != "find"}
@@ -114,7 +114,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
     return of
 
 
-def measure(model: Any, layer: int, train: Settings | None = None) -> Speed:
+def measure(model: Any, layer: int, train: TrainSettings | None = None) -> Speed:
     """How fast this machine runs this model, by one clip, and trains an SAE, by one product."""
     clip = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
     encode(model, [clip], layer, progress=False)  # the first call loads things

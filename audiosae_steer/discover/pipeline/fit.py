@@ -15,7 +15,7 @@ from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ...training.train import train_sae
 from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
 from ..learning.learn import learn_gathered, material_of
@@ -28,7 +28,7 @@ THRESHOLD_CLIPS = 64
 
 
 def find(
-    run: Run, opened: SAE | None, source: SAE | str | Path | None, training: Settings | None
+    run: Run, opened: SAE | None, source: SAE | str | Path | None, training: TrainSettings | None
 ) -> tuple[Path, Path | None]:
     """Recipes: the learned one, and the one by contrast if that is asked for."""
     settings, find, stages = run.settings, run.dealt.find, run.stages
@@ -73,7 +73,7 @@ def _activations(run: Run, files: Path, folder: Path) -> None:
     collect(run.model, [files], [run.layer], folder / "activations", seed=seed, progress=run.show)
 
 
-def _train(run: Run, sounds: Path, training: Settings, folder: Path) -> None:
+def _train(run: Run, sounds: Path, training: TrainSettings, folder: Path) -> None:
     activations = open_shards(sounds / "activations", run.layer)
     sae = train_sae(activations, training, checkpoints=folder / "checkpoints", progress=run.show)
     sae.info.update({"layer": run.layer, "side": "encoder", **({"model": run.model_name} if run.model_name else {})})

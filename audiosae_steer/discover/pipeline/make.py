@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...data.partitions import SIDES, Given, Side, Source, deal
+from ...data.partitions import PARTITIONS, Partition, PartitionSources, Source, partition_clips
 from ...errors import SteeringError
 from ...models.load import load_whisper
 from ...models.registry import unwrap
@@ -15,7 +16,7 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import check_readable
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..contrast.pooling import check
 from ..sae_files import open_sae
 from .estimate import Amount, check_installed, count, downloads, estimate, measure, table
@@ -31,8 +32,8 @@ def make_no_false_speech(
     model: Any = "tiny.en",
     *,
     out: str | Path,
-    absent: Given | Sequence[Source] = ("hub:esc50",),
-    present: Given | Sequence[Source] = ("hub:librispeech-test-clean",),
+    absent: PartitionSources | Sequence[Source] = ("hub:esc50",),
+    present: PartitionSources | Sequence[Source] = ("hub:librispeech-test-clean",),
     sae: SAE | str | Path | None = None,
     layer: int | None = None,
     settings: MakeSettings | None = None,
@@ -53,7 +54,7 @@ def make_no_false_speech(
         out: folder for `no-false-speech.json`, `no-false-speech-ungated.json` (if one keeps the budget), the SAE,
             `README.md` and what was measured.
         absent: clips in which nobody speaks: folders, files, `.txt` lists or data sets of the Hub, for all three
-            purposes, or `Given` apart.
+            purposes, or `PartitionSources` apart.
         present: likewise clips in which somebody does; with texts where these are known.
         sae: the SAE, or what `load_sae` takes; None trains one.
         layer: encoder layer, counted from 1; None takes the one that the SAE says it reads, or the last.
@@ -73,8 +74,8 @@ def make_no_false_speech(
         MissingExtraError: something that a stage needs is not installed.
     """
     out, settings, say = Path(out), settings or MakeSettings(), say or (lambda line: None)
-    given = Given(tuple(absent)) if not isinstance(absent, Given) else absent
-    spoken = Given(tuple(present)) if not isinstance(present, Given) else present
+    given = PartitionSources(tuple(absent)) if not isinstance(absent, PartitionSources) else absent
+    spoken = PartitionSources(tuple(present)) if not isinstance(present, PartitionSources) else present
     check_installed(training=sae is None)
     for download in downloads((given, spoken), settings.most, settings.seed):
         say(str(download))
@@ -92,9 +93,11 @@ def make_no_false_speech(
     say("about how long it will take, if nothing of it is done yet:")
     for line in table(estimate(amount, measure(model, layer, training))):
         say(line)
-    dealt = deal(given, spoken, settings.shares, most=settings.most, seed=settings.seed, progress=bars is not None)
-    for name in SIDES:
-        side: Side = getattr(dealt, name)
+    dealt = partition_clips(
+        given, spoken, settings.shares, most=settings.most, seed=settings.seed, progress=bars is not None
+    )
+    for name in PARTITIONS:
+        side: Partition = getattr(dealt, name)
         say(f"{name}: {len(side.absent.clips)} clips without speech, {len(side.present.clips)} with speech")
     run = Run(model, model_name, base, layer, dealt, settings, stages, stages.folder / "encoded", command, bars)
     learned, rival = find(run, opened, sae, training)
@@ -105,7 +108,7 @@ def make_no_false_speech(
 
 def _prepare(
     model: Any, sae: SAE | str | Path | None, layer: int | None, settings: MakeSettings
-) -> tuple[int, SAE | None, Settings | None]:
+) -> tuple[int, SAE | None, TrainSettings | None]:
     """The layer; the SAE that was given, or how one is trained."""
     if not hasattr(model, "dims"):
         raise SteeringError("a recipe is made with an openai-whisper model: load_whisper(..., library='openai')")
@@ -113,7 +116,7 @@ def _prepare(
     if sae is None:
         # the frames of a small model need no more than this, and training on a processor stays within an hour
         size = settings.sae_features or min(8 * dims.n_audio_state, 4096)
-        return layer or dims.n_audio_layer, None, settings.sae._replace(n_features=size, seed=settings.seed)
+        return layer or dims.n_audio_layer, None, replace(settings.sae, n_features=size, seed=settings.seed)
     opened = open_sae(sae, layer or dims.n_audio_layer)
     layer = layer or opened.info.get("layer") or dims.n_audio_layer
     check(model, opened, layer)

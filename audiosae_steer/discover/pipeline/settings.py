@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...data.augment import vary_absent, vary_present
-from ...data.partitions import Dealt, Side
+from ...data.partitions import Partition, Partitions
 from ...evaluate.benchmark.settings import BenchSettings
 from ...io.progress import Tell
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..calibration.gate_thresholds import Mode
 from ..calibration.pareto import Budget
 from ..calibration.successive_halving import CalibrateSettings
@@ -34,7 +34,7 @@ class MakeSettings(NamedTuple):
     """Most clips to take of each source."""
     synthetic: int = 80
     """Synthetic noises to find on, beside the clips; half as many to calibrate on."""
-    sae: Settings = Settings()
+    sae: TrainSettings = TrainSettings()
     """How an SAE is trained where none is given; its size and seed are those below."""
     sae_features: int | None = None
     """Its size; None takes 8 × d_model, at most 4,096."""
@@ -67,7 +67,7 @@ class Run(NamedTuple):
     base: str | None
     """The model's id on the Hub."""
     layer: int
-    dealt: Dealt
+    dealt: Partitions
     settings: MakeSettings
     stages: Stages
     encoded: Path
@@ -89,7 +89,7 @@ class Run(NamedTuple):
                 yield tell
 
 
-def vary_side(side: Side, settings: MakeSettings, seed: int) -> Kinds:
+def vary_side(side: Partition, settings: MakeSettings, seed: int) -> Kinds:
     """Clips to place a gate's threshold on: loud and soft, noisy, as brief as a word, and beside noise."""
     absent = vary_absent(side.absent.samples, seed, synthetic=settings.synthetic // 2)
     return Kinds(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import SteeringError
 from ...io.files import write_whole
+from ...io.strict_json import plain
 
 DONE = "done.json"
 
@@ -43,7 +44,7 @@ class Stages:
             make: writes the result into a folder; what an interrupted call left there is there still.
         """
         key = hashlib.sha256(
-            json.dumps([version("audiosae-steer"), name, _plain(hangs_on)], sort_keys=True).encode()
+            json.dumps([version("audiosae-steer"), name, plain(hangs_on, _name)], sort_keys=True).encode()
         ).hexdigest()
         folder = self.folder / f"{name.replace(' ', '-')}-{key[:12]}"
         if (folder / DONE).is_file():
@@ -57,13 +58,5 @@ class Stages:
         return folder
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return value.name  # of a stage: its key; the place does not matter
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return value
+def _name(path: Path) -> str:
+    return path.name  # of a stage: its key; the place does not matter

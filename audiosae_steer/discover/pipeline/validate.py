@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.audio import Samples
-from ...data.clips import Gathered
+from ...data.clips import ClipSet
 from ...errors import SteeringError
 from ...evaluate.benchmark.material import Sound
 from ...evaluate.benchmark.report import write_report
@@ -83,17 +83,19 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
             if recipe is not None:
                 _write(recipe, run, found, result)
         refused = None if bare is not None else (ungated / REFUSED).read_text("utf-8")
-        write_card(result, chosen, bare, found, run.dealt.how, refused=refused, base=run.base, command=run.command)
+        write_card(
+            result, chosen, bare, found, run.dealt.provenance, refused=refused, base=run.base, command=run.command
+        )
 
     asked = run.settings.test
     if asked.arms and all(find_spec(name) is not None for name in ("faster_whisper", "onnxruntime")):
         asked = replace(asked, arms=(*asked.arms, VAD))
     others = [] if rival is None else [rival.parent]
-    hangs_on = [gated, ungated, *others, run.dealt.test.key, vars(asked), run.command, run.dealt.how, run.base]
+    hangs_on = [gated, ungated, *others, run.dealt.test.key, vars(asked), run.command, run.dealt.provenance, run.base]
     return run.stages.run("test", hangs_on, test) / "result"
 
 
-def _sounds(kind: Gathered) -> list[Sound]:
+def _sounds(kind: ClipSet) -> list[Sound]:
     pairs = zip(kind.clips, kind.samples, strict=True)
     return [
         Sound(clip.name, clip.label or Path(clip.source).name, partial(_same, samples), clip.text)
@@ -117,7 +119,7 @@ def _write(recipe: Recipe, run: Run, found: dict[str, Any], folder: Path) -> Non
         "provenance": {
             **({"command": run.command} if run.command else {}),
             **{key: value for key, value in recipe.provenance.items() if key != "command"},
-            "dealt": run.dealt.how,
+            "dealt": run.dealt.provenance,
         },
         "measured": {**recipe.measured, "test": tested(found)},
     }

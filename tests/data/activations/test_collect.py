@@ -14,9 +14,10 @@ from make import make_openai
 from safetensors.torch import load_file
 
 from audiosae_steer.data.activations.capture import residuals
-from audiosae_steer.data.activations.collect import collect, load_activations
+from audiosae_steer.data.activations.collect import collect
+from audiosae_steer.data.activations.shards import load_activations
 from audiosae_steer.data.audio_paths import list_audio, recording_of
-from audiosae_steer.data.windows import clips_of
+from audiosae_steer.data.windows import windows_of
 from audiosae_steer.errors import AudioError, SiteError, SteeringError
 from audiosae_steer.models.families.whisper_mel import mel
 from audiosae_steer.models.registry import family_of
@@ -72,7 +73,7 @@ def test_the_frames_are_the_hidden_states_of_a_direct_forward(tiny_en_hf, tiny_e
             torch.testing.assert_close(taken[layer], states[layer], rtol=1e-3, atol=2e-3)
     plain(tiny_en_hf, audio, tmp_path)
     expected = torch.cat([states[3][row, : int(s * 50) + 25] for row, s in enumerate(SECONDS)]).half()
-    clips = clips_of(list_audio([audio]))
+    clips = windows_of(list_audio([audio]))
     sides = np.repeat([clip.held_out for clip in clips], [int(s * 50) + 25 for s in SECONDS])
     found = load_activations(tmp_path, 3)
     torch.testing.assert_close(found.train, expected[torch.from_numpy(~sides)], rtol=1e-2, atol=1e-2)
@@ -87,25 +88,26 @@ def test_no_hook_is_left_behind(tiny_en, audio, tmp_path):
 
 def test_an_interrupted_collection_goes_on_where_it_stopped(tiny_en, audio, tmp_path, monkeypatch):
     from audiosae_steer.data.activations import collect as module
+    from audiosae_steer.data.activations import extraction
 
-    monkeypatch.setattr(module, "CLIPS_PER_SHARD", 1)
+    monkeypatch.setattr(module, "WINDOWS_PER_SHARD", 1)
     collect(tiny_en, [audio], [2], tmp_path / "whole", progress=False)
-    hear, heard = module._hear, []
+    place, placed = extraction._place, []
 
-    def interrupted(clip, *rest):
-        if len(heard) == 2:
+    def interrupted(window, *rest):
+        if len(placed) == 2:
             raise KeyboardInterrupt
-        heard.append(clip.path.name)
-        return hear(clip, *rest)
+        placed.append(window.path.name)
+        return place(window, *rest)
 
-    monkeypatch.setattr(module, "_hear", interrupted)
+    monkeypatch.setattr(extraction, "_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(tiny_en, [audio], [2], tmp_path / "cut", progress=False)
     with pytest.raises(SteeringError, match="no complete set"):
         load_activations(tmp_path / "cut", 2)
-    heard.clear()
+    placed.clear()
     collect(tiny_en, [audio], [2], tmp_path / "cut", progress=False)
-    assert heard == ["c.wav"]
+    assert placed == ["c.wav"]
     for whole in sorted((tmp_path / "whole").glob("*.safetensors")):
         for key, tensor in load_file(whole).items():
             assert torch.equal(tensor, load_file(tmp_path / "cut" / whole.name)[key])
@@ -173,12 +175,12 @@ def test_augmentation_is_seeded_and_keeps_a_share_of_the_padding(tiny_en, audio,
 
 def test_long_files_are_cut_and_pieces_of_one_recording_stay_together(tmp_path):
     write_noise(tmp_path, "long.wav", 61, 0)
-    assert [clip.start for clip in clips_of(list_audio([tmp_path]))] == [0, 480_000, 960_000]
+    assert [clip.start for clip in windows_of(list_audio([tmp_path]))] == [0, 480_000, 960_000]
     for n in range(30):
         write_noise(tmp_path, f"rain{n}_1.wav", 0.5, n)
         write_noise(tmp_path, f"rain{n}_2.wav", 0.5, n)
     sides: dict[str, set[bool]] = {}
-    for clip in clips_of(list_audio([tmp_path])):
+    for clip in windows_of(list_audio([tmp_path])):
         sides.setdefault(clip.path.stem.split("_")[0], set()).add(clip.held_out)
     assert all(len(side) == 1 for side in sides.values())
 
@@ -203,7 +205,7 @@ def test_pieces_are_told_by_their_names(name, recording):
 def test_what_is_no_audio_is_named(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match="broken.wav is not audio"):
-        clips_of([tmp_path / "broken.wav"])
+        windows_of([tmp_path / "broken.wav"])
 
 
 def test_lists_name_files_and_folders_relative_to_themselves(audio, tmp_path):

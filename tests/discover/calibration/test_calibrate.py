@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, SteeringError, load_audio, steer
 from audiosae_steer.cli.app import app
-from audiosae_steer.data.clips import Gathered
+from audiosae_steer.data.clips import ClipSet
 from audiosae_steer.data.sources import Clip
 from audiosae_steer.discover.calibration.calibrate import calibrate, modes_of, texts_of
 from audiosae_steer.discover.calibration.candidates import candidates, variants
@@ -199,7 +199,7 @@ def test_a_steered_model_is_refused(tiny_en, sounds):
 
 def test_texts_of_a_table(tmp_path):
     clips = tuple(Clip(f"a/{name}.flac", None, name, None, "s") for name in ("one", "two"))
-    speech = Gathered(clips, (), ("s",))
+    speech = ClipSet(clips, (), ("s",))
     table = tmp_path / "text.tsv"
     table.write_text("file\ttext\none.flac\tHello there\n")
     assert texts_of(speech, table) == ["Hello there", None]

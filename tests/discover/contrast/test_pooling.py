@@ -12,7 +12,7 @@ from make import count_hooks, make_openai, make_sae
 
 from audiosae_steer.data.activations.capture import frames_of, residuals
 from audiosae_steer.data.audio_paths import list_audio
-from audiosae_steer.data.windows import Clip, clips_of, read_clip
+from audiosae_steer.data.windows import Window, read_window, windows_of
 from audiosae_steer.discover.contrast import pooling as module
 from audiosae_steer.discover.contrast.pooling import pool_clips
 from audiosae_steer.errors import AudioError, SiteError, SteeringError
@@ -32,12 +32,12 @@ def sae():
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory) -> list[Clip]:
+def clips(tmp_path_factory) -> list[Window]:
     folder = tmp_path_factory.mktemp("clips")
     for n, seconds in enumerate(LENGTHS):
         samples = 0.1 * np.random.default_rng(n).standard_normal(int(seconds * 16_000))
         soundfile.write(folder / f"{n}.wav", samples.astype(np.float32), 16_000, subtype="FLOAT")
-    return clips_of(list_audio([folder]))
+    return windows_of(list_audio([folder]))
 
 
 @pytest.mark.parametrize("kind", ["max", "mean", "nonzero_mean"])
@@ -48,7 +48,7 @@ def test_it_pools_what_the_sae_finds_in_the_clip(model, sae, clips, kind, frames
     assert found.texts == ()
     assert found.no_speech.shape == (0,)
     for row, (clip, seconds) in enumerate(zip(clips, LENGTHS, strict=True)):
-        f = sae.encode(residuals(model, [read_clip(clip)], [2], "silence")[2])
+        f = sae.encode(residuals(model, [read_window(clip)], [2], "silence")[2])
         kept = f[:, : int(seconds * 50)] if frames == "audio" else f
         np.testing.assert_allclose(found.features[row], pool(kept, kind)[0].numpy(), atol=1e-5)
         np.testing.assert_allclose(found.peaks[row], kept.amax(1)[0].numpy(), atol=1e-5)
@@ -69,17 +69,17 @@ def test_interrupted_it_goes_on_where_it_stopped(model, sae, clips, tmp_path, mo
     whole = pool_clips(model, sae, 1, clips)
     heard: list[str] = []
 
-    def cut(clip: Clip, stop: int) -> np.ndarray:
+    def cut(clip: Window, stop: int) -> np.ndarray:
         if len(heard) == stop:
             raise KeyboardInterrupt
         heard.append(clip.path.name)
-        return read_clip(clip)
+        return read_window(clip)
 
-    monkeypatch.setattr(module, "read_clip", lambda clip: cut(clip, 2))
+    monkeypatch.setattr(module, "read_window", lambda clip: cut(clip, 2))
     with pytest.raises(KeyboardInterrupt):
         pool_clips(model, sae, 1, clips, cache=tmp_path)
     assert not list(tmp_path.glob("*.part"))
-    monkeypatch.setattr(module, "read_clip", lambda clip: cut(clip, 3))
+    monkeypatch.setattr(module, "read_window", lambda clip: cut(clip, 3))
     told: list[tuple[str, int, int]] = []
     gone_on = pool_clips(model, sae, 1, clips, cache=tmp_path, progress=lambda *done: told.append(done))
     assert heard == ["0.wav", "1.wav", "2.wav"]
@@ -93,7 +93,7 @@ def test_interrupted_it_goes_on_where_it_stopped(model, sae, clips, tmp_path, mo
 def test_what_is_kept_is_not_taken_for_something_else(model, sae, clips, tmp_path, change):
     copy = tmp_path / "a.wav"
     copy.write_bytes(clips[0].path.read_bytes())
-    clip = Clip(copy, 0, False)
+    clip = Window(copy, 0, False)
     before = pool_clips(model, sae, 1, [clip], cache=tmp_path / "cache")
     if change == "file":
         copy.write_bytes(clips[1].path.read_bytes())
@@ -116,7 +116,7 @@ def test_what_the_model_writes_is_what_it_writes_when_asked_directly(model, sae,
     from audiosae_steer.evaluate.transcription.from_residuals import encode, write
 
     direct = write(
-        model, encode(model, [read_clip(clip) for clip in clips], 2, progress=False), 2, timestamps=True, limit=3
+        model, encode(model, [read_window(clip) for clip in clips], 2, progress=False), 2, timestamps=True, limit=3
     )
     for _ in range(2):  # made, and read again
         found = pool_clips(model, sae, 2, clips, write=3, cache=tmp_path)
@@ -140,7 +140,7 @@ def test_what_does_not_fit_says_why(model, sae, clips):
     with pytest.raises(SteeringError, match="pad 'noise' is unknown"):
         pool_clips(model, sae, 1, clips, pad="noise")
     with pytest.raises(AudioError, match="gone.wav"):
-        pool_clips(model, sae, 1, [Clip(Path("gone.wav"), 0, False)])
+        pool_clips(model, sae, 1, [Window(Path("gone.wav"), 0, False)])
 
 
 def test_numbers_that_are_none_are_refused(sae, clips):

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from make import count_hooks, make_openai, make_sae
 
-from audiosae_steer.data.windows import Clip
+from audiosae_steer.data.windows import Window
 from audiosae_steer.discover.contrast.images import _top_rows
 from audiosae_steer.discover.contrast.recipe import compose
 from audiosae_steer.discover.contrast.report import write_report
@@ -35,7 +35,7 @@ def made_up(folder: Path, features: int = 2) -> Found:
     for n in range(6):
         path = folder / f"<clip> $x_{n}&.wav"
         soundfile.write(path, (0.1 * rng.standard_normal(8_000)).astype(np.float32), 16_000)
-        clips.append(Clip(path, 0, False))
+        clips.append(Window(path, 0, False))
     labels = np.array([True, False] * 3)
     top = tuple(Feature(3 * n, 0.5 - n, 0.9, 1.25, 0.5, 2 / 3, 1 / 3, 0.85 - 0.6 * (n % 2)) for n in range(features))
     return Found(

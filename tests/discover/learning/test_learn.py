@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, SteeringError, load_recipe, steer
 from audiosae_steer.cli.app import app
-from audiosae_steer.data.clips import gather, part
+from audiosae_steer.data.clips import load_clips, split_clips
 from audiosae_steer.discover.learning.learn import learn, material_of
 from audiosae_steer.discover.learning.optimise import LearnSettings
 from audiosae_steer.steering.recipes.load import checkpoints_dir
@@ -45,8 +45,8 @@ def less(monkeypatch):
 
 
 def test_held_out_clips_share_no_recording(folders):
-    without, having = gather([folders / "noise"], progress=False), gather([folders / "speech"], progress=False)
-    parts = part(without, {"learn": 0.7, "held": 0.3}, seed=1)
+    without, having = load_clips([folders / "noise"], progress=False), load_clips([folders / "speech"], progress=False)
+    parts = split_clips(without, {"learn": 0.7, "held": 0.3}, seed=1)
     assert {c.group for c in parts["learn"].clips}.isdisjoint({c.group for c in parts["held"].clips})
     assert sum(len(p.clips) for p in parts.values()) == len(NOISE)
     material = material_of(without, having, 0)
