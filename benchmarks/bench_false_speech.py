@@ -18,7 +18,7 @@ from pathlib import Path
 import corpus
 
 from audiosae_steer import load_audio
-from audiosae_steer.cli.bench import run
+from audiosae_steer.cli.bench import OtherRecipes, run
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, assemble, synthetic_fillers
 from audiosae_steer.evaluate.benchmark.material import Sound, audible, spread
 from audiosae_steer.evaluate.benchmark.settings import PARTS, BenchData, BenchSettings
@@ -92,12 +92,12 @@ def main() -> None:
     )
     fit = "calibrate" if given.part == "test" else "find"
     data = BenchData(
-        absent,
-        present,
-        sounds(corpus.nonspeech(fit), given.find_clips),
-        sounds([item for item in corpus.speech(fit) if item.source != WORDLESS], given.find_clips),
-        sounds(corpus.apart("digits"), given.clips),
-        recordings(absent, sounds(corpus.speech(given.part)), given.long_files, given.minutes)
+        absent=absent,
+        present=present,
+        find_absent=sounds(corpus.nonspeech(fit), given.find_clips),
+        find_present=sounds([item for item in corpus.speech(fit) if item.source != WORDLESS], given.find_clips),
+        digits=sounds(corpus.apart("digits"), given.clips),
+        long=recordings(absent, sounds(corpus.speech(given.part)), given.long_files, given.minutes)
         if "long" in given.parts.split(",")
         else (),
     )
@@ -115,9 +115,10 @@ def main() -> None:
         long_minutes=given.minutes,
         pipeline_files=given.pipeline_files,
     )
-    others = {name: getattr(given, name) for name in ("ungated", "contrast", "dense")}
-    sae = {"sae": given.sae, "layer": given.layer}
-    run(given.model, given.recipe, data, settings, given.cache, given.out, others=others, **sae)
+    others = OtherRecipes(
+        ungated=given.ungated, contrast=given.contrast, dense=given.dense, sae=given.sae, layer=given.layer
+    )
+    run(given.model, given.recipe, data, settings, given.cache, given.out, others)
 
 
 if __name__ == "__main__":

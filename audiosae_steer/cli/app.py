@@ -1,4 +1,4 @@
-"""The command line. Every command is one call that a Python user can make too."""
+"""The command line; every command is one call that a Python user can make too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .console import complain, say
 
 
 class _Commands(TyperGroup):
-    """Every command, with our own errors as one line rather than a traceback."""
+    """Group of commands that shows this package's errors as one line rather than a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         with warnings.catch_warnings():
@@ -29,6 +29,14 @@ class _Commands(TyperGroup):
                 raise typer.Exit(2) from error
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"audiosae-steer {version('audiosae-steer')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=_Commands,
     help="Steer audio models while they run, through the features of a sparse autoencoder.",
@@ -41,6 +49,9 @@ app = typer.Typer(
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and exit", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Steer audio models while they run, through the features of a sparse autoencoder."""
 

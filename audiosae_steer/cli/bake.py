@@ -1,4 +1,4 @@
-"""The command that bakes a recipe into weights."""
+"""Command that bakes a recipe into weights: `bake`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bake(
         str, typer.Argument(help="openai-whisper name or .pt, transformers id or folder, CTranslate2 folder")
     ],
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="recipe of constants alone, by name, path or Hub id")],
-    to: Annotated[Path, typer.Option(help="the folder to write")],
+    out: Annotated[Path, typer.Option("--out", "--to", help="folder to write")],
     format: Annotated[
         str, typer.Option(help="openai, transformers, or ctranslate2 for faster-whisper")
     ] = "ctranslate2",
@@ -40,7 +40,7 @@ def bake(
             library.utils.logging.set_verbosity_error()  # its warnings are for programmers
             library.utils.logging.disable_progress_bar()
     chosen: Any = format
-    found = bake_to(model, recipe, to, chosen, dtype=dtype, strength=strength)
+    found = bake_to(model, recipe, out, chosen, dtype=dtype, strength=strength)
     if found.baked is not None:
         say(f"baked at strength {found.baked.strength:g}:")
         for change in found.baked.changes:

@@ -1,136 +1,121 @@
-"""The commands that measure recipes against everything else."""
+"""Commands that measure recipes against the alternatives: `bench false-speech`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
 from .console import ModelOption, RecipeOption, progress, say
+from .options import Options, with_settings
 
-app = typer.Typer(help="Measure recipes against what else there is.", no_args_is_help=True)
-SourcesOption = list[str] | None
+app = typer.Typer(help="Measure recipes against the alternatives.", no_args_is_help=True)
 FOLDERS = "folder, file, .txt list, or hub:user/dataset; repeatable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherClips:
+    """Clips beside those to test on."""
+
+    text: Path | None = None
+    """Table of what is said (columns file, text, by tabs), where none lies beside the clips."""
+    find_absent: tuple[str, ...] = ()
+    """Other clips without speech, for fits and thresholds; repeatable."""
+    find_present: tuple[str, ...] = ()
+    """Other clips with speech, for fits and thresholds; repeatable."""
+    digits: tuple[str, ...] = ()
+    """Clips of single short words; repeatable."""
+    long: Path | None = None
+    """Folder of long recordings with a segments.tsv; default: assemble some."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherRecipes:
+    """Recipes and the SAE to measure beside the recipe."""
+
+    ungated: str | None = None
+    """Recipe to run without gates; default: --recipe without its own."""
+    contrast: str | None = None
+    """Recipe found by contrast (audiosae-steer discover)."""
+    dense: str | None = None
+    """Recipe that pushes by a learned vector."""
+    sae: str | None = None
+    """SAE of the other arms; default: the recipe's."""
+    layer: int | None = None
+    """Encoder layer of --sae, counted from 1."""
 
 
 @app.callback()
 def bench() -> None:
-    """Measure recipes against what else there is."""
+    """Measure recipes against the alternatives."""
 
 
 @app.command()
+@with_settings(
+    Options(defaults=OtherRecipes(), parameter="others"),
+    Options(defaults=OtherClips(), parameter="more"),
+    Options(
+        defaults=BenchSettings(), hidden=("strengths", "timed_clips"), commas=("parts", "modes", "arms"),
+        none={"language": "auto"}, names={"long_count": "long-files", "long_minutes": "minutes"},
+        help={
+            "arms": "names of arms or curves, divided by commas; default: all",
+            "language": "language code, or auto to let a multilingual model detect it",
+            "noise_tokens": "most tokens to write for a clip without speech; fewer is faster, and cuts loops off",
+            "pipeline_files": "long recordings for transformers' pipeline; 0 leaves it out; default: all",
+        },
+    ),
+)  # fmt: skip
 def false_speech(
-    absent: Annotated[list[str], typer.Option(help=f"clips in which nobody speaks: {FOLDERS}")],
-    present: Annotated[list[str], typer.Option(help=f"clips in which somebody speaks: {FOLDERS}")],
+    absent: Annotated[list[str], typer.Option(help=f"clips without speech: {FOLDERS}")],
+    present: Annotated[list[str], typer.Option(help=f"clips with speech: {FOLDERS}")],
     cache: Annotated[Path, typer.Option(help="folder for everything decoded, about 1 MB a clip and mode")],
     out: Annotated[Path, typer.Option(help="folder for false-speech.json, table.md, front.png and failures.html")],
+    settings: BenchSettings,
+    more: OtherClips,
+    others: OtherRecipes,
     model: ModelOption = "tiny.en",
     recipe: RecipeOption = "no-false-speech",
-    ungated: Annotated[
-        str | None, typer.Option(help="recipe to run without gates; default: --recipe without its own")
-    ] = None,
-    contrast: Annotated[str | None, typer.Option(help="recipe found by contrast (audiosae-steer discover)")] = None,
-    dense: Annotated[str | None, typer.Option(help="recipe that pushes by a learned vector")] = None,
-    sae: Annotated[str | None, typer.Option(help="SAE of the other arms; default: the recipe's")] = None,
-    layer: Annotated[int | None, typer.Option(help="encoder layer of --sae, counted from 1")] = None,
-    text: Annotated[
-        Path | None, typer.Option(help="table of what is said (columns file, text, by tabs), where none lies beside")
-    ] = None,
-    find_absent: Annotated[
-        SourcesOption, typer.Option(help="other clips in which nobody speaks, for fits and thresholds; repeatable")
-    ] = None,
-    find_present: Annotated[
-        SourcesOption, typer.Option(help="other clips in which somebody speaks, for the same; repeatable")
-    ] = None,
-    digits: Annotated[SourcesOption, typer.Option(help="clips of single short words; repeatable")] = None,
-    long: Annotated[
-        Path | None, typer.Option(help="folder of long recordings with a segments.tsv; default: assemble some")
-    ] = None,
-    parts: Annotated[str, typer.Option(help="of clips, mixtures, hard, long")] = "clips,mixtures,hard,long",
-    modes: Annotated[str, typer.Option(help="of timed, untimed")] = "timed,untimed",
-    arms: Annotated[str, typer.Option(help="names of arms or curves, divided by commas; default: all")] = "",
-    language: Annotated[str, typer.Option(help="code, or auto to let a multilingual model detect it")] = "en",
-    budget: Annotated[float, typer.Option(help="share of speech clips that tuned gates may blank")] = 0.005,
-    utterances: Annotated[int, typer.Option(help="for mixtures, and each kind of hard speech")] = 100,
-    random_clips: Annotated[int, typer.Option(help="of each kind, for the random features")] = 64,
-    draws: Annotated[int, typer.Option(help="of random features")] = 20,
-    noise_tokens: Annotated[
-        int | None,
-        typer.Option(help="most tokens to write where nobody speaks; fewer is faster, and cuts loops off"),
-    ] = None,
-    long_files: Annotated[int, typer.Option(help="long recordings to assemble")] = 3,
-    minutes: Annotated[float, typer.Option(help="that each of them lasts")] = 5.0,
-    pipeline_files: Annotated[
-        int | None, typer.Option(help="of the long ones, for transformers' pipeline; 0 leaves it out; default: all")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
 ) -> None:
-    """Text written where nobody speaks, and what it costs on speech: ours, the papers' ways, gates and VAD.
+    """Text on non-speech and its cost on speech: recipes, the papers' ways, thresholds and VAD.
 
-    Interrupted, it goes on where it stopped. Parts or arms can run at once in several processes with one cache; the
-    same command without --parts and --arms puts them together.
+    Interrupted, it resumes. Parts or arms can run at once in several processes with one cache; the same command without
+    --parts and --arms puts them together.
     """
     from ..evaluate.benchmark.long_recordings import read_long_files
     from ..evaluate.benchmark.material import open_sounds
-    from ..evaluate.benchmark.settings import BenchData, BenchSettings
 
-    settings = BenchSettings(
-        parts=_names(parts),
-        modes=_names(modes),
-        arms=_names(arms),
-        language=None if language == "auto" else language,
-        budget=budget,
-        random_clips=random_clips,
-        draws=draws,
-        noise_tokens=noise_tokens,
-        utterances=utterances,
-        long_count=long_files,
-        long_minutes=minutes,
-        pipeline_files=pipeline_files,
-        seed=seed,
-    )
     data = BenchData(
-        open_sounds(absent),
-        open_sounds(present, text),
-        open_sounds(find_absent or ()),
-        open_sounds(find_present or (), text),
-        open_sounds(digits or (), text),
-        read_long_files(long) if long is not None else (),
+        absent=open_sounds(absent),
+        present=open_sounds(present, more.text),
+        find_absent=open_sounds(more.find_absent),
+        find_present=open_sounds(more.find_present, more.text),
+        digits=open_sounds(more.digits, more.text),
+        long=read_long_files(more.long) if more.long is not None else (),
     )
-    others = {"ungated": ungated, "contrast": contrast, "dense": dense}
-    run(model, recipe, data, settings, cache, out, others=others, sae=sae, layer=layer)
+    run(model, recipe, data, settings, cache, out, others)
 
 
 def run(
     model: str,
     recipe: str,
-    data: Any,
-    settings: Any,
+    data: BenchData,
+    settings: BenchSettings,
     cache: Path,
     out: Path,
-    *,
-    others: Mapping[str, str | None] | None = None,
-    sae: str | None = None,
-    layer: int | None = None,
+    others: OtherRecipes | None = None,
 ) -> None:
     """Run the benchmark on data that is at hand, write its files, and say where they are."""
     from ..evaluate.benchmark.arms import our_gated
     from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
-    from ..evaluate.benchmark.settings import Recipes
     from ..models.load import load_processor, load_whisper
-    from ..sae.load import load_sae
-    from ..steering.recipes.load import load_recipe
 
     loaded = load_whisper(model)
-    read = {key: load_recipe(name, loaded) for key, name in (others or {}).items() if name is not None}
-    own = None if sae is None else load_sae(sae, layer=None if Path(sae).is_file() else layer).float()
-    recipes = Recipes(
-        load_recipe(recipe, loaded), read.get("ungated"), read.get("contrast"), read.get("dense"), own, layer
-    )
+    recipes = open_recipes(loaded, recipe, others or OtherRecipes())
 
     def transformers() -> Any:
         return load_whisper(model, library="transformers"), load_processor(model)
@@ -150,8 +135,21 @@ def run(
         say(f"wrote {path}")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def open_recipes(model: Any, recipe: str, others: OtherRecipes) -> Recipes:
+    """The recipes and the SAE by their names, checked against a loaded model."""
+    from ..sae.load import load_sae
+    from ..steering.recipes.load import load_recipe
+
+    def opened(name: str | None) -> Any:
+        return None if name is None else load_recipe(name, model)
+
+    own = None
+    if others.sae is not None:
+        own = load_sae(others.sae, layer=None if Path(others.sae).is_file() else others.layer).float()
+    return Recipes(
+        main=load_recipe(recipe, model), ungated=opened(others.ungated), contrast=opened(others.contrast),
+        dense=opened(others.dense), sae=own, layer=others.layer,
+    )  # fmt: skip
 
 
 def _installed(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the commands share: options, progress bars, and how they speak."""
+"""Shared options of the commands, progress bars, and output on a terminal."""
 
 from __future__ import annotations
 
@@ -54,20 +54,36 @@ def say(text: str, *, stderr: bool = False, markup: bool = False) -> None:
 
 
 def complain(error: Exception) -> None:
-    """Print an error of ours as one line on stderr."""
+    """Print an error as one line on stderr."""
     from rich.markup import escape
 
     say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
 
 
 def show_sites(found: Sequence[Any]) -> None:
-    """Print what can be steered, a line each, in columns."""
-    rows = [("site", "module", "class", "width", "layout", "frames/s", "SAE that fits")]
+    """Print the sites that can be steered, a line each, in columns."""
+    rows = []
     for info in found:
         rate = "" if info.frame_rate is None else f"{info.frame_rate:g}"
         site = "path" if info.site.path is not None else str(info.site)
         width = "?" if info.d_model is None else str(info.d_model)
         rows.append((site, info.path, info.kind, width, info.layout, rate, info.sae or ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    say_table(("site", "module", "class", "width", "layout", "frames/s", "SAE that fits"), rows)
+
+
+def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns, each line whole, however narrow the terminal is."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name in header:
+        table.add_column(name, no_wrap=True)
     for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        table.add_row(*(escape(printable(cell, None)) for cell in row))
+    wide = Console(width=100_000, highlight=False, emoji=False)
+    with wide.capture() as drawn:
+        wide.print(table)
+    for line in drawn.get().splitlines():
+        say(line.rstrip())

@@ -1,4 +1,4 @@
-"""The commands that publish recipes on the Hub, and find them there."""
+"""Commands that publish recipes on the Hub, and find them there: `publish` and `search`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import progress, say
+from .console import progress, say, say_table
 
 
 def publish(
@@ -71,13 +71,11 @@ def search(
     if not found.listed:
         say("nothing was found", stderr=True)
         return
-    rows = [("id", "model", "kind", "downloads", "updated", "where")]
+    rows = []
     for each in found.listed:
         downloads = "" if each.downloads is None else f"{each.downloads:,}"
         rows.append((each.id, each.model, each.kind, downloads, each.updated, each.where))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say_table(("id", "model", "kind", "downloads", "updated", "where"), rows)
 
 
 def _size(count: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import CLIPS, failed, help_of, run
 
+import audiosae_steer
 from audiosae_steer import RecipeNotFoundError, load_audio
 from audiosae_steer.cli.app import app
 from audiosae_steer.evaluate.transcription.transcribe import transcribe
@@ -56,7 +57,7 @@ def river(tmp_path) -> Path:
 
 
 def test_transcribe_prints_and_writes_json(river, tiny_en):
-    result = run("transcribe", river, "--no-steer", "--no-filters", "--out", "json")
+    result = run("transcribe", river, "--no-steer", "--no-filters", "--format", "json")
     assert result.exit_code == 0, result.output
     expected = transcribe(tiny_en, load_audio(river))
     assert result.stdout == f"[00:00.000 --> 00:0{expected.segments[0].end:.3f}] {RIVER}\n"
@@ -67,11 +68,11 @@ def test_transcribe_prints_and_writes_json(river, tiny_en):
 
 
 def test_transcribe_steers_and_writes_srt_elsewhere(river, recipe, tmp_path):
-    steered = run("transcribe", river, "-r", recipe, "--no-filters", "--out", "srt", "--out-dir", tmp_path / "a" / "b")
+    steered = run("transcribe", river, "-r", recipe, "--no-filters", "--format", "srt", "--out", tmp_path / "a" / "b")
     assert steered.exit_code == 0, steered.output
     assert steered.stdout == "(no speech)\n"
     assert (tmp_path / "a" / "b" / "river.srt").read_text() == ""
-    weak = run("transcribe", river, "-r", recipe, "--strength", 0, "--out", "srt", "--out-dir", tmp_path / "a" / "b")
+    weak = run("transcribe", river, "-r", recipe, "--strength", 0, "--format", "srt", "--out", tmp_path / "a" / "b")
     assert weak.exit_code == 0, weak.output
     assert RIVER in (tmp_path / "a" / "b" / "river.srt").read_text()
     assert "--> 00:00:0" in (tmp_path / "a" / "b" / "river.srt").read_text()
@@ -80,7 +81,7 @@ def test_transcribe_steers_and_writes_srt_elsewhere(river, recipe, tmp_path):
 def test_one_broken_file_costs_no_more_than_itself(river, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     other = shutil.copy(CLIPS / "speech-08.flac", tmp_path / "other.flac")
-    result = run("transcribe", river, tmp_path / "broken.wav", other, "--no-steer", "--out", "txt")
+    result = run("transcribe", river, tmp_path / "broken.wav", other, "--no-steer", "--format", "txt")
     assert result.exit_code == 2
     lines = result.stdout.splitlines()
     assert len(lines) == 2
@@ -114,8 +115,8 @@ def test_demo_prints_a_table_and_draws(river, recipe, tmp_path):
     ("words", "says"),
     [
         (["--no-steer", "--library", "jax"], "--library jax is unknown; expected openai or transformers"),
-        (["--no-steer", "--out", "doc"], "--out doc is no format .* expected one of srt, vtt, txt, json"),
-        (["--no-steer", "--out-dir", "x"], r"--out-dir needs a format as well: --out srt\|vtt\|txt\|json"),
+        (["--no-steer", "--format", "doc"], "--format doc is not a format .* expected one of srt, vtt, txt, json"),
+        (["--no-steer", "--out", "x"], r"--out needs a format as well: --format srt\|vtt\|txt\|json"),
         (["--no-steer", "-m", "tinny.en"], r"there is no model 'tinny.en': .*tiny\.en.*write user/name"),
         (["--no-steer", "-m", "/no/such.pt"], "there is no model '/no/such.pt': no such file"),
         (["-r", "no/such/recipe.json"], "there is no recipe file at no/such/recipe.json; check the path"),
@@ -146,18 +147,18 @@ def test_a_file_that_is_not_there_or_no_audio(tmp_path):
 
 def test_two_files_do_not_overwrite_each_other(river, tmp_path):
     other = river.with_suffix(".wav")
-    said = failed(run("transcribe", river, other, "--no-steer", "--out", "srt"))
+    said = failed(run("transcribe", river, other, "--no-steer", "--format", "srt"))
     assert said == f"{river} and {other} would both be written to {tmp_path / 'river.srt'}; transcribe them apart"
 
 
 def test_a_folder_that_cannot_be_made(river):
-    said = failed(run("transcribe", river, "--no-steer", "--out", "srt", "--out-dir", river / "below"))
-    assert said.startswith(f"--out-dir {river / 'below'} cannot be made: ")
+    said = failed(run("transcribe", river, "--no-steer", "--format", "srt", "--out", river / "below"))
+    assert said.startswith(f"--out {river / 'below'} cannot be made: ")
 
 
 def test_a_target_that_cannot_be_written(river):
     river.with_suffix(".srt").mkdir()
-    result = run("transcribe", river, "--no-steer", "--no-filters", "--out", "srt")
+    result = run("transcribe", river, "--no-steer", "--no-filters", "--format", "srt")
     assert result.exit_code == 2
     assert RIVER in result.stdout
     assert result.stderr.startswith(f"error: cannot write {river.with_suffix('.srt')}: ")
@@ -222,7 +223,7 @@ def test_our_warnings_are_a_line_and_others_are_not_shown(recipe, river, tmp_pat
     ("command", "option"),
     [
         ("demo", "--filters"),
-        ("transcribe", "--out-dir"),
+        ("transcribe", "--format"),
         ("info", "--layer"),
         ("train", "--n-features"),
         ("discover", "--rank"),
@@ -243,6 +244,12 @@ def test_the_help_names_every_command():
     assert "--debug" in said
     made = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert {name.replace("_", "-") for name in made} == set(COMMANDS)
+
+
+def test_the_version_is_told():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"audiosae-steer {audiosae_steer.__version__}\n"
 
 
 @pytest.mark.parametrize("words", [["sing"], ["transcribe"], ["info"], ["demo", "--strength", "much"]])
