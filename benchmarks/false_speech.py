@@ -24,10 +24,10 @@ from machine import machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
-from audiosae_steer.data.audio import SAMPLE_RATE
+from audiosae_steer.data.audio import WINDOW
 from audiosae_steer.evaluate.metrics.rates import Reduction, reduction, share, wrote
 from audiosae_steer.evaluate.metrics.wer import rate_difference, rate_interval, word_errors
-from audiosae_steer.evaluate.transcription.transcribe import WINDOW, transcribe
+from audiosae_steer.evaluate.transcription.transcribe import transcribe
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("nonspeech", "nonverbal", "speech", "digits")
@@ -60,7 +60,7 @@ def items_of(part: str) -> list[corpus.Item]:
 def hear(model: Any, samples: Any, steering: Any = None) -> Heard:
     """One clip, filters off and on."""
     off = transcribe(model, samples)
-    long = len(samples) > WINDOW * SAMPLE_RATE
+    long = len(samples) > WINDOW
     on = transcribe(model, samples, filters=True) if long else off.filtered()
     opened = None if steering is None or steering.opened is None else bool(steering.opened.all())
     return Heard(off.text, on.text, off.windows[0].no_speech_prob if off.windows else None, opened)

@@ -14,7 +14,17 @@ from ...data.labels import Groups, Sources
 from ...data.splits import hold_out
 from ...data.windows import Window
 from ...errors import SteeringError
-from ...evaluate.metrics.feature_ranking import Method, auc, probe_scores, separation, stability, top_features, weigh
+from ...evaluate.metrics.feature_ranking import (
+    Indices,
+    Method,
+    auc,
+    probe_scores,
+    separation,
+    stability,
+    top_features,
+    weigh,
+)
+from ...evaluate.metrics.logistic_regression import Flags, Matrix
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.load import load_whisper
@@ -164,10 +174,14 @@ def _rank(
             f"no feature indicates the concept, so there is nothing to {settings.edit}; give more, or more different, "
             "clips, or try another ranking, layer or SAE"
         )
+
+    def top(x: Matrix, flags: Flags) -> Indices:
+        again = weigh(x, flags, settings.rank, wanted=len(chosen), positive=positive, C=weights.C, seed=seed)
+        return top_features(again.values, len(chosen), positive)
+
     again = stability(
-        fit, fit_labels, fit_groups, chosen, settings.rank, positive=positive, C=weights.C,
-        resamples=settings.resamples, seed=seed, progress=progress,
-    )  # fmt: skip
+        fit, fit_labels, fit_groups, chosen, top, resamples=settings.resamples, seed=seed, progress=progress
+    )
     scores = probe_scores(fit[:, chosen], fit_labels, pooled[held][:, chosen], seed)
     rng = np.random.default_rng(seed)
     alive = np.flatnonzero(fit.std(0) > 0)
