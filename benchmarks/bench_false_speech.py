@@ -92,12 +92,12 @@ def main() -> None:
     )
     fit = "calibrate" if given.part == "test" else "find"
     data = BenchData(
-        absent,
-        present,
-        sounds(corpus.nonspeech(fit), given.find_clips),
-        sounds([item for item in corpus.speech(fit) if item.source != WORDLESS], given.find_clips),
-        sounds(corpus.apart("digits"), given.clips),
-        recordings(absent, sounds(corpus.speech(given.part)), given.long_files, given.minutes)
+        absent=absent,
+        present=present,
+        find_absent=sounds(corpus.nonspeech(fit), given.find_clips),
+        find_present=sounds([item for item in corpus.speech(fit) if item.source != WORDLESS], given.find_clips),
+        digits=sounds(corpus.apart("digits"), given.clips),
+        long=recordings(absent, sounds(corpus.speech(given.part)), given.long_files, given.minutes)
         if "long" in given.parts.split(",")
         else (),
     )

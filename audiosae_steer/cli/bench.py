@@ -92,12 +92,12 @@ def false_speech(
         seed=seed,
     )
     data = BenchData(
-        open_sounds(absent),
-        open_sounds(present, text),
-        open_sounds(find_absent or ()),
-        open_sounds(find_present or (), text),
-        open_sounds(digits or (), text),
-        read_long_files(long) if long is not None else (),
+        absent=open_sounds(absent),
+        present=open_sounds(present, text),
+        find_absent=open_sounds(find_absent or ()),
+        find_present=open_sounds(find_present or (), text),
+        digits=open_sounds(digits or (), text),
+        long=read_long_files(long) if long is not None else (),
     )
     others = {"ungated": ungated, "contrast": contrast, "dense": dense}
     run(model, recipe, data, settings, cache, out, others=others, sae=sae, layer=layer)
@@ -128,9 +128,7 @@ def run(
     loaded = load_whisper(model)
     read = {key: load_recipe(name, loaded) for key, name in (others or {}).items() if name is not None}
     own = None if sae is None else load_sae(sae, layer=None if Path(sae).is_file() else layer).float()
-    recipes = Recipes(
-        load_recipe(recipe, loaded), read.get("ungated"), read.get("contrast"), read.get("dense"), own, layer
-    )
+    recipes = Recipes(main=load_recipe(recipe, loaded), **read, sae=own, layer=layer)
 
     def transformers() -> Any:
         return load_whisper(model, library="transformers"), load_processor(model)

@@ -74,8 +74,8 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
         result.mkdir()
         chosen = load_recipe(gated / f"{NAME}.json")
         bare = load_recipe(ungated / f"{UNGATED}.json") if (ungated / f"{UNGATED}.json").is_file() else None
-        compared = Recipes(chosen, ungated=bare, contrast=None if rival is None else load_recipe(rival))
-        data = BenchData(_sounds(run.dealt.test.absent), _sounds(run.dealt.test.present))
+        compared = Recipes(main=chosen, ungated=bare, contrast=None if rival is None else load_recipe(rival))
+        data = BenchData(absent=_sounds(run.dealt.test.absent), present=_sounds(run.dealt.test.present))
         with run.tell() as tell:
             found = run_bench(run.model, compared, data, run.encoded, asked, progress=tell)
         write_report(found, result / "test")

@@ -90,7 +90,7 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
     """
     noise, speech = failures(bench, mode, names)
     labels = {name: bench.arms[name].label for name in ("unsteered", *names)}
-    title = f"{bench.recipes.ours.model.name}, {bench.recipes.ours.name}: where it fails"
+    title = f"{bench.recipes.main.model.name}, {bench.recipes.main.name}: where it fails"
     shown = " and ".join(labels[name] for name in names)
     counts = [
         f"<li><strong>{sum(name in f.failed for f in found)} of {len(material.sounds)}</strong>"
@@ -124,7 +124,7 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
 
 def gate_reading(bench: Bench, sound: Sound, mode: Mode) -> tuple[float | None, tuple[tuple[int, float, float], ...]]:
     """The clip gate's score above its threshold, and the features that weigh most: number, activation, contribution."""
-    spec, sae = bench.recipes.ours.gate, bench.gate_sae
+    spec, sae = bench.recipes.main.gate, bench.gate_sae
     if spec is None or sae is None or spec.side != "encoder":
         return None, ()
     gate = spec.build()

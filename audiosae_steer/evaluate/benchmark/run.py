@@ -17,7 +17,6 @@ import torch
 from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
-from ...steering.recipes.schema import Recipe
 from . import arms as arm_module
 from . import material as sound_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
@@ -75,7 +74,7 @@ class Bench:
         self.modes = [mode for name in settings.modes for mode in MODES[name]]
         self.left_out: dict[str, str] = {}
         self.absent, self.present = Material("absent", tuple(data.absent)), Material("present", tuple(data.present))
-        given = [r for r in (recipes.ours, recipes.ungated, recipes.contrast, recipes.dense) if r is not None]
+        given = [r for r in (recipes.main, recipes.ungated, recipes.contrast, recipes.dense) if r is not None]
         read = [Steered("", "learned", recipe=recipe).layer for recipe in given]
         sae, sae_layer = sae_of(recipes)
         layers = [layer for layer in (*read, sae_layer) if layer is not None]
@@ -118,8 +117,8 @@ class Bench:
     @cached_property
     def gate_sae(self) -> SAE | None:
         """The SAE that the recipe's clip gate reads; None without a gate."""
-        gate = self.recipes.ours.gate
-        return None if gate is None else self.recipes.ours.load_saes()[gate.sae]
+        gate = self.recipes.main.gate
+        return None if gate is None else self.recipes.main.load_saes()[gate.sae]
 
     def _arms(self, sae: SAE | None, layer: int | None) -> Iterator[Arm]:
         """All arms that can be made; why others cannot is noted."""
@@ -130,7 +129,7 @@ class Bench:
         else:
             yield reconstruction(sae, layer)
         ours = arm_module.recipe_arms(
-            recipes.ours,
+            recipes.main,
             ungated=recipes.ungated,
             contrast=recipes.contrast,
             dense=recipes.dense,
@@ -140,10 +139,10 @@ class Bench:
         for name, recipe in (("contrast", recipes.contrast), ("dense", recipes.dense)):
             if recipe is None:
                 self.left_out[name] = "no recipe was given"
-        if recipes.ours.frame_gate is None:
+        if recipes.main.frame_gate is None:
             self.left_out["frame-gated"] = "the recipe has no frame gate"
         try:
-            yield from random_arms(recipes.ungated or recipes.ours, draws=settings.draws, seed=settings.seed)
+            yield from random_arms(recipes.ungated or recipes.main, draws=settings.draws, seed=settings.seed)
         except SteeringError as error:
             self.left_out["random"] = str(error)
         yield from self._fitted(sae, layer)
@@ -261,13 +260,19 @@ class Bench:
         return {arm.name: self.runner.latency(arm, sounds, self.arms) for arm in chosen}
 
     def _head(self) -> dict[str, Any]:
-        settings, ours = self.settings, self.recipes.ours
+        settings, ours = self.settings, self.recipes.main
         kinds = {"absent": self.absent, "present": self.present}
+        recipes = {
+            "ours": ours,
+            "ungated": self.recipes.ungated,
+            "contrast": self.recipes.contrast,
+            "dense": self.recipes.dense,
+        }
         return {
             "schema": 1,
             "model": ours.model.name,
             "recipe": ours.name,
-            "recipes": {k: v.name for k, v in self.recipes._asdict().items() if isinstance(v, Recipe)},
+            "recipes": {k: v.name for k, v in recipes.items() if v is not None},
             "layer": self.runner.layer,
             "settings": {key: _plain(value) for key, value in vars(settings).items()},
             "data": {name: _described(material.sounds) for name, material in kinds.items()}

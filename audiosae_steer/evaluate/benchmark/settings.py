@@ -1,10 +1,9 @@
-"""What the benchmark is given: clips, recipes, and how much of it to run."""
+"""Settings, clips and recipes of the benchmark of false speech."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ...errors import SteeringError
 from ...sae.autoencoder import SAE
@@ -15,73 +14,87 @@ from .long_recordings import LongFile
 from .material import Sound
 
 PARTS = ("clips", "mixtures", "hard", "long")
+"""Parts of the benchmark, in the order of tables."""
 MODES = {"timed": (TIMED,), "untimed": (UNTIMED, STRICT)}
+"""Decoding modes that each name of `BenchSettings.modes` stands for."""
 
 
-class BenchData(NamedTuple):
-    """The clips. Nothing is fitted or chosen on any but those of the second line."""
+@dataclass(frozen=True, kw_only=True)
+class BenchData:
+    """Clips of the benchmark. Fits and thresholds see `find_absent` and `find_present` alone."""
 
     absent: Sequence[Sound]
-    """Nobody speaks."""
+    """Clips without speech, to test on."""
     present: Sequence[Sound]
-    """Somebody speaks."""
+    """Clips with speech, to test on."""
     find_absent: Sequence[Sound] = ()
-    """For fits and thresholds: nobody speaks."""
+    """Other clips without speech, for fits and thresholds."""
     find_present: Sequence[Sound] = ()
-    """For fits and thresholds: somebody speaks."""
+    """Other clips with speech, for fits and thresholds."""
     digits: Sequence[Sound] = ()
-    """Single short words, for the hard part."""
+    """Clips of single short words, for the hard part."""
     long: Sequence[LongFile] = ()
-    """Recordings of minutes; where there are none, they are made of the clips."""
+    """Recordings of minutes; without any, they are assembled from the clips."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """What to run, and how much of it."""
+    """Parts, modes and arms of the benchmark to run, and the amount of each."""
 
     parts: Sequence[str] = PARTS
-    modes: Sequence[str] = ("timed", "untimed")
+    """Parts to run, of clips, mixtures, hard and long."""
+    modes: Sequence[str] = tuple(MODES)
+    """Decoding modes, of timed and untimed."""
     arms: Sequence[str] = ()
     """Names of arms or curves; empty for all. The unsteered model always runs."""
     language: str | None = "en"
-    """None lets a multilingual model detect it."""
+    """Language code; None lets a multilingual model detect it."""
     budget: float = 0.005
     """Share of speech clips that a tuned threshold may blank."""
     strengths: Sequence[float] = STRENGTHS
+    """Strengths of the ungated curves, as multiples of the recipe's own."""
     noise_tokens: int | None = None
-    """Most tokens to write where nobody speaks: text that loops takes most of the time. Whether there is text does not
-    depend on it; words per minute, and Whisper's filters, do. None is Whisper's own, 224."""
+    """Most tokens to write for a clip without speech; None is Whisper's own limit, 224. Fewer is faster, since text
+    that loops takes most of the time. Whether there is text does not depend on it; words per minute, and Whisper's
+    filters, do."""
     draws: int = DRAWS
-    """Of random features."""
+    """Draws of random features."""
     random_clips: int = 64
     """Clips of each kind for the random features."""
     utterances: int = 100
-    """For mixtures and for each kind of hard speech."""
+    """Utterances for mixtures, and for each kind of hard speech."""
     long_count: int = 3
+    """Long recordings to assemble."""
     long_minutes: float = 5.0
+    """Minutes that each of them lasts."""
     pipeline_files: int | None = None
-    """Long files for transformers' pipeline, which writes loops out in full, for minutes; None: all, 0: none."""
+    """Long recordings for transformers' pipeline, which writes loops out in full, for minutes; None is all, 0 none."""
     timed_clips: int = 4
     """Clips for the latency; 0 leaves it out."""
     seed: int = 0
+    """Seed of everything random."""
 
 
-class Recipes(NamedTuple):
-    """What is measured."""
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """Recipes to measure, and the SAE of the other arms."""
 
-    ours: Recipe
+    main: Recipe
+    """The recipe to measure, with its gates and without."""
     ungated: Recipe | None = None
-    """What runs without gates; None takes `ours`."""
+    """Recipe to run without gates; None takes `main` without its own."""
     contrast: Recipe | None = None
+    """Recipe found by contrast."""
     dense: Recipe | None = None
+    """Recipe that pushes by a learned vector."""
     sae: SAE | None = None
-    """For the arms that need one; None takes that of `ours`."""
+    """SAE of the arms that need one; None takes that of `main`."""
     layer: int | None = None
-    """Encoder layer of the SAE; None takes that of `ours`."""
+    """Encoder layer of the SAE, counted from 1; None takes that of `main`."""
 
 
 def check(settings: BenchSettings, data: BenchData) -> None:
-    """Refuse what cannot be run.
+    """Refuse settings and clips that cannot be run.
 
     Raises:
         SteeringError: an unknown part or mode, or clips of one kind are missing.
@@ -91,11 +104,11 @@ def check(settings: BenchSettings, data: BenchData) -> None:
         if unknown or not given:
             raise SteeringError(f"unknown {what} {unknown[0] if unknown else '(none)'!r}; expected {', '.join(known)}")
     if not data.absent or not data.present:
-        raise SteeringError("the benchmark needs clips in which nobody speaks, and clips in which somebody does")
+        raise SteeringError("the benchmark needs clips without speech, and clips with speech")
 
 
 def sae_of(recipes: Recipes) -> tuple[SAE | None, int | None]:
-    """The SAE that arms are made with, and its layer; None if there is none.
+    """The SAE of the arms that need one, and its encoder layer; None without an SAE.
 
     Raises:
         SteeringError: it is not known which layer it reads.
@@ -105,7 +118,7 @@ def sae_of(recipes: Recipes) -> tuple[SAE | None, int | None]:
         if layer is None:
             raise SteeringError("say which encoder layer the SAE reads")
         return recipes.sae, int(layer)
-    for spec in recipes.ours.sites:
+    for spec in recipes.main.sites:
         if spec.side == "encoder" and spec.sae is not None:
-            return recipes.ours.load_saes()[spec.sae], spec.layer
+            return recipes.main.load_saes()[spec.sae], spec.layer
     return None, None

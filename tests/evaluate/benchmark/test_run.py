@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
         parts=("clips",), modes=("timed",), arms=("learned-1", "clip-gated", "gate-alone"), timed_clips=2
     )
     found = run_bench(
-        tiny_en, Recipes(shipped), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings
+        tiny_en, Recipes(main=shipped), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings
     )  # fmt: skip
     rows = found["clips"]["timed"]
     assert list(rows) == ["unsteered", "learned-1", "clip-gated", "gate-alone"]
@@ -161,7 +162,9 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
 def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     idle = shipped.model_copy(update={"strength": 0.0})  # its gate opens, and nothing is changed
     settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
-    bench = Bench(tiny_en, Recipes(idle), BenchData(NOISE.sounds, SPEECH.sounds), cache, settings, None)
+    bench = Bench(
+        tiny_en, Recipes(main=idle), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings, None
+    )
     noise, speech = failures(bench, TIMED, ["clip-gated"])
     plain = bench.written("unsteered", bench.absent, TIMED)
     assert {one.sound.name for one in noise} == {
@@ -188,16 +191,16 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
 
 
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
-    data = BenchData(NOISE.sounds, SPEECH.sounds)
+    data = BenchData(absent=NOISE.sounds, present=SPEECH.sounds)
     for settings, says in (
         (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
         (BenchSettings(modes=()), "unknown mode"),
         (BenchSettings(parts=("clips",), modes=("timed",), arms=("learnt",)), "there is no arm 'learnt'"),
     ):
         with pytest.raises(SteeringError, match=says):
-            run_bench(tiny_en, Recipes(shipped), data, tmp_path, settings)
-    with pytest.raises(SteeringError, match="clips in which nobody speaks"):
-        run_bench(tiny_en, Recipes(shipped), data._replace(absent=()), tmp_path)
+            run_bench(tiny_en, Recipes(main=shipped), data, tmp_path, settings)
+    with pytest.raises(SteeringError, match="clips without speech, and clips with speech"):
+        run_bench(tiny_en, Recipes(main=shipped), replace(data, absent=()), tmp_path)
 
 
 def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
