@@ -1,19 +1,19 @@
-"""JSON of strangers: what the standard allows and other programs can read back, and no more."""
+"""Strict JSON of untrusted files, what the standard allows and no more; and this package's own records made plain."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from . import strict_json
 from .files import stays_inside
 
 MAX_BYTES = 4_000_000
-
+"""Of one file of settings: a hundred times the longest `config.json` of a released SAE."""
 MAX_DEPTH = 100
 MAX_PARTS = 200_000
 """Lists and dicts in one text: each takes a hundred times the memory of the characters it is written in."""
@@ -60,6 +60,27 @@ def parse(text: str | bytes, *, lenient: bool = False) -> Any:
         raise ValueError("it is nested too deeply") from None
     _check(content)
     return content
+
+
+def plain(value: Any, path: Callable[[Path], str] = str) -> Any:
+    """The dicts, lists and scalars that JSON is made of, from this package's records.
+
+    Args:
+        value: dataclasses and NamedTuples become dicts by field, mappings dicts with keys of text, tuples and lists
+            lists; the rest stays, and is left to the encoder to refuse.
+        path: the text that a path becomes.
+    """
+    if isinstance(value, Path):
+        return path(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each, path) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each, path) for each in value]
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,7 +130,7 @@ def read_settings(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} is a link that leaves its folder; put a copy of the settings there")
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no SAE's settings are")
-        content = strict_json.parse(path.read_bytes(), lenient=True)
+        content = parse(path.read_bytes(), lenient=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):

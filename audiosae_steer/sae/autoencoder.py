@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.sharded import SHARD_BYTES
 from ..ops import eager, reference
 from .save import OPTIONAL, REQUIRED, write_native
@@ -239,6 +240,12 @@ class SAE(nn.Module):
         """A copy with other parts, named as the constructor names them. CheckpointError: they do not fit together."""
         names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "info")
         return SAE(**{name: getattr(self, name) for name in names} | parts)
+
+    def digest(self) -> str:
+        """sha256, in hex, of all that encoding, decoding and edits depend on; a copy in another dtype keeps it if its
+        numbers are the same in float32."""
+        tensors = (self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.threshold, self.typical)
+        return sha256_of_tensors(tensors, f"{self.gate} {self.normalisation}")
 
     def save(self, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
         """Write the native safetensors file atomically; missing folders are made.

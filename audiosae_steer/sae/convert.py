@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import AudioSAESteerError, CheckpointError
 from ..io.paths import local
 from ..io.progress import Tell
+from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.safetensors_header import is_safetensors, read_header
 from ..io.tensors.sharded import SHARD_BYTES, index_of, read_index
 from .autoencoder import SAE
@@ -191,10 +192,7 @@ def _files(source: str | Path, layer: int | None) -> list[Path]:
 
 
 def _digest(activations: Tensor) -> str:
-    content = activations.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{content.dtype} {tuple(content.shape)}".encode())
-    digest.update(content.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return sha256_of_tensors((activations,), f"{activations.dtype} {tuple(activations.shape)}", dtype=None)
 
 
 def _check_free(path: Path, sources: Sequence[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from ..data.activations.collect import Activations, collect
 from ..data.activations.shards import Frames, Shards, Shuffled, open_shards, shard_key
 from ..errors import MissingExtraError, SteeringError
+from ..io.tensors.digest import sha256_of_tensors
 from ..models.registry import family_of, tap_at, unwrap
 from ..models.sites import Site
 from ..sae.autoencoder import SAE
@@ -229,7 +229,4 @@ def _trained(sae: SAE) -> list[Tensor]:
 
 
 def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:16]
+    return sha256_of_tensors(tensors)[:16]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiosae_steer.errors import AudioSAESteerError, AudioSAESteerWarning, CheckpointError, is_one_line, printable
-from audiosae_steer.io.strict_json import MAX_DEPTH, parse
+from audiosae_steer.io.strict_json import MAX_DEPTH, parse, plain
 
 values = st.recursive(
     st.none()
@@ -56,6 +59,31 @@ def test_what_the_standard_does_not_allow_or_nobody_could_use(text: str | bytes)
 def test_numbers_that_python_writes_are_none_where_that_is_allowed() -> None:
     assert parse('{"a": NaN, "b": [-Infinity, 1e999, 1.5]}', lenient=True) == {"a": None, "b": [None, None, 1.5]}
     assert parse("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+
+
+class _Pair(NamedTuple):
+    path: Path
+    pair: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    name: str
+    pairs: list[_Pair]
+    by_number: dict[int, float | None]
+
+
+def test_records_become_plain_json() -> None:
+    settings = _Settings("a", [_Pair(Path("b") / "c", (1, 2))], {3: 0.5, 4: None})
+    content = {
+        "name": "a",
+        "pairs": [{"path": str(Path("b") / "c"), "pair": [1, 2]}],
+        "by_number": {"3": 0.5, "4": None},
+    }
+    assert plain(settings) == content
+    assert parse(json.dumps(plain(settings))) == content
+    assert plain((settings.pairs[0],), path=lambda path: path.name) == [{"path": "c", "pair": [1, 2]}]
+    assert plain("text") == "text"
 
 
 @given(st.text())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SteeringError
+from ...io.tensors.digest import sha256_of_tensors
 from ...sae.autoencoder import SAE
 from ...steering.edits import Add, FeatureEdit, Push
 from ...steering.recipes.schema import Recipe, SiteSpec
@@ -187,11 +188,8 @@ def _count(site: SiteSpec, spec: SiteSpec, saes: Mapping[str, SAE], share: float
 
 
 def _identity(sae: SAE) -> str:
-    digest = hashlib.sha256(repr((sae.gate, sae.normalisation)).encode())
-    for tensor in (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, sae.threshold, sae.typical):
-        if tensor is not None:
-            digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    tensors = (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, sae.threshold, sae.typical)
+    return sha256_of_tensors(tensors, repr((sae.gate, sae.normalisation)))
 
 
 def _kept(amounts: Mapping[int, float], share: float) -> int:

@@ -19,6 +19,7 @@ from ...data.windows import Window, read_window
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import Tell
+from ...io.tensors.digest import sha256_of_tensors
 from ...models.families.whisper_mel import Pad
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
@@ -180,8 +181,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _digest(sae: SAE) -> str:
-    digest = hashlib.sha256(f"{sae.gate} {sae.normalisation}".encode())
-    for tensor in (sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold):
-        if tensor is not None:
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return sha256_of_tensors((sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold), f"{sae.gate} {sae.normalisation}")

@@ -10,7 +10,6 @@ from typing import Any
 from ...data.activations.collect import collect
 from ...data.activations.shards import open_shards
 from ...errors import SteeringError
-from ...evaluate.benchmark.arms import sae_digest
 from ...evaluate.transcription.from_residuals import encode
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
@@ -43,13 +42,13 @@ def find(
         source = made / f"encoder-{run.layer}.safetensors"
         opened = open_sae(source, run.layer)
     elif opened is not None and not opened.has_own_gates:
-        hangs_on = [weights, run.layer, find.key, sae_digest(opened)]
+        hangs_on = [weights, run.layer, find.key, opened.digest()]
         made = stages.run("threshold", hangs_on, partial(_threshold, run, opened))
         source = made / f"encoder-{run.layer}.safetensors"
         opened = open_sae(source, run.layer)
     if opened is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
-    known = [weights, run.layer, sae_digest(opened), find.key, settings.seed, run.model_name]
+    known = [weights, run.layer, opened.digest(), find.key, settings.seed, run.model_name]
 
     def learn(folder: Path) -> None:
         learn_gathered(

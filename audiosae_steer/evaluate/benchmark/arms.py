@@ -14,7 +14,6 @@ from ...errors import SteeringError
 from ...models.families.empty_text import always
 from ...models.families.whisper_mel import Pad
 from ...models.registry import family_of
-from ...sae.autoencoder import SAE
 from ...steering.edits import Push
 from ...steering.recipes.schema import Recipe
 from ...steering.site_edits import SiteEdits
@@ -118,10 +117,10 @@ class Steered:
             digest.update(json.dumps(self.recipe.model_dump(mode="json", exclude=NOTES), sort_keys=True).encode())
             if any(spec.sha256 is None for spec in self.recipe.saes.values()):
                 for _, sae in sorted(self.recipe.load_saes().items()):
-                    digest.update(sae_digest(sae).encode())
+                    digest.update(sae.digest().encode())
         for part in self.sites:
             steps = "" if part.steps == "all" else f" {part.steps}"
-            digest.update(f"{part.site} {part.error} {part.sae and sae_digest(part.sae)}{steps}".encode())
+            digest.update(f"{part.site} {part.error} {part.sae and part.sae.digest()}{steps}".encode())
             for edit in _edits(part):
                 if isinstance(edit, Push):
                     digest.update(f"push {edit.amount} {edit.window}".encode() + edit.vector.numpy().tobytes())
@@ -283,15 +282,6 @@ def tuned_arms(scores: Mapping[str, Mapping[str, Sequence[float]]], budget: floa
             name = f"{curve}-{share:g}"
             found.append(Masked(name, curve, f"{share:.1%}", by=by, threshold=at, marked=share == budget))
     return found
-
-
-def sae_digest(sae: SAE) -> str:
-    """Names an SAE by all that its output depends on."""
-    digest = hashlib.sha256(f"{sae.gate} {sae.normalisation}".encode())
-    for tensor in (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, sae.threshold, sae.typical):
-        if tensor is not None:
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _edits(part: SiteEdits) -> list[Any]:

@@ -179,7 +179,7 @@ class Bench:
 
     def _summary(self, sae: SAE, layer: int, absent: Material, present: Material) -> Any:
         modes = {mode.pad: mode for mode in reversed(self.modes)}  # one for each way to fill up 30 s
-        name = [layer, arm_module.sae_digest(sae), absent.key, present.key, sorted(modes)]
+        name = [layer, sae.digest(), absent.key, present.key, sorted(modes)]
         path = self.runner.cache / "fits" / f"{_digest(name)}.safetensors"
         if not path.is_file():
             probabilities, rows, samples, labels = [], [], [], []
