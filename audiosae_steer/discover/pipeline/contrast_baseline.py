@@ -12,6 +12,8 @@ from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from ..contrast.discover import discover
+from ..contrast.settings import LabelledSources
+from ..recipe_output import RecipeOutput
 
 
 def write_clips(side: Side, folder: Path) -> None:
@@ -48,10 +50,9 @@ def contrast_recipe(
     """
     out = folder / "contrast.json"
     given = source if not isinstance(source, SAE) else sae
-    recipe = discover(
-        model, given, layer, [files / "present"], [files / "absent"], out=out, name="contrast", model_name=model_name,
-        report=False, progress=tell,
-    )  # fmt: skip
+    clips = LabelledSources(present=[files / "present"], absent=[files / "absent"])
+    output = RecipeOutput(path=out, name="contrast", model_name=model_name)
+    recipe = discover(model, given, layer, clips, out=output, report=False, progress=tell)
     recipe = recipe.model_copy(update={"allow_empty": True})
     recipe.save(out)
     return recipe

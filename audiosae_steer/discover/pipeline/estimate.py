@@ -17,7 +17,7 @@ from ...data.sources import Download, plan
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
 from ...training.settings import Settings
-from ..learning.optimise import LearnSettings
+from ..learning.settings import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 GUESS = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
 from ...training.settings import Settings
 from ...training.train import train_sae
-from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
-from ..learning.learn import learn_gathered, material_of
+from ..gates.fit import LabelledClips, make_clip_gate, make_frame_gate
+from ..gates.settings import ClipGateSettings, FrameGateSettings
+from ..learning.learn import learn, learning_clips
+from ..recipe_output import RecipeOutput
 from ..sae_files import open_sae
 from .contrast_baseline import contrast_recipe, write_clips
 from .settings import NAME, Run, vary_side
@@ -51,14 +54,13 @@ def find(
         raise SteeringError("there is no SAE: give one, or let one be trained")
     known = [weights, run.layer, sae_digest(opened), find.key, settings.seed, run.model_name]
 
-    def learn(folder: Path) -> None:
-        learn_gathered(
-            run.model, opened, source, run.layer, *find, out=folder / "learned.json", settings=settings.learn,
-            synthetic=settings.synthetic, name=NAME, model_name=run.model_name, cache=run.encoded,
-            progress=run.show,
-        )  # fmt: skip
+    learning = replace(settings.learn, synthetic=settings.synthetic)
 
-    learned = stages.run("learn", [known, settings.learn, settings.synthetic], learn) / "learned.json"
+    def learn_edits(folder: Path) -> None:
+        output = RecipeOutput(path=folder / "learned.json", name=NAME, model_name=run.model_name, cache=run.encoded)
+        learn(run.model, source, run.layer, *find, out=output, settings=learning, progress=run.show)
+
+    learned = stages.run("learn", [known, learning], learn_edits) / "learned.json"
     if not settings.contrast:
         return learned, None
 
@@ -95,17 +97,17 @@ def gated(run: Run, learned: Path) -> Path:
         recipe = load_recipe(learned)
         key, sae = next(iter(recipe.load_saes().items()))
         # the clips that the amounts were learned on, which are encoded already
-        material = material_of(*find, settings.learn.seed, settings.synthetic)
-        fit = Kinds(material.absent, material.present)
+        clips = learning_clips(*find, settings.learn.seed, settings.synthetic)
+        fit = LabelledClips(clips.absent, clips.present)
         place = vary_side(calibration, settings, settings.seed + 11)
-        options: dict[str, Any] = {
-            "margin": settings.margin, "seed": settings.seed, "cache": run.encoded, "progress": run.show
-        }  # fmt: skip
-        clip = make_clip_gate(run.model, sae, run.layer, fit, place, **options)
+        options: dict[str, Any] = {"cache": run.encoded, "progress": run.show}
+        clip_settings = ClipGateSettings(margin=settings.margin, seed=settings.seed)
+        clip = make_clip_gate(run.model, sae, run.layer, fit, place, settings=clip_settings, **options)
         update: dict[str, Any] = {"gate": GateSpec(layer=run.layer, sae=key, **_numbers(clip), pool=clip.pool)}
         if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-            plain = (Kinds(side.absent.samples, side.present.samples) for side in (find, calibration))
-            frame = make_frame_gate(run.model, sae, run.layer, *plain, **options)
+            frame_settings = FrameGateSettings(margin=settings.margin, seed=settings.seed)
+            plain = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
+            frame = make_frame_gate(run.model, sae, run.layer, *plain, settings=frame_settings, **options)
             spec = FrameGateSpec(layer=run.layer, sae=key, **_numbers(frame), reach=frame.reach)
             update["frame_gate"] = spec
         for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):

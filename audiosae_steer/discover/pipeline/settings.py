@@ -15,8 +15,8 @@ from ...training.settings import Settings
 from ..calibration.gate_thresholds import Mode
 from ..calibration.pareto import Budget
 from ..calibration.successive_halving import CalibrateSettings
-from ..gates.fit import Kinds
-from ..learning.optimise import LearnSettings
+from ..gates.fit import LabelledClips
+from ..learning.settings import LearnSettings
 from .stage_cache import Stages
 
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"
@@ -89,7 +89,7 @@ class Run(NamedTuple):
                 yield tell
 
 
-def vary_side(side: Side, settings: MakeSettings, seed: int) -> Kinds:
+def vary_side(side: Side, settings: MakeSettings, seed: int) -> LabelledClips:
     """Clips to place a gate's threshold on: loud and soft, noisy, as brief as a word, and beside noise."""
     absent = vary_absent(side.absent.samples, seed, synthetic=settings.synthetic // 2)
-    return Kinds(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))
+    return LabelledClips(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))
