@@ -48,7 +48,7 @@ def pool_clips(
     model: Any,
     sae: SAE,
     layer: int,
-    clips: Sequence[Clip],
+    clips: Sequence[Window],
     settings: PoolSettings | None = None,
     *,
     cache: Path | None = None,
@@ -115,14 +115,14 @@ def check(model: Any, sae: SAE, layer: int) -> None:
 
 
 def _pool_chunk(
-    model: Any, sae: SAE, layer: int, clips: Sequence[Clip], settings: PoolSettings
+    model: Any, sae: SAE, layer: int, clips: Sequence[Window], settings: PoolSettings
 ) -> tuple[dict[str, Tensor], list[str]]:
     kinds: tuple[Pool, ...] = get_args(Pool)
     pooled: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     texts: list[str] = []
     no_speech: list[float] = []
     for start in range(0, len(clips), BATCH):
-        samples = [read_clip(clip) for clip in clips[start : start + BATCH]]
+        samples = [read_window(clip) for clip in clips[start : start + BATCH]]
         rows = residuals(model, samples, [layer], settings.pad)[layer]
         if not torch.isfinite(rows).all():  # a gate would make zeros of them
             names = f"{clips[start].path.name} and the {len(samples) - 1} clips after it"
@@ -162,7 +162,7 @@ def _cached(
     return tensors, texts
 
 
-def _key(known: Sequence[Any], clips: Sequence[Clip]) -> str:
+def _key(known: Sequence[Any], clips: Sequence[Window]) -> str:
     """Name of a chunk by all that its content depends on; a file that was changed has another size or date."""
     seen = [(str(clip.path.resolve()), clip.start, *_stamp(clip.path)) for clip in clips]
     return hashlib.sha256(json.dumps([*known, seen]).encode()).hexdigest()[:24]
