@@ -59,30 +59,22 @@ def discover(
 ) -> None:
     """Find the features that tell a concept, and write a recipe that edits them. Interrupted, it goes on."""
     from ..discover.contrast.discover import discover as find_recipe
-    from ..discover.contrast.results import DiscoverSettings
+    from ..discover.contrast.settings import DiscoverSettings, LabelledSources
+    from ..discover.recipe_output import RecipeOutput
 
     given: dict[str, Any] = {
         "rank": rank, "pool": pool, "top": top, "edit": edit, "amount": amount, "target": target, "tau": tau,
         "pad": pad, "frames": frames, "groups": groups, "held_out": held_out, "resamples": resamples, "seed": seed,
     }  # fmt: skip
+    clips = LabelledSources(
+        present=present or (), absent=absent or (), labels=labels, audio=audio, positive=positive
+    )  # fmt: skip
+    settings = DiscoverSettings(**given)
+    output = RecipeOutput(path=out, name=name, cache=cache, command=command())
     with progress() as tell:
         recipe = find_recipe(
-            model,
-            sae,
-            layer,
-            present or (),
-            absent or (),
-            out=out,
-            labels=labels,
-            audio=audio,
-            positive=positive,
-            settings=DiscoverSettings(**given),
-            name=name,
-            cache=cache,
-            command=command(),
-            report=report,
-            progress=tell,
-        )
+            model, sae, layer, clips, out=output, settings=settings, report=report, progress=tell
+        )  # fmt: skip
     held = recipe.measured["held_out"]
     low, high = held["probe_auc_interval"]
     count = len(recipe.sites[0].edits[0]["features"])
@@ -111,15 +103,14 @@ def learn(
 ) -> None:
     """Learn constant edits that keep a Whisper silent where nobody speaks. Clips that are encoded are not again."""
     from ..discover.learning.learn import learn as learn_recipe
-    from ..discover.learning.optimise import LearnSettings
+    from ..discover.learning.settings import LearnSettings
+    from ..discover.recipe_output import RecipeOutput
 
     settings = LearnSettings(
-        features=features, steps=steps, refine=refine, decoder=decoder, keep=keep, seed=seed
+        features=features, steps=steps, refine=refine, decoder=decoder, keep=keep, seed=seed, most=most
     )  # fmt: skip
-    recipe = learn_recipe(
-        model, sae, layer, absent, present, out=out, settings=settings, most=most, name=name, cache=cache,
-        command=command(),
-    )  # fmt: skip
+    output = RecipeOutput(path=out, name=name, cache=cache, command=command())
+    recipe = learn_recipe(model, sae, layer, absent, present, out=output, settings=settings)
     held = recipe.measured["held_out"]
     say(recipe.description)
     say(f"on held-out clips: text on {held['text']:.1%} without speech; of speech, {held['words_changed']:.2%} of the "
@@ -183,8 +174,13 @@ def make(
         synthetic=synthetic,
         sae=replace(plain.sae, steps=sae_steps),
         sae_features=sae_features,
-        learn=plain.learn._replace(
-            features=features, steps=steps, refine=steps // 2 if refine is None else refine, decoder=decoder, seed=seed
+        learn=replace(
+            plain.learn,
+            features=features,
+            steps=steps,
+            refine=steps // 2 if refine is None else refine,
+            decoder=decoder,
+            seed=seed,
         ),
         contrast=contrast,
         frame_gate=frame_gate,

@@ -18,7 +18,7 @@ import typer
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that fill one settings object of a command.
+    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`.
 
     A command takes the object as its parameter `parameter`; `with_settings` puts an option for each field in its place.
     """
@@ -51,7 +51,8 @@ class Options:
             words = (self.help or {}).get(field.name) or _first_sentence(told.get(field.name, ""))
             flag = (self.names or {}).get(field.name, field.name.replace("_", "-"))
             flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}"]
-            annotation = Annotated[shown, typer.Option(*flags, help=words)]  # type: ignore[valid-type]
+            least = field.metadata.get("min")
+            annotation = Annotated[shown, typer.Option(*flags, help=words, min=least)]  # type: ignore[valid-type]
             found.append(
                 inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             )

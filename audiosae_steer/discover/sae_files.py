@@ -31,7 +31,10 @@ def place_sae(sae: SAE, source: SAE | str | Path, layer: int, folder: Path) -> S
     on_hub = sae.info.get("source")
     if isinstance(source, str) and not Path(source).expanduser().exists() and isinstance(on_hub, dict):
         return SAESpec(
-            repo=on_hub["repo"], layer=sae.info.get("layer"), revision=on_hub["revision"], sha256=on_hub["sha256"]
+            repo="/".join(part for part in (on_hub["repo"], on_hub.get("folder")) if part),
+            layer=sae.info.get("layer"),
+            revision=on_hub["revision"],
+            sha256=on_hub["sha256"],
         )
     part = folder / f".sae-{os.getpid()}.part"
     try:

@@ -43,7 +43,7 @@ class Maps(NamedTuple):
     """(clips or 1, S, frames, 1): where each stage applies; None: everywhere."""
 
 
-class Edits(NamedTuple):
+class CompiledEdits(NamedTuple):
     """What a plan's edits are, for one or several choices of them; the constants of a stage in `vectors`."""
 
     firing: Tensor

@@ -27,7 +27,7 @@ Two cores, 1500 frames (`benchmarks/kernels.py`): of 6,144, 6.4 against 122 ms f
 """
 
 
-def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
+def selected(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
     """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F.
 
     x is (clips, frames, d).
@@ -40,7 +40,7 @@ def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     return torch.cat(clips) if clips else _nothing(x, index)
 
 
-def parted(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tensor]:
+def parted(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
     """Activations (clips, frames, E) of the features `index`, and what all others write, without b_dec.
 
     x, and what is written, are (clips, frames, d); any gate.
@@ -57,7 +57,7 @@ def parted(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tens
     return own.to(w.b_enc.dtype).reshape(*x.shape[:-1], len(index)), rest.to(w.b_enc.dtype).reshape(x.shape)
 
 
-def dense(x: Tensor, w: reference.Weights) -> Tensor:
+def dense(x: Tensor, w: reference.SAEWeights) -> Tensor:
     """Pre-activations (clips, frames, F) in the dtype of W_enc, summed wide and rounded once."""
     wide = x.to(w.b_enc.dtype)
     # centred before it is rounded: what x has in common with b_dec would drown the rest
@@ -71,7 +71,7 @@ def sums_kept(device: torch.device, k: int, width: int) -> bool:
     return device.type == "cpu" and k <= SPARSE * width
 
 
-def _blocks(x: Tensor, w: reference.Weights) -> Iterator[Tensor]:
+def _blocks(x: Tensor, w: reference.SAEWeights) -> Iterator[Tensor]:
     return (dense(part, w) for part in torch.split(x, BLOCK_GPU if x.is_cuda else BLOCK, dim=1))
 
 
@@ -113,7 +113,7 @@ def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Te
     return mask & (~tied[..., index] | (tied.cumsum(-1, dtype=torch.int32)[..., index] <= room))
 
 
-def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
+def _of_clip(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
     """The same for the k·frames largest of one clip (1, frames, d)."""
     wanted = min((w.k or 0) * x.shape[1], x.shape[1] * len(w.b_enc))
     if not wanted:
@@ -131,7 +131,7 @@ def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     return gated(x, w)[..., index] if cut is None else torch.where(own < cut, torch.zeros_like(own), own)
 
 
-def _edge(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor | None, Tensor]:
+def _edge(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor | None, Tensor]:
     """The smallest activation that is kept of one clip, and the activations of `index` before the selection.
 
     None where it takes the whole to decide: with NaN, or with ties at the edge, of which the reference knows who comes
@@ -155,12 +155,12 @@ def _edge(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor | None
     return best.amin() if len(best) == wanted else zero, torch.cat(own, dim=1)
 
 
-def gated(x: Tensor, w: reference.Weights) -> Tensor:
+def gated(x: Tensor, w: reference.SAEWeights) -> Tensor:
     """Activations (clips, frames, F), all at once."""
     return reference.gate(dense(x, w), w.kind, w.k, w.threshold)
 
 
-def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
+def _parted_frames(pre: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     k, width = w.k or 0, pre.shape[-1]
     if w.kind != "topk" or not 0 < k < width or not _asks(pre) or not sums_kept(pre.device, k, width):
         return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
@@ -180,7 +180,7 @@ def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Ten
     return own, functional.embedding_bag(indices, w.W_dec, per_sample_weights=amounts, mode="sum")[None]
 
 
-def _parted_clip(x: Tensor, w: reference.Weights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
+def _parted_clip(x: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     if not _asks(x) or not x.shape[1] or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
         return _taken(gated(x, w), w, index)
     cut, own = _edge(x, w, index)
@@ -195,7 +195,7 @@ def _parted_clip(x: Tensor, w: reference.Weights, index: Tensor, edited: Tensor)
     return torch.where(own < cut, torch.zeros_like(own), own), torch.cat(rest)[None]
 
 
-def _taken(f: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tensor]:
+def _taken(f: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
     return f[..., index], f.index_fill(-1, index, 0.0) @ w.W_dec
 
 

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .eager import Edits, Rows, Where
+from .eager import CompiledEdits, Rows, Where
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Whether Triton's interpreter runs the kernels, whose products know no bfloat16."""
@@ -218,7 +218,7 @@ def add(
     where: Where,
     out: Tensor | None = None,
 ) -> Tensor:
-    """x (clips, frames, d) and constants as in `Edits`, by one launch; into `out`, which may be x itself."""
+    """x (clips, frames, d) and constants as in `CompiledEdits`, by one launch; into `out`, which may be x itself."""
     clips, frames, d = x.shape
     out = torch.empty_like(x) if out is None else out
     if not x.numel():
@@ -240,7 +240,7 @@ def add(
 def delta(
     x: Tensor,
     rows: Rows,
-    edits: Edits,
+    edits: CompiledEdits,
     strength: Tensor,
     where: Where,
     rank: Tensor | None = None,

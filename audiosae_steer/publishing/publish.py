@@ -130,7 +130,7 @@ def _placed(recipe: Recipe, spec: SAESpec, sae: SAE, folder: Path) -> SAESpec:
     if spec.repo is not None:
         source = sae.info["source"]
         return spec.model_copy(update={"revision": source["revision"], "sha256": source["sha256"]})
-    path = Path(recipe._folder or ".") / str(spec.file)
+    path = Path(recipe.folder or ".") / str(spec.file)
     stem = path.name.removesuffix(".index.json").rpartition(".")[0]
     names = (f"{stem}{'' if number == 1 else f'-{number}'}.safetensors" for number in count(1))
     target = next(folder / name for name in names if not (folder / name).exists())
@@ -154,8 +154,8 @@ def _check_free(folder: Path, recipe: Recipe) -> None:
         return
     if not folder.is_dir():
         raise RecipeError(f"{folder} is there already, and is no folder; name a new folder")
-    if folder.resolve() == Path.cwd() or (recipe._folder and folder.resolve() == recipe._folder.resolve()):
-        what = "the folder of the recipe itself" if recipe._folder else "the folder that you are in"
+    if folder.resolve() == Path.cwd() or (recipe.folder and folder.resolve() == recipe.folder.resolve()):
+        what = "the folder of the recipe itself" if recipe.folder else "the folder that you are in"
         raise RecipeError(f"{folder} is {what}, which stays as it is; name a new folder")
     held = sorted(path.name for path in folder.iterdir())
     if not held:

@@ -133,7 +133,8 @@ def _origin(spec: Any) -> str:
     if spec.file is not None:
         return f"`{spec.file}` beside the recipe"
     layer = "" if spec.layer is None else f", layer {spec.layer}"
-    return f"[{spec.repo}](https://huggingface.co/{spec.repo}) at commit `{spec.revision}`{layer}"
+    repo = "/".join(str(spec.repo).split("/")[:2])  # without the folder in it
+    return f"[{spec.repo}](https://huggingface.co/{repo}) at commit `{spec.revision}`{layer}"
 
 
 def _how(recipe: Recipe) -> str:

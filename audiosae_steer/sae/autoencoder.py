@@ -118,13 +118,13 @@ class SAE(nn.Module):
         """Whether each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
         return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
 
-    def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.Weights:
+    def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.SAEWeights:
         """The SAE as bare tensors, in `dtype`, as the functions of `ops` take it."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device or tensor.device, dtype=dtype or tensor.dtype)
 
-        return reference.Weights(
+        return reference.SAEWeights(
             move(self.W_enc),
             move(self.b_enc),
             move(self.W_dec),
@@ -136,14 +136,14 @@ class SAE(nn.Module):
             self.normalisation.scale,
         )
 
-    def folded(self, dtype: torch.dtype, products: torch.dtype | None = None) -> reference.Weights:
+    def folded(self, dtype: torch.dtype, products: torch.dtype | None = None) -> reference.SAEWeights:
         """The same SAE with a normalisation by one number folded into its weights.
 
         W_enc and W_dec are of the dtype `products`, all else of `dtype`.
         """
         w = self.weights(torch.float64)
         factor = w.scale if w.norm == "scalar" else 1.0
-        return reference.Weights(
+        return reference.SAEWeights(
             (w.W_enc * factor).to(products or dtype),
             w.b_enc.to(dtype),
             (w.W_dec / factor).to(products or dtype),

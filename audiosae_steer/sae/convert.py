@@ -12,16 +12,16 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import AudioSAESteerError, CheckpointError
+from ..errors import AudioSAESteerError, CheckpointError, HubError
 from ..io.paths import local
 from ..io.progress import Tell
 from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.safetensors_header import is_safetensors, read_header
 from ..io.tensors.sharded import SHARD_BYTES, index_of, read_index
 from .autoencoder import SAE
-from .formats.layers import Side, files_in, files_of, layers_of
+from .formats.layers import Side, files_in, files_of, folders_of, layers_of, several
 from .formats.native import Native, save_sae
-from .load import load_sae
+from .load import hub_place, load_sae
 from .quality import Figures, measure
 
 Precision = Literal["keep", "float32", "float16", "bfloat16"]
@@ -156,12 +156,16 @@ def _layers(source: str | Path, revision: str | None) -> tuple[dict[int, list[st
         if revision is not None:
             raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
         return layers_of(files_in(path)), None
-    if path.exists() or os.path.isfile(index_of(path)) or isinstance(source, Path) or source.count("/") != 1:
+    place = None if path.exists() or os.path.isfile(index_of(path)) else hub_place(source)
+    if place is None:
         return {}, revision  # a file, or nothing: loading it says what
     from ..io.hub.read import listing
 
-    found = listing(source, revision)
-    return layers_of(found.files), found.commit
+    found = listing(place.repo, revision)
+    names = place.inside(found.files)
+    if len(folders := folders_of(names)) > 1:
+        raise HubError(several(str(place), folders))
+    return layers_of(names), found.commit
 
 
 def _identity(source: str | Path, layer: int | None, commit: str | None) -> dict[str, Any]:

@@ -111,8 +111,7 @@ def bakes(recipe: Recipe) -> bool:
     """Whether a recipe holds nothing but constants, for all clips and steps."""
     if recipe.gate is not None or recipe.frame_gate is not None:
         return False
-    edits = [edit for site in recipe.sites for edit in site.edits]
-    plain = all(edit["kind"] in ("add", "push") and edit.get("window") is None for edit in edits)
+    plain = all(edit.constant and edit.window is None for site in recipe.sites for edit in site.build())
     return plain and all(site.error == "keep" and site.steps == "all" for site in recipe.sites)
 
 

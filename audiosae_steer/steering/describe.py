@@ -17,7 +17,6 @@ from ..sae.autoencoder import SAE
 from ..sae.formats.layers import files_in, layers_of
 from ..sae.formats.registry import FORMATS
 from ..sae.load import load_sae
-from .edits import Add, Edit, Push
 from .recipes.load import load_recipe, recipes, shipped
 from .recipes.schema import Recipe
 
@@ -101,7 +100,7 @@ def of_recipe(recipe: Recipe) -> str:
     ]
     for spec in recipe.sites:
         lines.append(f"  at {spec.side} layer {spec.layer}, error {'kept' if spec.error == 'keep' else 'dropped'}:")
-        lines += [f"    {_edit(edit)}" for edit in spec.build()]
+        lines += [f"    {edit.words()}" for edit in spec.build()]
     if recipe.gate is not None:
         gate = recipe.gate
         lines.append(
@@ -122,17 +121,6 @@ def of_recipe(recipe: Recipe) -> str:
         if content:
             lines += [f"  {title}:", *_plain(content, "    ")]
     return "\n".join(lines)
-
-
-def _edit(edit: Edit) -> str:
-    window = "" if edit.window is None else f", from {edit.window[0]:g} to {edit.window[1]:g} s"
-    if isinstance(edit, Push):
-        return f"Push of a vector of norm {float(edit.vector.norm()):.3g}, {edit.amount:g} times{window}"
-    shown = ", ".join(map(str, edit.features[:8])) + (", …" if len(edit.features) > 8 else "")
-    text = f"{type(edit).__name__} of {len(edit.features)} features ({shown}){window}"
-    if isinstance(edit, Add):
-        text += f", amounts {min(edit.amount):.3g} to {max(edit.amount):.3g} ({edit.units})"
-    return text
 
 
 def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:

@@ -133,8 +133,15 @@ class Steering:
 
     @property
     def opened(self) -> Tensor | None:
-        """(clips,) bool: what the clip gate decided for the last batch; None without a gate or before the first."""
+        """(clips,) bool: what the clip gate decided for the last batch; None without a gate or before the first.
+
+        Set it where the encoder, and so the gate, is not run for the batch that is decoded next.
+        """
         return self._shared.opened
+
+    @opened.setter
+    def opened(self, value: Tensor | None) -> None:
+        self._shared.opened = value
 
     @property
     def opened_frames(self) -> Tensor | None:
@@ -301,7 +308,7 @@ def steer(
     steering = Steering(inner, hooks, shared, used)
     given = strength if strength is not None else used.strength if used is not None else 1.0
     steering.strength = given
-    taps = {each: tap_at(inner, family, each) for each in steering._hooks}
+    taps = {each: tap_at(inner, family, each) for each in hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
     steering._attach(taps, family, allow)
     return steering

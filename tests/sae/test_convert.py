@@ -55,7 +55,7 @@ def test_a_whole_repository(repository: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, monkeypatch) -> None:
-    from audiosae_steer.sae.formats import native
+    from audiosae_steer.sae import save
 
     written = []
 
@@ -65,10 +65,10 @@ def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, mon
         write_whole(path, data, raising)
         written.append(path)
 
-    monkeypatch.setattr(native, "write_whole", stops)
+    monkeypatch.setattr(save, "write_whole", stops)
     with pytest.raises(KeyboardInterrupt):
         convert(repository, tmp_path / "out")
-    monkeypatch.setattr(native, "write_whole", write_whole)
+    monkeypatch.setattr(save, "write_whole", write_whole)
     times = {path: path.stat().st_mtime_ns for path in written}
     done = convert(repository, tmp_path / "out")
     assert [one.sae is None for one in done] == [True] * 5 + [False] * 7

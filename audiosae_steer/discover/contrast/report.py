@@ -12,7 +12,7 @@ from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from . import images
-from .results import Feature, Found
+from .results import ContrastResult, Feature
 
 SHOWN = 12
 """Features with a picture of their own."""
@@ -58,7 +58,14 @@ dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def write_report(
-    found: Found, model: Any, sae: SAE, layer: int, path: str | Path, recipe: Recipe, *, progress: Tell | None = None
+    found: ContrastResult,
+    model: Any,
+    sae: SAE,
+    layer: int,
+    path: str | Path,
+    recipe: Recipe,
+    *,
+    progress: Tell | None = None,
 ) -> Path:
     """Write the page, whole or not at all, and return its path. The model hears the clips that are drawn once more.
 
@@ -97,7 +104,7 @@ def write_report(
     return path
 
 
-def _head(found: Found, recipe: Recipe, features: int) -> str:
+def _head(found: ContrastResult, recipe: Recipe, features: int) -> str:
     site = recipe.sites[0]
     lead = (
         f"Features of {recipe.model.name}, {site.side} layer {site.layer}, that tell {_what(found)}. "
@@ -107,7 +114,7 @@ def _head(found: Found, recipe: Recipe, features: int) -> str:
     return f'<h1>{html.escape(recipe.name)}</h1>\n<p class="lead">{lead}</p>'
 
 
-def _what(found: Found) -> str:
+def _what(found: ContrastResult) -> str:
     return {
         "labels": "clips with the concept from clips without",
         "text": "clips for which the model writes text from clips for which it writes none",
@@ -116,24 +123,23 @@ def _what(found: Found) -> str:
     }[found.settings.target]
 
 
-def _cards(found: Found) -> str:
-    best = max(found.features, key=lambda feature: abs(feature.auc - 0.5))
+def _cards(found: ContrastResult) -> str:
     steady = sum(feature.stability >= STEADY for feature in found.features)
-    held = {group for group, out in zip(found.groups, found.held, strict=True) if out}
+    held = set(found.rows.groups_of(held=True))
     cards = [
         (
             f"{found.probe.auc:.3f}",
             f"AUC of the {len(found.features)} features together on held-out clips "
             f"(95 %: {found.probe.low:.3f} to {found.probe.high:.3f})",
         ),
-        (f"{best.auc:.3f}", f"AUC of feature {best.number} alone, the most telling one"),
-        (f"{found.random:.3f}", f"AUC of {len(found.features)} random features, for comparison"),
+        (f"{found.best.auc:.3f}", f"AUC of feature {found.best.number} alone, the most telling one"),
+        (f"{found.random_auc:.3f}", f"AUC of {len(found.features)} random features, for comparison"),
         (
             f"{steady} of {len(found.features)}",
             f"features return in at least {STEADY:.0%} of {found.settings.resamples} resamples",
         ),
         (
-            f"{len(set(found.groups))}",
+            f"{len(set(found.rows.groups))}",
             f"recordings, {len(held)} of them held out: {_clips(found, False)} to fit, {_clips(found, True)} to test",
         ),
     ]
@@ -141,12 +147,12 @@ def _cards(found: Found) -> str:
     return f'<ul class="cards">\n{items}\n</ul>'
 
 
-def _clips(found: Found, held: bool) -> str:
-    present, absent = found.tally(held)
+def _clips(found: ContrastResult, held: bool) -> str:
+    present, absent = found.rows.tally(held)
     return f"{present} + {absent} clips"
 
 
-def _separability(found: Found) -> str:
+def _separability(found: ContrastResult) -> str:
     scores = _image(
         images.of_scores(found),
         f"Scores of the probe on held-out clips of both kinds; area under the curve {found.probe.auc:.3f}",
@@ -159,12 +165,12 @@ def _separability(found: Found) -> str:
         "Left: log odds of a logistic regression on the top features, fitted on one part of the recordings and shown "
         "for the other. Right: how often each feature is again among as many top ones when recordings are drawn anew, "
         "with replacement; a feature that owes its place to one recording comes back rarely."
-        + (" Each clip is there twice, once for each way to fill up its 30 s." if len(set(found.pads)) > 1 else "")
+        + (" Each clip is there twice, once for each way to fill up its 30 s." if len(set(found.rows.pads)) > 1 else "")
     )
     return f'<h2>Separability and stability</h2>\n<p>{text}</p>\n<div class="pair">\n{scores}\n{bars}\n</div>'
 
 
-def _table(found: Found) -> str:
+def _table(found: ContrastResult) -> str:
     heads = (
         "feature", "indicates", "weight", "AUC alone", "mean, with", "mean, without", "fires, with", "fires, without",
         "stability",
@@ -210,7 +216,7 @@ def _indicates(feature: Feature) -> str:
     return "the concept" if feature.weight > 0 else "its absence"
 
 
-def _legend(found: Found, shown: int) -> str:
+def _legend(found: ContrastResult, shown: int) -> str:
     more = "" if shown == len(found.features) else f"The first {shown} of {len(found.features)} features. "
     return (
         f"<p>{more}For each, the clips in which it is highest, each of another recording: the log-mel spectrogram, and "

@@ -1,4 +1,4 @@
-"""Both gates, fitted and placed on clips: from samples to a clip gate and a frame gate of one encoder layer."""
+"""Clip and frame gates of one encoder layer, fitted on some clips, with thresholds placed on others."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, FrameGate, frame_features, gate_features
 from ..learning.targets import PADS
 from .probe import Matrix, fit_frame_gate, fit_gate, set_threshold
+from .settings import ClipGateSettings, FrameGateSettings
 
 FRAME = 320
 """Samples of a frame of the encoder: 20 ms."""
@@ -34,33 +35,30 @@ PADDING = 25
 CHUNK = 16
 
 
-class Kinds(NamedTuple):
+class LabelledClips(NamedTuple):
     """Clips of up to 30 s, mono at 16 kHz."""
 
     absent: Sequence[Samples]
-    """In which nobody speaks."""
+    """Non-speech."""
     present: Sequence[Samples]
-    """In which somebody does."""
+    """Speech."""
 
 
 def make_clip_gate(
     model: Any,
     sae: SAE,
     layer: int,
-    fit: Kinds,
-    place: Kinds,
+    fit: LabelledClips,
+    place: LabelledClips,
     *,
-    margin: float = 0.2,
-    budget: float = 0.01,
-    max_features: int = 64,
-    seed: int = 0,
+    settings: ClipGateSettings | None = None,
     cache: Path | None = None,
     progress: bool = True,
 ) -> ClipGate:
-    """A clip gate that opens where nobody speaks: fitted on some clips, its threshold placed on others.
+    """Clip gate that opens on non-speech, fitted on some clips, its threshold placed on others.
 
-    Every other clip is filled up to 30 s in the one way, the rest in the other, as in learning. Give whole clips and
-    brief stretches of them (`vary`): a gate that knows only sentences takes single words for noise.
+    Every other clip is padded to 30 s with zeros, the rest with silence, as in learning. Give whole clips and brief
+    stretches of them (`data.augment`): a gate that knows only sentences takes single words for noise.
 
     Args:
         model: an openai-whisper model.
@@ -68,12 +66,8 @@ def make_clip_gate(
         layer: encoder layer, counted from 1.
         fit: clips to fit on.
         place: clips of other recordings and speakers to place the threshold on.
-        margin: where it lies between the highest score of speech (0) and the median score without (1).
-        budget: share of the clips with speech that may lie above the threshold: of brief, soft and noisy stretches,
-            some hold no speech at all, and one of them should not decide where it goes.
-        max_features: most features it may read.
-        seed: of the solver.
-        cache: folder for the encoded clips, as `evaluate.encoded.encode` takes it.
+        settings: margin and budget of the threshold, size and seed of the fit.
+        cache: folder for the encoded clips.
         progress: show progress bars.
 
     Raises:
@@ -81,30 +75,28 @@ def make_clip_gate(
             computed one by one.
         MissingExtraError: scikit-learn is not installed.
     """
+    settings = settings or ClipGateSettings()
     absent, present = (_pooled(model, sae, layer, clips, None, cache, progress) for clips in fit)
-    gate, _ = fit_gate(absent, present, "max", max_features=max_features, seed=seed)
+    gate, _ = fit_gate(absent, present, "max", max_features=settings.max_features, seed=settings.seed)
     absent, present = (_pooled(model, sae, layer, clips, gate.features, cache, progress) for clips in place)
     local = replace(gate, features=tuple(range(len(gate.features))))
-    return replace(set_threshold(local, absent, present, margin=margin, budget=budget), features=gate.features)
+    return replace(
+        set_threshold(local, absent, present, margin=settings.margin, budget=settings.budget), features=gate.features
+    )
 
 
 def make_frame_gate(
     model: Any,
     sae: SAE,
     layer: int,
-    fit: Kinds,
-    place: Kinds,
+    fit: LabelledClips,
+    place: LabelledClips,
     *,
-    reach: float = 0.5,
-    margin: float = 0.2,
-    budget: float = 0.002,
-    per_clip: int = 8,
-    max_features: int = 48,
-    seed: int = 0,
+    settings: FrameGateSettings | None = None,
     cache: Path | None = None,
     progress: bool = True,
 ) -> FrameGate:
-    """A frame gate that opens where nobody speaks, also within a window in which somebody does elsewhere.
+    """Frame gate that opens on non-speech, also within a window that holds speech elsewhere.
 
     Utterances are put between stretches of sounds without speech, so that it is known which frames hold which. Within
     an utterance, frames are spoken that lie within 0.2 s of one less than 30 dB below the loudest.
@@ -115,12 +107,7 @@ def make_frame_gate(
         layer: encoder layer, counted from 1.
         fit: clips to fit on, as recorded.
         place: clips of other recordings and speakers to place the threshold on.
-        reach: how far a frame looks either way, in seconds.
-        margin: where the threshold lies between the highest score of speech (0) and the median score without (1).
-        budget: share of the frames with speech that may lie above the threshold.
-        per_clip: most frames of each kind to take of a clip, at random.
-        max_features: most features it may read.
-        seed: of the solver, and of which frames and sounds are taken.
+        settings: reach, margin and budget of the threshold, size and seed of the fit.
         cache: folder for the encoded clips.
         progress: show progress bars.
 
@@ -128,20 +115,25 @@ def make_frame_gate(
         GateError: too few clips, or no small set of features tells the frames apart.
         MissingExtraError: scikit-learn is not installed.
     """
-    steps = round(reach * SAMPLE_RATE / FRAME)
+    settings = settings or FrameGateSettings()
+    steps = round(settings.reach * SAMPLE_RATE / FRAME)
 
-    def frames(kinds: Kinds, features: Sequence[int] | None, own: int) -> tuple[Matrix, Matrix]:
+    def frames(kinds: LabelledClips, features: Sequence[int] | None, own: int) -> tuple[Matrix, Matrix]:
         rng = np.random.default_rng(own)
         windows = [_between(x, kinds.absent, rng) for x in kinds.present if x.any()]
         windows += [_Window(x[:WINDOW], 0, 0) for x in kinds.absent]
-        return _frames(model, sae, layer, windows, steps, features, per_clip, rng, cache, progress)
+        return _frames(model, sae, layer, windows, steps, features, settings.per_clip, rng, cache, progress)
 
     if not fit.absent or not fit.present or not place.absent or not place.present:
         raise GateError("a frame gate needs clips without and with speech, to fit it and to place its threshold")
-    gate, _ = fit_frame_gate(*frames(fit, None, seed), reach, max_features=max_features, seed=seed)
+    gate, _ = fit_frame_gate(
+        *frames(fit, None, settings.seed), settings.reach, max_features=settings.max_features, seed=settings.seed
+    )
     local = replace(gate, features=tuple(range(len(gate.features))))
-    absent, present = frames(place, gate.features, seed + 1)
-    return replace(set_threshold(local, absent, present, margin=margin, budget=budget), features=gate.features)
+    absent, present = frames(place, gate.features, settings.seed + 1)
+    return replace(
+        set_threshold(local, absent, present, margin=settings.margin, budget=settings.budget), features=gate.features
+    )
 
 
 class _Window(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,54 +29,17 @@ from ...steering.site_edits import SiteEdits, Steps
 from ...steering.steering import steer
 from .loss import Constants, Objective, Spoken
 from .matching_pursuit import nearest
+from .settings import LearnSettings, nothing_to_learn
 from .targets import both_pads, spoken
 
-Decoder = Literal["none", "all", "first"]
 
-
-class LearnSettings(NamedTuple):
-    """How to learn; the defaults take some ten minutes for tiny.en on two cores, once the clips are encoded."""
-
-    features: int = 64
-    """Most features that the result may use; 0 leaves the encoder alone."""
-    steps: int = 300
-    """Steps with all features free, under the L1."""
-    refine: int = 150
-    """Steps with so many features as wanted, from those that come nearest to what was learned, at a quarter of `lr`."""
-    lr: float = 0.03
-    """Adam's learning rate for d_model amounts, in units of the residual, falling on a cosine."""
-    l1: float = 0.3
-    """Strength of the soft threshold, as a share of Adam's step."""
-    decoder: Decoder = "none"
-    """Learn a constant for the output of each decoder layer too, where they turn silence into text most directly: on
-    all tokens, or only at the step that writes the first token of a text, where silence is decided."""
-    keep: float = 20.0
-    """Weight of the divergence on speech against the loss on non-speech."""
-    start: float = 0.3
-    """Weight of the divergence at the first token of a text, where a whole clip is lost, beside that of all tokens."""
-    uncut: float = 0.1
-    """Weight of end-of-text coming near a token that is said, summed over a clip, where the rest of it is lost."""
-    enough: float = 0.2
-    """A clip's loss stops counting below it: p(end-of-text) of 82 %."""
-    untimed: float = 0.33
-    """Share of the steps without timestamps."""
-    batch: tuple[int, int] = (12, 8)
-    """Clips a step: without speech, with speech."""
-    check: int = 50
-    """Steps between two looks at what is held out."""
-    languages: tuple[str, ...] = ("en", "en", "zh", "de", "es", "fr", "ja")
-    """Prompts for the clips without speech, where the model is multilingual: one of these, each as often."""
-    seed: int = 0
-    """Of the order of the clips."""
-
-
-class Material(NamedTuple):
+class LearningClips(NamedTuple):
     """Clips of up to 30 s, mono at 16 kHz. Of one recording, all clips belong on one side."""
 
     absent: Sequence[Samples]
-    """In which nobody speaks."""
+    """Non-speech."""
     present: Sequence[Samples]
-    """In which somebody does; the more varied (noisy, quiet, brief, beside noise), the better."""
+    """Speech; the more varied (noisy, quiet, brief, beside noise), the better."""
     held_absent: Sequence[Samples]
     """Like `absent`, to stop early on."""
     held_present: Sequence[Samples]
@@ -126,7 +89,7 @@ def learn_amounts(
     model: Any,
     sae: SAE | None,
     layer: int,
-    material: Material,
+    clips: LearningClips,
     settings: LearnSettings | None = None,
     *,
     cache: Path | None = None,
@@ -141,8 +104,8 @@ def learn_amounts(
         model: an openai-whisper model; its weights are not touched.
         sae: the basis to learn in; None learns a dense vector, the control, with `features` left empty.
         layer: encoder layer, counted from 1, at whose output the amounts are added on every frame.
-        material: what to learn on and what to stop early on.
-        settings: sizes and schedule.
+        clips: clips to learn on, and held-out ones to stop early on.
+        settings: sizes, loss and schedule.
         cache: a folder to keep the encoded clips in, about 1 MB each, for learning several times on the same ones.
         progress: show a progress bar.
 
@@ -153,7 +116,7 @@ def learn_amounts(
         MissingExtraError: jiwer is not installed.
     """
     settings = settings or LearnSettings()
-    _check(model, sae, layer, material, settings)
+    _check(model, sae, layer, clips, settings)
     if sae is None:
         width = model.dims.n_audio_state
         basis, unit = torch.eye(width), torch.ones(width)
@@ -162,8 +125,8 @@ def learn_amounts(
         unit = rows.W_dec.norm(dim=-1)
         basis = rows.W_dec / unit[:, None]
     noise, speech, held_noise, held_speech = (
-        both_pads(model, clips, layer, cache, name.replace("_", " "), progress)
-        for name, clips in material._asdict().items()
+        both_pads(model, samples, layer, cache, name.replace("_", " "), progress)
+        for name, samples in clips._asdict().items()
     )
     said = [spoken(model, rows, layer, cache, progress) for rows in (speech, held_speech)]
     free = dict(model.named_parameters())
@@ -190,14 +153,9 @@ def learn_amounts(
     return Learned(features, tuple(amounts.tolist()), vector, run.decoder, tuple(run.history), tuple(run.checks))
 
 
-def _check(model: Any, sae: SAE | None, layer: int, material: Material, settings: LearnSettings) -> None:
-    if settings.decoder not in get_args(Decoder):
-        raise SteeringError(f"decoder is {settings.decoder!r}; expected one of {', '.join(get_args(Decoder))}")
-    if settings.features < 0 or (sae is not None and not settings.features and settings.decoder == "none"):
-        raise SteeringError(
-            f"{settings.features} features and nothing in the decoder leave nothing to learn; take some features, or "
-            "vectors after the decoder's layers (decoder='all' or 'first')"
-        )
+def _check(model: Any, sae: SAE | None, layer: int, clips: LearningClips, settings: LearnSettings) -> None:
+    if sae is not None and not settings.features and settings.decoder == "none":
+        raise nothing_to_learn(settings.features)
     if not hasattr(model, "dims"):
         raise SteeringError(
             "learning needs an openai-whisper model: load_whisper(..., library='openai'); the recipe then serves both"
@@ -206,7 +164,7 @@ def _check(model: Any, sae: SAE | None, layer: int, material: Material, settings
         raise SiteError(f"there is no encoder layer {layer}: this model has layers 1 to {model.dims.n_audio_layer}")
     if sae is not None and sae.d_model != model.dims.n_audio_state:
         raise SiteError(f"the SAE is {sae.d_model} wide and the model {model.dims.n_audio_state}; take its own SAE")
-    missing = [name.replace("_", " ") for name, clips in material._asdict().items() if not len(clips)]
+    missing = [name.replace("_", " ") for name, samples in clips._asdict().items() if not len(samples)]
     if missing:
         raise AudioError(
             f"there are no {missing[0]} clips: learning needs some without speech (absent) and some with it (present), "

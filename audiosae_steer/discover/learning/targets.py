@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ...data.audio import Samples
 from ...errors import AudioError
-from ...evaluate.transcription.from_residuals import encode, write
+from ...evaluate.transcription.from_residuals import BATCH, encode, write
 from ...io.files import write_whole
+from ...io.progress import track
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from .loss import Spoken
@@ -66,7 +67,8 @@ def _transcripts(
     if path is not None and path.is_file():
         return [tuple(tokens) for tokens in json.loads(path.read_text(encoding="utf-8"))]
     name = f"transcribing speech, with{'' if timed else 'out'} timestamps"
-    found = [w.tokens for w in write(model, rows, layer, timestamps=timed, progress=name if progress else None)]
+    parts = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    found = [w.tokens for part in track(parts, name, progress) for w in write(model, part, layer, timestamps=timed)]
     if path is not None:
         write_whole(path, json.dumps(found))
     return found

@@ -1,13 +1,12 @@
-"""The clips on which arms fail: noise that still gets text, and speech that lost words, on one page to look at."""
+"""Page of the clips on which arms fail: noise that still gets text, and speech that lost words."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +15,12 @@ from ...errors import MissingExtraError
 from ...io.files import write_whole
 from ...models.families.whisper_mel import mel
 from ...steering.gates import Probe, pool
+from ..html_page import render
 from ..metrics.rates import wrote
 from ..metrics.wer import word_errors
 from ..transcription.from_residuals import Written
 from .arms import Mode
-from .material import Sound, words
+from .material import Material, Sound, words
 from .run import Bench
 
 SHOWN = 40
@@ -40,7 +40,7 @@ class Failure(NamedTuple):
     failed: tuple[str, ...]
     """The arms that failed."""
     size: int
-    """Words written where nobody speaks, or words lost; the most of any arm."""
+    """Words written for a clip without speech, or words lost; the most of any arm."""
     score: float | None
     """How far the clip gate's score is above its threshold; None without one."""
     features: tuple[tuple[int, float, float], ...]
@@ -55,7 +55,7 @@ def failures(bench: Bench, mode: Mode, names: Sequence[str]) -> tuple[list[Failu
 
     Args:
         bench: the run.
-        mode: how clips are heard and decoded.
+        mode: how clips are encoded and decoded.
         names: the arms.
     """
     rows = {name: bench.written(name, bench.absent, mode) for name in ("unsteered", *names)}
@@ -77,11 +77,11 @@ def failures(bench: Bench, mode: Mode, names: Sequence[str]) -> tuple[list[Failu
 
 
 def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -> Path:
-    """Write the page, whole or not at all, and return its path.
+    """Write the page atomically, and return its path.
 
     Args:
         bench: the run.
-        mode: how clips are heard and decoded.
+        mode: how clips are encoded and decoded.
         names: the arms to look at.
         path: the file, .html.
 
@@ -90,33 +90,16 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
     """
     noise, speech = failures(bench, mode, names)
     labels = {name: bench.arms[name].label for name in ("unsteered", *names)}
-    title = f"{bench.recipes.main.model.name}, {bench.recipes.main.name}: where it fails"
-    shown = " and ".join(labels[name] for name in names)
-    counts = [
-        f"<li><strong>{sum(name in f.failed for f in found)} of {len(material.sounds)}</strong>"
-        f"<span>{what}, {html.escape(labels[name])}</span></li>"
-        for found, material, what in (
-            (noise, bench.absent, "clips without speech with text"),
-            (speech, bench.present, "clips with speech that lost words"),
-        )
-        for name in names
+    sections = [
+        _section("Text on clips without speech", "clips without speech with text", noise, bench.absent, bench, labels),
+        _section("Speech that lost words", "clips with speech that lost words", speech, bench.present, bench, labels),
     ]
-    body = [
-        f"<h1>{html.escape(title)}</h1>",
-        f'<p class="lead">Arms: {html.escape(shown)}. {"With" if mode.timestamps else "Without"} timestamps, greedy, '
-        "Whisper's filters off. The gate edits a clip if its score is above 0; of its features, those that weigh most "
-        "on the clip are named, with their pooled activation and what they add to the score: above 0 towards opening, "
-        "below 0 towards leaving the clip alone.</p>",
-        f'<ul class="cards">{"".join(counts)}</ul>',
-        _section("Text where nobody speaks", noise, labels, bench),
-        _section("Speech that lost words", speech, labels, bench),
-    ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+    page = render(
+        Path(__file__).with_suffix(".html"),
+        title=f"{bench.recipes.main.model.name}, {bench.recipes.main.name}: where it fails",
+        arms=" and ".join(labels[name] for name in names),
+        timestamps=mode.timestamps,
+        sections=sections,
     )
     write_whole(path, page)
     return path
@@ -156,36 +139,34 @@ def _lost(sound: Sound, before: Written, after: Written) -> int:
     return max(words(before.text), 1) if wrote(before.text) and not wrote(after.text) else 0
 
 
-def _section(title: str, found: Sequence[Failure], labels: dict[str, str], bench: Bench) -> str:
-    if not found:
-        return f"<h2>{title}</h2>\n<p>None.</p>"
-    more = f'<p class="note">The worst {SHOWN} of {len(found)}.</p>' if len(found) > SHOWN else ""
-    return f"<h2>{title}</h2>\n{more}\n" + "\n".join(_article(one, labels, bench) for one in found[:SHOWN])
+def _section(
+    title: str, what: str, found: Sequence[Failure], material: Material, bench: Bench, labels: dict[str, str]
+) -> dict[str, Any]:
+    """A heading of the page with its counts by arm, and the worst clips under it."""
+    return {
+        "title": title,
+        "what": what,
+        "clips": len(material.sounds),
+        "found": len(found),
+        "counts": [
+            {"arm": label, "failed": sum(name in one.failed for one in found)}
+            for name, label in labels.items()
+            if name != "unsteered"
+        ],
+        "shown": [_clip(one, bench, labels) for one in found[:SHOWN]],
+    }
 
 
-def _article(one: Failure, labels: dict[str, str], bench: Bench) -> str:
-    sound = one.sound
-    rows = [("said", sound.text or "", "said")] if sound.text else []
+def _clip(one: Failure, bench: Bench, labels: dict[str, str]) -> dict[str, Any]:
+    rows = [("said", one.sound.text, "said")] if one.sound.text else []
     rows += [(labels[name], text, "bad" if name in one.failed else "") for name, text in one.texts.items()]
-    texts = "\n".join(
-        f'<dt>{html.escape(label)}</dt><dd class="{style}">{html.escape(_short(text)) or "<em>(nothing)</em>"}</dd>'
-        for label, text, style in rows
-    )
-    gate = ""
-    if one.score is not None:
-        state = "open" if one.score > 0 else "shut"
-        chips = " ".join(
-            f'<span class="chip {"up" if share > 0 else "down"}" title="pooled activation {value:.2f}">'
-            f"<b>{number}</b> {share:+.2f}</span>"
-            for number, value, share in one.features
-        )
-        gate = f'<p class="gate">gate {state}, score {one.score:+.2f} {chips}</p>'
-    picture = spectrogram(bench, sound)
-    return (
-        f"<article>\n<h3>{html.escape(sound.name)} <small>{html.escape(sound.source)}, {sound.seconds:.1f} s</small>"
-        f'</h3>\n<div class="row"><img src="data:image/png;base64,{picture}" alt="log-mel spectrogram" />\n'
-        f"<div><dl>{texts}</dl>{gate}</div></div>\n</article>"
-    )
+    return {
+        "sound": one.sound,
+        "picture": spectrogram(bench, one.sound),
+        "rows": [{"label": label, "text": _short(text), "style": style} for label, text, style in rows],
+        "score": one.score,
+        "features": one.features,
+    }
 
 
 def spectrogram(bench: Bench, sound: Sound) -> str:
@@ -212,34 +193,3 @@ def spectrogram(bench: Bench, sound: Sound) -> str:
 
 def _short(text: str, most: int = 240) -> str:
     return text if len(text) <= most else text[: most - 2].rstrip() + " …"
-
-
-STYLE = """
-:root { color-scheme: light; --ink: #1c2430; --muted: #5b6675; --line: #d9dee5; --soft: #f5f7f9; --bad: #b3261e; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 36px 24px 64px; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.25rem; margin: 2.4rem 0 .8rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-small { color: var(--muted); font-weight: 400; margin-left: .4rem; }
-.lead, .note { color: var(--muted); max-width: 80ch; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 1.4rem 0 0;
-  padding: 0; list-style: none; }
-.cards li { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
-.cards strong { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-.cards span { color: var(--muted); font-size: .86rem; }
-article { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; margin: 0 0 14px;
-  break-inside: avoid; }
-.row { display: grid; grid-template-columns: 260px 1fr; gap: 18px; align-items: start; }
-img { display: block; width: 260px; height: 80px; border-radius: 4px; }
-dl { display: grid; grid-template-columns: 190px 1fr; gap: 3px 14px; margin: 0; }
-dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
-dd.bad { color: var(--bad); font-weight: 600; } em { color: var(--muted); }
-.gate { margin: .6rem 0 0; color: var(--muted); font-size: .86rem; line-height: 2; }
-.chip { display: inline-block; border-radius: 999px; padding: 0 9px; line-height: 1.6; white-space: nowrap;
-  font-variant-numeric: tabular-nums; background: #e8f1fb; color: #1a4f8a; }
-.chip.up { background: #fbeae3; color: #8f3517; }
-@media (max-width: 720px) { .row, dl { grid-template-columns: 1fr; } }
-"""

@@ -1,26 +1,26 @@
-"""Which features tell two kinds of clips apart, how well, and how surely."""
+"""Ranking of features by how well they tell two kinds of clips apart, with its stability and intervals."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MissingExtraError, SteeringError
+from ...errors import SteeringError
+from .logistic_regression import Flags, Matrix, fit_logistic, l1_path
 
 Method = Literal["l1", "l2", "fisher", "difference"]
-Matrix = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 INTERVAL = 1000
-"""Resamples behind an interval."""
+"""Bootstrap resamples behind an interval."""
+PENALTIES = np.geomspace(1e-3, 30, 16)
+"""Inverse strengths of the L1 penalty that are tried, the strongest penalty first."""
 
 
 class Weights(NamedTuple):
-    """What each feature says about a clip."""
+    """A signed weight for every feature."""
 
     values: Matrix
     """(F,): above 0 where a feature indicates the concept, below 0 where it indicates its absence."""
@@ -29,7 +29,7 @@ class Weights(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """How well a score tells the two kinds apart on clips it was not fitted on."""
+    """Separation of the two kinds by a score, on clips that it was not fitted on."""
 
     auc: float
     """Area under the ROC curve."""
@@ -57,7 +57,7 @@ def weigh(
     Args:
         features: pooled features (clips, F).
         labels: (clips,), true where the concept is present.
-        method: how to weigh.
+        method: of the four.
         wanted: with `l1` the penalty is relaxed until so many features have a weight, or as many as it gives.
         positive: count only weights above 0 for that.
         C: with `l1`, the penalty to take instead.
@@ -67,6 +67,36 @@ def weigh(
         SteeringError: the method is unknown, there is one kind only, or a feature is not finite.
         MissingExtraError: scikit-learn is not installed.
     """
+    _check(features, labels, method)
+    present, absent = features[labels], features[~labels]
+    difference: Matrix = present.mean(0) - absent.mean(0)
+    if method == "difference":
+        return Weights(difference, None)
+    if method == "fisher":
+        spread = present.var(0) + absent.var(0)
+        # 1e-12 against 0 / 0, and a millionth of the largest: a feature that fires in one clip alone is no certainty
+        floor = 1e-12 + 1e-6 * float(spread.max())
+        return Weights(np.sign(difference) * difference**2 / (spread + floor), None)
+    values = np.zeros(features.shape[1])
+    alive = np.flatnonzero(features.std(0) > 0)
+    if not len(alive):
+        return Weights(values, C)
+    scaled = standardised(features[:, alive])
+    if method == "l2":
+        values[alive] = fit_logistic(scaled, labels, seed=seed).weights
+        return Weights(values, 1.0)
+    best, most = 1.0, -1
+    for found in l1_path(scaled, labels, [C] if C is not None else PENALTIES.tolist(), seed=seed):
+        count = int(np.count_nonzero(found.weights > 0 if positive else found.weights))
+        if count > most:  # where few features tell the kinds apart for certain, a weak penalty leaves only those
+            values[alive], best, most = found.weights, found.C, count
+        if count >= wanted:
+            break
+    return Weights(values, best)
+
+
+def _check(features: Matrix, labels: Flags, method: Method) -> None:
+    """Refuse what cannot be ranked."""
     if method not in get_args(Method):
         raise SteeringError(f"ranking {method!r} is unknown; expected one of {', '.join(get_args(Method))}")
     if features.ndim != 2 or labels.shape != features.shape[:1]:
@@ -79,31 +109,6 @@ def weigh(
         raise SteeringError(
             f"all {len(labels)} clips are of one kind; ranking needs clips with and without the concept"
         )
-    present, absent = features[labels], features[~labels]
-    difference: Matrix = present.mean(0) - absent.mean(0)
-    if method == "difference":
-        return Weights(difference, None)
-    if method == "fisher":
-        spread = present.var(0) + absent.var(0)
-        floor = 1e-12 + 1e-6 * float(spread.max())  # a feature that fires in one clip alone is no certainty
-        return Weights(np.sign(difference) * difference**2 / (spread + floor), None)
-    values = np.zeros(features.shape[1])
-    alive = np.flatnonzero(features.std(0) > 0)
-    if not len(alive):
-        return Weights(values, C)
-    scaled = standardised(features[:, alive])
-    if method == "l2":
-        values[alive] = regression(scaled, labels, 0.0, 1.0, seed).coef_[0]
-        return Weights(values, 1.0)
-    best, most = 1.0, -1
-    for strength in [C] if C is not None else np.geomspace(1e-3, 30, 16).tolist():
-        found = regression(scaled, labels, 1.0, strength, seed).coef_[0]
-        count = int(np.count_nonzero(found > 0 if positive else found))
-        if count > most:  # where few features tell the kinds apart for certain, a weak penalty leaves only those
-            values[alive], best, most = found, strength, count
-        if count >= wanted:
-            break
-    return Weights(values, best)
 
 
 def standardised(features: Matrix) -> Matrix:
@@ -111,27 +116,6 @@ def standardised(features: Matrix) -> Matrix:
     spread = features.std(0)
     scaled: Matrix = (features - features.mean(0)) / np.where(spread > 0, spread, 1.0)
     return scaled
-
-
-def regression(scaled: Matrix, labels: Flags, l1: float, C: float, seed: int) -> Any:
-    """A logistic regression of scikit-learn's, fitted; `l1` is 1 for an L1 penalty, 0 for an L2.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError("ranking needs scikit-learn; run: pip install 'audiosae-steer[train]'") from error
-    solver = "liblinear" if l1 else "lbfgs"
-    model: Any = LogisticRegression(
-        solver=solver, l1_ratio=l1, C=C, class_weight="balanced", random_state=seed, max_iter=500
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(scaled, labels)
-    return model
 
 
 def top_features(weights: Matrix, count: int, positive: bool = False) -> Indices:
@@ -146,9 +130,7 @@ def probe_scores(features: Matrix, labels: Flags, held: Matrix, seed: int = 0) -
     """Log odds (held-out clips,) of an L2 logistic regression on a few features, fitted on `features` alone."""
     middle, spread = features.mean(0), features.std(0)
     spread = np.where(spread > 0, spread, 1.0)
-    model = regression((features - middle) / spread, labels, 0.0, 1.0, seed)
-    scores: Matrix = model.decision_function((held - middle) / spread)
-    return scores
+    return fit_logistic((features - middle) / spread, labels, seed=seed).log_odds((held - middle) / spread)
 
 
 def auc(scores: Matrix, labels: Flags) -> float:
@@ -173,32 +155,39 @@ def stability(
     labels: Flags,
     groups: Sequence[str],
     chosen: Indices,
-    method: Method,
+    choose: Callable[[Matrix, Flags], Indices],
     *,
-    positive: bool = False,
-    C: float | None = None,
     resamples: int = 50,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Matrix:
-    """In what share of bootstrap resamples each chosen feature is again among as many top ones: (chosen,).
+    """Share of bootstrap resamples in which each chosen feature is chosen again: (chosen,).
 
     Recordings are drawn with replacement within either kind, so that a feature found through one loud recording shows.
+
+    Args:
+        features: pooled features (clips, F).
+        labels: (clips,), true where the concept is present.
+        groups: the recording of each clip.
+        chosen: features chosen on all clips.
+        choose: chooses as many on some of the clips, in the same way.
+        resamples: how often to draw.
+        seed: of the draws.
+        progress: called with "resampling", how many are done, and how many there are.
     """
     draw = resampler(labels, groups)
     rng = np.random.default_rng(seed)
     again = np.zeros(len(chosen))
     for number in range(resamples):
         rows = draw(rng)
-        weights = weigh(features[rows], labels[rows], method, wanted=len(chosen), positive=positive, C=C, seed=seed)
-        again += np.isin(chosen, top_features(weights.values, len(chosen), positive))
+        again += np.isin(chosen, choose(features[rows], labels[rows]))
         if progress is not None:
             progress("resampling", number + 1, resamples)
     return again / max(resamples, 1)
 
 
 def resampler(labels: Flags, groups: Sequence[str]) -> Callable[[np.random.Generator], Indices]:
-    """Draws rows: within either kind as many recordings as there are, with replacement."""
+    """A function that draws rows: within either kind as many recordings as there are, with replacement."""
     names = np.asarray(groups)
     kinds = [
         [np.flatnonzero((names == name) & (labels == kind)) for name in sorted(set(names[labels == kind]))]

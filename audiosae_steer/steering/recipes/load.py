@@ -128,5 +128,4 @@ def _read(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not a recipe of schema 1: {where}: {first['msg']}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path} is not a recipe: it does not hold valid JSON ({error})") from error
-    recipe._folder = path.parent
-    return recipe
+    return recipe.located(path.parent)

@@ -135,6 +135,17 @@ class Recipe(Strict):
             raise ValueError(f"the SAE {missing[0]!r} is used but not described under 'saes'")
         return self
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder with the files that it names, which is where it was read from; None where it was not."""
+        return self._folder
+
+    def located(self, folder: Path | None) -> Recipe:
+        """The same recipe, with the files that it names in `folder`."""
+        moved = self.model_copy()
+        moved._folder = folder
+        return moved
+
     def load_saes(self) -> dict[str, SAE]:
         """Every SAE it uses, by its name in the recipe, checked against its sha256.
 

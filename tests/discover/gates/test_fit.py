@@ -12,13 +12,14 @@ from audiosae_steer import load_audio, load_sae
 from audiosae_steer.discover.gates.fit import (
     FRAME,
     NEAR,
-    Kinds,
+    LabelledClips,
     _between,
     _sides,
     _Window,
     make_clip_gate,
     make_frame_gate,
 )
+from audiosae_steer.discover.gates.settings import ClipGateSettings, FrameGateSettings
 from audiosae_steer.errors import GateError
 from audiosae_steer.evaluate.transcription.from_residuals import encode
 from audiosae_steer.steering.gates import FrameProbe, Probe
@@ -32,10 +33,11 @@ KNOWN = json.loads((CLIPS / "clips.json").read_text(encoding="utf-8"))
 def kinds():
     """(to fit on, to place on, unseen)."""
     files = {
-        kind: [e["file"] for e in KNOWN if (e["kind"] == "speech") == (kind == "present")] for kind in Kinds._fields
+        kind: [e["file"] for e in KNOWN if (e["kind"] == "speech") == (kind == "present")]
+        for kind in LabelledClips._fields
     }
     clips = {kind: [load_audio(CLIPS / name)[: 3 * 16_000] for name in names] for kind, names in files.items()}
-    return [Kinds(clips["absent"][part::3][:4], clips["present"][part::3][:3]) for part in range(3)]
+    return [LabelledClips(clips["absent"][part::3][:4], clips["present"][part::3][:3]) for part in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +72,16 @@ def test_an_utterance_lies_where_it_is_said_to_between_weaker_sounds():
 def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sae, kinds, tmp_path):
     fit, place, unseen = kinds
     options = {"cache": tmp_path, "progress": False}
-    gate = make_clip_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
+    gate = make_clip_gate(tiny_en, sae, 4, fit, place, settings=ClipGateSettings(max_features=32), **options)
     assert gate.calibration["clips"] == [4, 3]
     assert gate.calibration["open_present"] == 0.0
-    assert gate == make_clip_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
-    silence = Kinds(place.absent, [*place.present, np.zeros(16_000, np.float32)])  # a clip in which nobody speaks
-    held = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, **options)
-    spared = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, budget=0.3, **options)
+    assert gate == make_clip_gate(tiny_en, sae, 4, fit, place, settings=ClipGateSettings(max_features=32), **options)
+    silent = np.zeros(16_000, np.float32)  # labelled speech, but holds none
+    silence = LabelledClips(place.absent, [*place.present, silent])
+    held = make_clip_gate(tiny_en, sae, 4, fit, silence, settings=ClipGateSettings(max_features=32), **options)
+    spared = make_clip_gate(
+        tiny_en, sae, 4, fit, silence, settings=ClipGateSettings(max_features=32, budget=0.3), **options
+    )
     assert held.calibration["open_present"] == 0.0 < spared.calibration["open_present"] <= 0.3
     assert spared.threshold < held.threshold
     probe = Probe(gate, sae)
@@ -87,7 +92,7 @@ def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sa
     assert sum(opened(unseen.absent)) >= 3
     assert not any(opened(unseen.present))
 
-    frames = make_frame_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
+    frames = make_frame_gate(tiny_en, sae, 4, fit, place, settings=FrameGateSettings(max_features=32), **options)
     assert frames.calibration["open_present"] <= 0.002
     read = FrameProbe(frames, sae, 50.0)
     rows = encode(tiny_en, [*unseen.absent, *unseen.present], 4, cache=tmp_path, progress=False)
@@ -97,7 +102,7 @@ def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sa
 
 
 def test_without_clips_of_a_kind_there_is_no_gate(tiny_en, sae, kinds):
-    none = Kinds([], kinds[0].present)
+    none = LabelledClips([], kinds[0].present)
     for make in (make_clip_gate, make_frame_gate):
         with pytest.raises(GateError, match="clips without and with speech"):
             make(tiny_en, sae, 4, none, kinds[1], progress=False)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from audiosae_steer import AudioError, HubError, NeverCalledWarning, SiteError, SteeringError, load_recipe, steer
 from audiosae_steer.cli.app import app
 from audiosae_steer.discover.calibration.pareto import Budget
-from audiosae_steer.discover.learning.optimise import LearnSettings
+from audiosae_steer.discover.learning.settings import LearnSettings
 from audiosae_steer.discover.pipeline import validate
 from audiosae_steer.discover.pipeline.make import make_no_false_speech
 from audiosae_steer.discover.pipeline.settings import NAME, UNGATED, MakeSettings

@@ -50,9 +50,7 @@ def shipped() -> Recipe:
 def with_frame_gate(recipe: Recipe) -> Recipe:
     gate = {"layer": 4, "sae": next(iter(recipe.saes)), "features": [1], "weights": [1.0]}
     data = recipe.model_dump(by_alias=True) | {"frame_gate": gate}
-    found = Recipe.model_validate(data)
-    found._folder = recipe._folder
-    return found
+    return Recipe.model_validate(data).located(recipe.folder)
 
 
 @given(scores=st.lists(st.floats(-5, 5), min_size=1), budget=st.floats(0, 0.99))
@@ -158,8 +156,7 @@ def test_what_is_pushed_by_in_the_decoder_is_turned_at_random(shipped):
         data["sites"].append(
             {"layer": layer, "side": "decoder", "steps": steps, "edits": [{"kind": "push", "vector": vector}]}
         )
-    recipe = Recipe.model_validate(data)
-    recipe._folder = shipped._folder
+    recipe = Recipe.model_validate(data).located(shipped.folder)
     arms = random_arms(recipe, draws=2)
     vectors = []
     for arm in arms:

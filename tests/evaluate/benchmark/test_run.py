@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -188,6 +189,20 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     assert page.count("data:image/png;base64,") == len(noise)
     assert all(one.sound.name in page for one in noise)
     assert "<p>None.</p>" in page
+
+
+def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
+    idle = shipped.model_copy(update={"strength": 0.0, "name": "<b>"})
+    absent = tuple(replace(s, name="<script>1</script>", source='"&') for s in NOISE.sounds)
+    settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
+    data = BenchData(absent=absent, present=SPEECH.sounds)
+    bench = Bench(tiny_en, Recipes(main=idle), data, cache, settings, None)
+    page = write_failures(bench, TIMED, ["clip-gated"], tmp_path / "failures.html").read_text()
+    root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))  # strict: every tag closed, all else escaped
+    assert not list(root.iter("script"))
+    assert {one.text.strip() for one in root.iter("h3")} == {"<script>1</script>"}
+    assert all(one.text.startswith('"&, ') for one in root.iter("small"))
+    assert "<b>: where it fails" in root.findtext("head/title")
 
 
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):

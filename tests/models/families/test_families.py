@@ -1,4 +1,4 @@
-"""Every family answers the same questions: the table in the README is these tests, a column each."""
+"""Every family answers the same questions: the table in docs/models.md is these tests, a column each."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> 
             assert torch.equal(case.answer(part(*args, **kwargs)), plain)
 
 
-def test_the_readme_has_a_row_for_every_family() -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_has_a_row_for_every_family() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
     table = text.split("| family | recognised |")[1].split("\n\n")[0].splitlines()[2:]
     assert {row.split("|")[1].strip() for row in table} == {case.name for case in FAMILIES}

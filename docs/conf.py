@@ -1,0 +1,63 @@
+"""Settings of Sphinx for the documentation: MyST pages, notebooks that are executed, and the API from the docstrings.
+
+    sphinx-build -W docs docs/_build                     # guides as they stand, none of them run
+    DOCS_EXECUTE=two sphinx-build -W docs docs/_build    # the two cheapest guides run, as CI does
+    DOCS_EXECUTE=all sphinx-build -W docs docs/_build    # all of them run
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+# the guides call `audiosae-steer`, which lies beside the interpreter even where no environment is activated
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+from audiosae_steer import __version__  # noqa: E402
+
+project = "audiosae-steer"
+author = "audiosae-steer contributors"
+copyright = author
+release = version = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+source_suffix = {".md": "myst-nb"}
+
+html_theme = "furo"
+html_title = f"audiosae-steer {release}"
+html_show_sphinx = False
+html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+python_use_unqualified_type_names = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+add_module_names = False
+
+CHEAPEST = ("guides/quiet-whisper", "guides/what-fires")
+"""The guides that show the main job in the least time."""
+GUIDES = sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in (HERE / "guides").glob("*.md"))
+
+execute = os.environ.get("DOCS_EXECUTE", "off")
+if execute not in ("all", "two", "off"):
+    raise ValueError(f"DOCS_EXECUTE is {execute!r}; expected all, two or off")
+nb_execution_mode = "off" if execute == "off" else "force"
+nb_execution_excludepatterns = [f"{guide}.md" for guide in GUIDES if execute == "two" and guide not in CHEAPEST]
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_output_stderr = "remove"
+nb_merge_streams = True
