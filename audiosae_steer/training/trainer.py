@@ -129,7 +129,7 @@ def _begin_with(sae: Any, start: SAE) -> None:
 
 
 def as_sae(sae: Any, settings: TrainSettings, scale: float) -> SAE:
-    """This project's SAE of a SAELens one, which encodes x − b_dec, with the decoder's norms folded into activations."""
+    """This project's SAE of a SAELens one, which encodes x − b_dec, with decoder norms folded into activations."""
     with torch.no_grad():
         norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(settings.n_features)
         return SAE(

@@ -21,6 +21,7 @@ from .manifest import SIDES, site_key, tensor_name
 MIXED_SHARE = 1 / 3
 """Share of the windows that another one is mixed into."""
 GAIN_DB = (-20, 6)
+"""Range of the random gain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class ShardFrames:
 
 
 def reads_windows(family: Family, sites: Sequence[Site], settings: CollectSettings) -> bool:
-    """Whether `window_frames` reads these sites; else `clip_frames` does."""
+    """Tell whether `window_frames` reads these sites; otherwise `clip_frames` does."""
     of_encoder = all(site.path is None and site.side == "encoder" for site in sites)
     return family.takes_windows and of_encoder and not settings.nnsight
 
@@ -86,11 +87,11 @@ def window_frames(
 
     Args:
         model: a Whisper, unwrapped.
-        shard: windows of this shard.
+        shard: the shard's windows.
         others: windows that may be mixed in.
         sites: encoder layers.
-        settings: of the collection.
-        rng: of this shard.
+        settings: settings of the collection.
+        rng: the shard's generator.
     """
     layers = [site.layer for site in sites]
     kept = ShardFrames(layers)
@@ -161,4 +162,5 @@ def _vary(
         other = others[int(rng.integers(len(others)))]
         if other.held_out == window.held_out:  # held-out audio must not leak into training
             samples = add_noise(samples, read_window(other, rate), rng)
-    return np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)
+    scaled: Samples = np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)
+    return scaled
