@@ -2,6 +2,7 @@
 
     AudioSAESteerError
     ├── CheckpointError        an SAE file is truncated, forged, of an unknown layout, or lacks what running it needs
+    ├── ActivationError        tensors given to an SAE do not fit it: another width, no frames, NaN
     ├── HubError               the Hub, its cache or the network did not give what was asked for
     ├── ModelError             a model could not be loaded
     │   └── UnknownModelError  nothing here knows how to load or to steer that model
@@ -41,6 +42,10 @@ class AudioSAESteerError(Exception):
 
 class CheckpointError(AudioSAESteerError):
     """An SAE file cannot be used."""
+
+
+class ActivationError(AudioSAESteerError, ValueError):
+    """Tensors given to an SAE do not fit it: another width, no frames, NaN, or no residual for its norms."""
 
 
 class HubError(AudioSAESteerError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import CheckpointError
+from ..errors import ActivationError
 from .console import ModelOption, progress, say
 from .options import Options, with_settings
 
@@ -132,7 +132,7 @@ def calibrate_threshold(
         assert frames is not None
         x = frames(None)
     if x.shape[-1] != plain.d_model:
-        raise CheckpointError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
+        raise ActivationError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
     sae = recalibrated(plain, x, k)
     sae.save(out)
     before, after = measure(plain, x), measure(sae, x)

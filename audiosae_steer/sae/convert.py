@@ -132,7 +132,8 @@ def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
         k: the number; None: the SAE's own.
 
     Raises:
-        CheckpointError: its gate has no threshold to calibrate, k is none, or the activations are of another width.
+        CheckpointError: its gate has no threshold to calibrate, or k is below 1.
+        ActivationError: the activations are of another width, or there are none.
     """
     from dataclasses import replace
 

@@ -53,6 +53,7 @@ def load_sae(
     Raises:
         CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
             layers and `layer` is none of them, or several models; or it explains nothing of the activations.
+        ActivationError: the activations are of another width, not finite, or there are none.
         HubError: the Hub could not be reached, or has no such repository, revision, folder or layer; or the repository
             holds several models' layers, whose folders the message lists.
     """
