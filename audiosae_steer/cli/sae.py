@@ -55,13 +55,17 @@ def convert(
 ) -> None:
     """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
     from ..data.activations.for_sae import sites_in
+    from ..sae.convert import ConvertSettings
     from ..sae.convert import convert as convert_all
 
     sites = sites_in(source, layer, on.side, revision) if on.audio else {}
     with _frames(model, on, sites) as frames, progress() as tell:
         done = convert_all(
-            source, out, layer, revision=revision, precision=precision, activations=frames, side=on.side, progress=tell,
-            measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+            source, out, layer, revision=revision, activations=frames, progress=tell,
+            settings=ConvertSettings(
+                precision=precision, side=on.side,
+                measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+            ),
         )  # fmt: skip
     for one in done:
         if one.sae is None:
