@@ -33,7 +33,7 @@ import unicodedata
 class AudioSAESteerError(Exception):
     """Base of every exception that this package raises on purpose.
 
-    Messages quote what strangers wrote: as text they are cut short, and hold nothing that a terminal would act on.
+    Messages quote untrusted text: as `str` they are cut short, and hold nothing that a terminal would act on.
     """
 
     def __str__(self) -> str:
@@ -141,7 +141,7 @@ def printable(text: str, longest: int | None = LONGEST) -> str:
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a name is one line of text that prints as it is."""
+    """True if a name is one line of text that prints unchanged."""
     return printable(text, None) == text and not any(character in text for character in _KEPT)
 
 

@@ -23,7 +23,7 @@ NormKind = Literal["none", "scalar", "unit_norm"]
 
 @dataclass(frozen=True)
 class Gate:
-    """What makes the activations sparse.
+    """The nonlinearity that makes the activations sparse.
 
     `topk` keeps the k largest of each frame; `batchtopk` the k·n largest of one clip's n frames, or, once a threshold
     is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410).
@@ -41,7 +41,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How the residual is scaled before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
+    """Scaling of the residual before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
 
     kind: NormKind = "none"
     scale: float = 1.0
@@ -64,11 +64,11 @@ class SAE(nn.Module):
         b_enc: (n_features,).
         W_dec: (n_features, d_model).
         b_dec: (d_model,).
-        gate: what makes the activations sparse.
+        gate: the nonlinearity that makes the activations sparse.
         threshold: () or (n_features,), for `jumprelu` and a calibrated `batchtopk`.
-        normalisation: how the residual is scaled on its way in.
+        normalisation: scaling of the residual on its way in.
         typical: (n_features,), each feature's mean activation where it fires; the unit of `Add(units="typical")`.
-        info: where it came from and how it was measured; plain JSON.
+        info: its origin and its measurements; plain JSON.
 
     Raises:
         CheckpointError: shapes disagree, a number is not finite, or the gate lacks its k or threshold.
@@ -115,7 +115,7 @@ class SAE(nn.Module):
 
     @property
     def has_own_gates(self) -> bool:
-        """Whether each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
+        """True if each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
         return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
 
     def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.SAEWeights:

@@ -168,7 +168,7 @@ def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
 
     Raises:
         CheckpointError: its gate has no threshold to calibrate, or k is below 1.
-        ActivationError: the activations are of another width, or there are none.
+        ActivationError: the activations are empty or of another width.
     """
     if sae.gate.kind != "batchtopk":
         raise CheckpointError(

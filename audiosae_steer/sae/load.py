@@ -52,8 +52,8 @@ def load_sae(
 
     Raises:
         CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
-            layers and `layer` is none of them, or several models; or it explains nothing of the activations.
-        ActivationError: the activations are of another width, not finite, or there are none.
+            layers and `layer` is not among them, or several models; or it explains nothing of the activations.
+        ActivationError: the activations are empty, of another width, or not finite.
         HubError: the Hub could not be reached, or has no such repository, revision, folder or layer; or the repository
             holds several models' layers, whose folders the message lists.
     """
@@ -66,7 +66,7 @@ def load_sae(
 
 
 def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
-    """The SAE, and whether its file says how its input is normalised."""
+    """The SAE, and True if its file says how its input is normalised."""
     path = local(source)
     if not path.exists() and os.path.isfile(index_of(path)):
         path = local(index_of(path))

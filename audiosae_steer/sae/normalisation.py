@@ -1,4 +1,4 @@
-"""What an SAE's file leaves open is measured on activations: how its input is normalised, and where it fires.
+"""Measurement of what an SAE's file leaves open, on activations: its input normalisation, and its threshold.
 
 The AudioSAE paper (arXiv 2602.05027) does not say whether residuals are normalised before the SAE, nor do the files of
 most libraries. The candidates are those that trainers use; the one that leaves the least variance unexplained is taken.
@@ -50,7 +50,7 @@ def settle(sae: SAE, activations: Tensor | Sequence[Tensor], where: str, *, stat
         stated: whether the file says how its input is normalised. Else the candidates are compared.
 
     Raises:
-        ActivationError: they are of another width, not finite, or there are none.
+        ActivationError: they are empty, of another width, or not finite.
         CheckpointError: the SAE explains nothing of them.
     """
     clips = _checked(sae, activations, where)
