@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..models.sites import Site
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
+    str, typer.Argument(help="file, folder, or user/repo or user/repo/folder on the Hub; any format that is read")
 ]
 LayerOption = Annotated[int | None, typer.Option(help="which, where there are several; default: all")]
 RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit on the Hub")]

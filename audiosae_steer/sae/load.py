@@ -42,7 +42,8 @@ def load_sae(
 
     Args:
         source: a file, a folder, "user/repo" on the Hub, or "user/repo/folder", a folder in a repository that holds
-            several models' layers.
+            several models' layers. `Egorgij21/Audio-SAE`, which AudioSAE's authors name for all their models, is taken
+            to be one; its layout is inferred from their earlier repositories of one model each.
         layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
             which counts from 0.
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
