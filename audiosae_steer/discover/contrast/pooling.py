@@ -60,7 +60,7 @@ def pool_clips(
         model: a Whisper of either library, unsteered.
         sae: the SAE of that layer.
         layer: encoder layer, counted from 1.
-        clips: stretches of at most 30 s; see `clips_of`.
+        clips: stretches of at most 30 s; see `windows_of`.
         settings: pooling, padding, frames, and how much text to write.
         cache: folder for what is found, in chunks of 32 clips, so that an interrupted run resumes.
         progress: called with what is being done, how many are done, and how many there are.

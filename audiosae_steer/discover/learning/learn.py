@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...data.augment import vary_absent, vary_present
-from ...data.clips import Gathered, described, gather, part
+from ...data.clips import ClipSet, load_clips, split_clips
 from ...sae.autoencoder import SAE
 from ...steering.recipes.sae_source import SAESpec
 from ...steering.recipes.schema import ModelSpec, Recipe, SiteSpec
@@ -19,7 +19,7 @@ from .settings import LearnSettings
 HELD_OUT = 0.06
 """Share of the recordings, and of the speakers, that is kept from learning, to stop early on."""
 
-Clips = Sequence[str | Path] | Gathered
+Clips = Sequence[str | Path] | ClipSet
 
 
 def learn(
@@ -76,8 +76,8 @@ def learn(
             **({"command": output.command} if output.command else {}),
             "learned": _recorded(settings),
             "data": {
-                "without speech": described(without),
-                "with speech": described(having),
+                "without speech": without.provenance(),
+                "with speech": having.provenance(),
                 "clips after varying": {kind: len(samples) for kind, samples in clips._asdict().items()},
                 "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
             },
@@ -88,7 +88,7 @@ def learn(
     return recipe
 
 
-def learning_clips(without: Gathered, having: Gathered, seed: int, synthetic: int) -> LearningClips:
+def learning_clips(without: ClipSet, having: ClipSet, seed: int, synthetic: int) -> LearningClips:
     """Clips to learn on, augmented, and held-out ones of other recordings and speakers, augmented apart.
 
     So many synthetic noises are added to learn on, and a tenth as many to stop early on.
@@ -120,10 +120,10 @@ def measured(learned: Learned) -> dict[str, float]:
     }
 
 
-def _gathered(clips: Clips, settings: LearnSettings, progress: bool) -> Gathered:
-    if isinstance(clips, Gathered):
+def _gathered(clips: Clips, settings: LearnSettings, progress: bool) -> ClipSet:
+    if isinstance(clips, ClipSet):
         return clips
-    return gather(clips, most=settings.most, seed=settings.seed, progress=progress)
+    return load_clips(clips, most=settings.most, seed=settings.seed, progress=progress)
 
 
 def _encoder_sites(learned: Learned, layer: int, placed: SAESpec | None) -> list[SiteSpec]:
