@@ -14,10 +14,11 @@ from ...data.clips import ClipSet
 from ...errors import SteeringError
 from ...evaluate.benchmark.material import Sound
 from ...evaluate.benchmark.report import write_report
+from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
 from ...evaluate.benchmark.settings import BenchData, Recipes
 from ...io.files import whole, write_whole
-from ...publishing.card import write_card
+from ...publishing.card import measured_rows, write_card
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..calibration.calibrate import calibrate
@@ -84,7 +85,7 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
                 _write(recipe, run, found, result)
         refused = None if bare is not None else (ungated / REFUSED).read_text("utf-8")
         write_card(
-            result, chosen, bare, found, run.dealt.provenance, refused=refused, base=run.base, command=run.command
+            result, chosen, bare, measured_rows(found), run.dealt.provenance, refused=refused, base=run.base, command=run.command
         )
 
     asked = run.settings.test
@@ -107,7 +108,7 @@ def _same(samples: Samples) -> Samples:
     return samples
 
 
-def _write(recipe: Recipe, run: Run, found: dict[str, Any], folder: Path) -> None:
+def _write(recipe: Recipe, run: Run, found: BenchResults, folder: Path) -> None:
     """A recipe with what was measured, its SAE beside it, and the pictures of its calibration."""
     if recipe._folder is None:
         raise SteeringError(f"{recipe} was not read from a folder")
@@ -126,27 +127,27 @@ def _write(recipe: Recipe, run: Run, found: dict[str, Any], folder: Path) -> Non
     recipe.model_copy(update=update).save(folder / f"{recipe.name}.json")
 
 
-def tested(found: dict[str, Any]) -> dict[str, Any]:
+def tested(found: BenchResults) -> dict[str, Any]:
     """The benchmark's main figures, by mode and arm: [clips it holds of, clips] with text, filters off and on; word
     error rate and its change against unsteered with the 95 % interval, in percent; clips newly blanked."""
     return {
         mode: {
             arm: {
-                "text": row["noise"]["text"]["after"][:2],
-                "text_filters_on": row["noise"]["filtered"]["after"][:2],
-                "blanked": [row["speech"]["new"], row["speech"]["clips"]],
+                "text": list(row.noise.text.after[:2]),
+                "text_filters_on": list(row.noise.filtered.after[:2]),
+                "blanked": [row.speech.new, row.speech.clips],
                 **(
                     {
-                        "wer": round(100 * row["speech"]["wer"]["value"], 3),
-                        "wer_change": [round(100 * value, 3) for value in row["speech"]["wer"]["change"]],
+                        "wer": round(100 * row.speech.wer.value, 3),
+                        "wer_change": [round(100 * value, 3) for value in row.speech.wer.change],
                     }
-                    if row["speech"]["wer"]
+                    if row.speech.wer
                     else {}
                 ),
             }
             for arm, row in rows.items()
         }
-        for mode, rows in found["clips"].items()
+        for mode, rows in (found.clips or {}).items()
     }
 
 
