@@ -11,6 +11,7 @@ It runs what the hooks run, on what nnsight hands it; the result is theirs, bit 
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .build import build_hooks
 from .hook import Hook
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
-from .site_edits import SiteEdits, by_path, parts_by_hand, parts_of
+from .site_edits import ByHand, SiteEdits, by_path, parts_by_hand, parts_of
 from .steering import number
 
 
@@ -55,11 +56,11 @@ def apply(
         parts, gates = parts_of(used, model)
         strength = used.strength if strength is None else strength
     else:
-        given = {"sae": None, "layer": None, "side": "encoder", "site": None, "edits": None, "error": "keep"}
-        unknown = sorted(set(by_hand) - {*given, "gate"})
+        known = [field.name for field in fields(ByHand)]
+        unknown = sorted(set(by_hand) - set(known))
         if unknown:
-            raise SteeringError(f"apply() takes no {unknown[0]!r}; expected {', '.join([*given, 'gate'])}")
-        parts, gates = parts_by_hand(recipe, **{**given, "gate": None, **by_hand})
+            raise SteeringError(f"apply() takes no {unknown[0]!r}; expected {', '.join(known)}")
+        parts, gates = parts_by_hand(recipe, ByHand(**by_hand))
     if any(part.steps == "first" for part in parts):
         raise SteeringError(
             'steps="first" edits the step that writes a text\'s first token, and nnsight traces one pass: it follows '

@@ -24,7 +24,7 @@ from .hook import Hook, Shared, attach, token_hook
 from .plan import ErrorMode
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
-from .site_edits import AnyGate, Choices, SiteEdits, by_path, parts_by_hand, parts_of
+from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, parts_by_hand, parts_of
 
 
 class Steering:
@@ -295,14 +295,15 @@ def steer(
     """
     inner = unwrap(model)
     family = family_of(inner, paths=by_path(recipe, site))
+    by_hand = ByHand(sae=sae, layer=layer, side=side, site=site, edits=edits, error=error, gate=gate)
     used: Recipe | None = None
     if isinstance(recipe, (str, Path, Recipe)):
-        if any(given is not None for given in (sae, layer, site, edits, gate)):
+        if by_hand.given or gate is not None:
             raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
         used = load_recipe(recipe, inner)
         parts, gates = parts_of(used, inner)
     else:
-        parts, gates = parts_by_hand(recipe, sae, layer, side, site, edits, error, gate)
+        parts, gates = parts_by_hand(recipe, by_hand)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     steering = Steering(inner, hooks, shared, used)
