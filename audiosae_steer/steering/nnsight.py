@@ -1,4 +1,4 @@
-"""The same steering inside an nnsight trace, for whoever reads and writes a model there.
+"""Steering inside an nnsight trace.
 
     from nnsight import NNsight
     traced = NNsight(model)
@@ -6,7 +6,7 @@
         audiosae_steer.nnsight.apply(traced, "no-false-speech")
         residual = traced.encoder.blocks[3].output.save()
 
-It runs what the hooks run, on what nnsight hands it; the result is theirs, bit for bit.
+It runs the same hooks on the tensors of the trace; the result is that of `steer()`, bit for bit.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def apply(
         by_hand: `sae`, `layer`, `side`, `site`, `edits`, `error` and `gate`, as for `steer`.
 
     Raises:
-        SteeringError: `traced` is no nnsight model; or what is asked needs a text's decoding loop, or a model that
+        SteeringError: `traced` is not an nnsight model; or the edits need a text's decoding loop, or a model that
             takes its input in pieces, which a trace of one pass does not hold.
         UnknownModelError, SiteError, EditError, GateError, RecipeError: as of `steer`.
     """
