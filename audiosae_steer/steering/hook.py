@@ -143,23 +143,18 @@ class Hook(nn.Module):
             self.shared.opened = self.probe(x, unpadded) > 0
         if self.frame_probe is not None:
             self.shared.opened_frames = self.frame_probe(x, unpadded) > 0
-        if self.plan is None:
+        if self.plan is None or not self.when.holds(moment):
             return x
-        if not self.when.holds(moment):
-            return x
-        live = self._opened(x)
-        for other in (unpadded, self.when.flowing(x, moment)):
-            if other is not None:
-                live = other if live is None else _both(live, other)
-        choice = None
-        if self.chooses:
-            choice = self._rows(x.shape[0], x.device, self.choice, "choice")
-            chosen = choice >= 0
-            live = chosen if live is None else _both(live, chosen)
-            choice = choice.clamp(min=0)
-        if self.when.first:
-            starting = self._starting(x)
-            live = starting if live is None else _both(live, starting)
+        opened = self._opened(x)
+        choice = self._rows(x.shape[0], x.device, self.choice, "choice") if self.chooses else None
+        live = _all(
+            opened,
+            unpadded,
+            self.when.flowing(x, moment),
+            None if choice is None else choice >= 0,
+            self._starting(x) if self.when.first else None,
+        )
+        choice = None if choice is None else choice.clamp(min=0)
         offset, times = None, None
         if self.plan.start is not None:
             start = moment.offset
@@ -251,11 +246,17 @@ class Hook(nn.Module):
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
 
 
-def _both(one: Tensor, other: Tensor) -> Tensor:
-    """Conjunction of two masks, each (rows,) or (rows, frames)."""
-    if one.dim() == other.dim():
-        return one & other
-    return (one if one.dim() == 2 else one[:, None]) & (other if other.dim() == 2 else other[:, None])
+def _all(*masks: Tensor | None) -> Tensor | None:
+    """Conjunction of masks, each (rows,) or (rows, frames) bool, or None for all."""
+    found: Tensor | None = None
+    for mask in masks:
+        if found is None or mask is None:
+            found = mask if found is None else found
+        elif found.dim() == mask.dim():
+            found = found & mask
+        else:
+            found = (found if found.dim() == 2 else found[:, None]) & (mask if mask.dim() == 2 else mask[:, None])
+    return found
 
 
 def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
