@@ -51,7 +51,7 @@ class Adjusted:
 @with_settings(
     Options(defaults=Sources(), parameter="sources"),
     Options(
-        defaults=MakeSettings(), none={"most": "0"},
+        defaults=MakeSettings(), none={"most": 0},
         hidden=("shares", "sae", "learn", "margin", "budget", "calibrate", "test"),
         help={
             "most": "most clips to take of each source; 0 takes all", "synthetic": "synthetic noises to add",
@@ -60,7 +60,7 @@ class Adjusted:
     ),
     Options(
         defaults=LearnSettings(), parameter="learning",
-        hidden=tuple(name for name in LearnSettings.__dataclass_fields__ if name not in ("features", "steps", "decoder")),
+        hidden=tuple({*LearnSettings.__dataclass_fields__} - {"features", "steps", "decoder"}),
     ),
     Options(defaults=Budget(), parameter="budget"),
     Options(defaults=Adjusted(), parameter="adjusted", none={"language": "auto"}),
