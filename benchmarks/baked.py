@@ -28,7 +28,8 @@ import corpus
 import numpy as np
 import torch
 from bench_false_speech import sounds
-from false_speech import NOTES, machine
+from false_speech import NOTES
+from machine import machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer

@@ -14,22 +14,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import corpus
-import torch
+from machine import machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
-from audiosae_steer.data.audio import SAMPLE_RATE
+from audiosae_steer.data.audio import WINDOW
 from audiosae_steer.evaluate.metrics.rates import Reduction, reduction, share, wrote
 from audiosae_steer.evaluate.metrics.wer import rate_difference, rate_interval, word_errors
-from audiosae_steer.evaluate.transcription.transcribe import WINDOW, transcribe
+from audiosae_steer.evaluate.transcription.transcribe import transcribe
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("nonspeech", "nonverbal", "speech", "digits")
@@ -62,7 +60,7 @@ def items_of(part: str) -> list[corpus.Item]:
 def hear(model: Any, samples: Any, steering: Any = None) -> Heard:
     """One clip, filters off and on."""
     off = transcribe(model, samples)
-    long = len(samples) > WINDOW * SAMPLE_RATE
+    long = len(samples) > WINDOW
     on = transcribe(model, samples, filters=True) if long else off.filtered()
     opened = None if steering is None or steering.opened is None else bool(steering.opened.all())
     return Heard(off.text, on.text, off.windows[0].no_speech_prob if off.windows else None, opened)
@@ -95,16 +93,6 @@ def arm_key(model: str, recipe: Recipe | None) -> str:
         content.append(recipe.model_dump(mode="json", exclude=NOTES))
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return f"{'unsteered' if recipe is None else recipe.name}-{digest}"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
-    return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
 
 
 class Table:

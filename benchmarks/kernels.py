@@ -20,12 +20,14 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
-from false_speech import machine
+from machine import machine
 from others import THRESHOLD, Way, instead, random_sae
 from torch import Tensor
 from torch.nn import functional
@@ -53,11 +55,12 @@ class Clock:
         turn = cycle(inputs)
         for _ in range(3):
             way(next(turn))
-        times = [self._once(way, next(turn)) for _ in range(self.repeats)]
+        times = [self.once(way, next(turn)) for _ in range(self.repeats)]
         low, *_, high = statistics.quantiles(times, n=10)
         return {"median": statistics.median(times), "p10": low, "p90": high}
 
-    def _once(self, way: Way, x: Tensor) -> float:
+    def once(self, way: Way, x: Tensor) -> float:
+        """Seconds of one call."""
         if self.device.type == "cuda":
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
@@ -135,8 +138,10 @@ def decoders(d: int, width: int, frames: int, device: torch.device, clock: Clock
     return found
 
 
-def measure(device: torch.device, dtype: torch.dtype, clock: Clock) -> dict[str, Any]:
-    """All shapes."""
+def measure(
+    device: torch.device, dtype: torch.dtype, clock: Clock, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """All shapes; `keep` gets the figures so far after each, in case the time runs out."""
     top = ceilings(device, dtype, clock)
     name = str(dtype).removeprefix("torch.")
     print(
@@ -168,6 +173,7 @@ def measure(device: torch.device, dtype: torch.dtype, clock: Clock) -> dict[str,
                         {"d": d, "F": width, "frames": frames, "E": edited, "way": way, **taken, "bytes": moved,
                          "operations": operations, "roofline_seconds": floor}
                     )  # fmt: skip
+                keep({"ceilings": top, "rows": rows, "left_out": missing})
     if missing:
         print(f"left out, not installed: {', '.join(missing)}")
     return {"ceilings": top, "rows": rows, "left_out": missing}
@@ -189,12 +195,20 @@ def main() -> None:
     if device.type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
     found: dict[str, Any] = {"machine": described}
+    out = given.json or RESULTS / f"kernels-{device.type}.json"
+
+    def write() -> None:
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    def keep(name: str, figures: dict[str, Any]) -> None:
+        found[name] = figures
+        write()
+
     for name in given.dtypes.split(","):
-        found[name] = measure(device, getattr(torch, name), clock)
+        found[name] = measure(device, getattr(torch, name), clock, partial(keep, name))
     print("\n| d | F | k | decoded by a product | by a sum |\n|---|---|---|---|---|")
     found["decode"] = [row for d, width in SIZES for row in decoders(d, width, 1500, device, clock)]
-    out = given.json or RESULTS / f"kernels-{device.type}.json"
-    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write()
     print(f"\nwrote {out}")
 
 

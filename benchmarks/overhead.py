@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from false_speech import machine
+from machine import machine
 from others import Way, instead, random_sae
 from subjects import SUBJECTS, Subject
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiosae_steer.data.activations.collect import Activations
+from audiosae_steer.data.activations.shards import Activations
 from audiosae_steer.sae.quality import measure
 from audiosae_steer.training.settings import TrainSettings
 from audiosae_steer.training.train import train_sae

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from false_speech import machine
+from machine import machine
 from others import random_sae
 
 from audiosae_steer import Ablate, Site, SiteEdits, load_whisper, steer

@@ -18,7 +18,7 @@ import typer
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that fill one settings object of a command.
+    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`.
 
     A command takes the object as its parameter `parameter`; `with_settings` puts an option for each field in its place.
     """
@@ -35,8 +35,8 @@ class Options:
     """Help that differs from the first sentence of the field's docstring."""
     commas: Sequence[str] = ()
     """Fields of several values that are given as one word with commas, rather than by repeating the option."""
-    none: Mapping[str, str] | None = None
-    """Words that stand for None, where None is not the default: {"language": "auto"}."""
+    none: Mapping[str, str | int] | None = None
+    """Words or numbers that stand for None, where None is not the default: {"language": "auto"}."""
 
     def parameters(self) -> list[inspect.Parameter]:
         """Parameters of a typer command, one a field."""
@@ -51,7 +51,8 @@ class Options:
             words = (self.help or {}).get(field.name) or _first_sentence(told.get(field.name, ""))
             flag = (self.names or {}).get(field.name, field.name.replace("_", "-"))
             flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}"]
-            annotation = Annotated[shown, typer.Option(*flags, help=words)]  # type: ignore[valid-type]
+            least = field.metadata.get("min")
+            annotation = Annotated[shown, typer.Option(*flags, help=words, min=least)]  # type: ignore[valid-type]
             found.append(
                 inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             )
@@ -79,7 +80,7 @@ class Options:
             return str, ",".join(value)
         word = (self.none or {}).get(name)
         if word is not None:
-            return str, word if value is None else value
+            return type(word), word if value is None else value
         inner = _without_none(hint)
         if get_origin(inner) in (tuple, Sequence, list) or inner in (tuple, list):
             item = next((each for each in get_args(inner) if each is not Ellipsis), str)

@@ -1,4 +1,4 @@
-"""The commands that read and write SAE files."""
+"""Commands that read and write SAE files: `convert`, `inspect` and `calibrate-threshold`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import CheckpointError
+from ..errors import ActivationError
 from .console import ModelOption, progress, say
+from .options import Options, with_settings
 
 if TYPE_CHECKING:
     from ..models.sites import Site
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
+    str, typer.Argument(help="file, folder, or user/repo or user/repo/folder on the Hub; any format that is read")
 ]
 LayerOption = Annotated[int | None, typer.Option(help="which, where there are several; default: all")]
 RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit on the Hub")]
-AudioOption = Annotated[
-    list[Path] | None, typer.Option(help="sound to measure on: folder, file, or .txt list; repeatable")
-]
-SideOption = Annotated[
-    Literal["encoder", "decoder"] | None,
-    typer.Option(help="the stack of blocks that layers count in; default: what the SAE says, else the encoder"),
-]
-MostOption = Annotated[int, typer.Option(min=1, help="most files of --audio to hear")]
-CacheOption = Annotated[Path | None, typer.Option(help="folder for activations, to go on from or use again")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Sound that SAEs are measured on."""
+
+    audio: tuple[Path, ...] = ()
+    """Sound to measure on: folder, file, or .txt list; repeatable."""
+    side: Literal["encoder", "decoder"] | None = None
+    """Stack of blocks that layers count in; default: what the SAE says, else the encoder."""
+    most: int = field(default=64, metadata={"min": 1})
+    """Most files of --audio to read."""
+    cache: Path | None = None
+    """Folder for activations, to resume from or use again."""
+
+
+@with_settings(Options(defaults=Measured(), parameter="on"))
 def convert(
     source: SourceArgument,
     out: Annotated[Path, typer.Argument(help="the file to write, .safetensors; or a folder, for a file of each layer")],
@@ -41,21 +49,23 @@ def convert(
     precision: Annotated[
         Literal["keep", "float32", "float16", "bfloat16"], typer.Option(help="of the two large matrices")
     ] = "keep",
-    audio: AudioOption = None,
     model: ModelOption = "tiny.en",
-    side: SideOption = None,
-    most: MostOption = 64,
-    cache: CacheOption = None,
+    *,
+    on: Measured,
 ) -> None:
     """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
     from ..data.activations.for_sae import sites_in
+    from ..sae.convert import ConvertSettings
     from ..sae.convert import convert as convert_all
 
-    sites = sites_in(source, layer, side, revision) if audio else {}
-    with _frames(model, audio, sites, most, cache) as frames, progress() as tell:
+    sites = sites_in(source, layer, on.side, revision) if on.audio else {}
+    with _frames(model, on, sites) as frames, progress() as tell:
         done = convert_all(
-            source, out, layer, revision=revision, precision=precision, activations=frames, side=side, progress=tell,
-            measured_on=f"{model}, {most} files of {', '.join(path.name for path in audio)}" if audio else "",
+            source, out, layer, revision=revision, activations=frames, progress=tell,
+            settings=ConvertSettings(
+                precision=precision, side=on.side,
+                measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+            ),
         )  # fmt: skip
     for one in done:
         if one.sae is None:
@@ -100,6 +110,7 @@ def inspect(
         say(json.dumps(found, indent=1))
 
 
+@with_settings(Options(defaults=Measured(), parameter="on", hidden=("audio",)))
 def calibrate_threshold(
     source: SourceArgument,
     out: Annotated[Path, typer.Option(help="the SAE to write, .safetensors")],
@@ -110,9 +121,8 @@ def calibrate_threshold(
         int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")
     ] = None,
     revision: RevisionOption = None,
-    side: SideOption = None,
-    most: MostOption = 64,
-    cache: CacheOption = None,
+    *,
+    on: Measured,
 ) -> None:
     """Give a BatchTopK SAE the threshold that lets k features fire per frame of this audio, which makes it fast."""
     from ..data.activations.for_sae import site_of
@@ -121,11 +131,12 @@ def calibrate_threshold(
     from ..sae.quality import measure
 
     plain = load_sae(source, layer if layers_in(source, revision) else None, revision=revision)
-    with _frames(model, audio, {None: site_of(plain, layer, side, source)}, most, cache) as frames:
+    given = replace(on, audio=tuple(audio))
+    with _frames(model, given, {None: site_of(plain, layer, on.side, source)}) as frames:
         assert frames is not None
         x = frames(None)
     if x.shape[-1] != plain.d_model:
-        raise CheckpointError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
+        raise ActivationError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
     sae = recalibrated(plain, x, k)
     sae.save(out)
     before, after = measure(plain, x), measure(sae, x)
@@ -160,11 +171,9 @@ def _words(value: Any) -> str:
 
 
 @contextmanager
-def _frames(
-    model: str, audio: list[Path] | None, sites: Mapping[int | None, Site], most: int, cache: Path | None
-) -> Iterator[Callable[[int | None], Any] | None]:
+def _frames(model: str, on: Measured, sites: Mapping[int | None, Site]) -> Iterator[Callable[[int | None], Any] | None]:
     """A function of the layer that gives residuals of the audio; None without audio."""
-    if not audio:
+    if not on.audio:
         yield None
         return
     from ..data.activations.for_sae import collect_sample
@@ -172,5 +181,6 @@ def _frames(
 
     asked = list(dict.fromkeys(sites.values()))
     with tempfile.TemporaryDirectory() as temporary:
-        give = collect_sample(load_model(model), audio, asked, cache or Path(temporary) / "activations", most=most)
+        cache = on.cache or Path(temporary) / "activations"
+        give = collect_sample(load_model(model), on.audio, asked, cache, most=on.most)
         yield lambda layer: give(sites[layer])

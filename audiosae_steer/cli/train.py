@@ -1,67 +1,91 @@
-"""The command that trains an SAE."""
+"""Command that trains an SAE: `train`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ..errors import SteeringError
-from .console import ModelOption, say
-from .discover import command
+from ..models.sites import Site
+from ..training.settings import TrainOptions, TrainSettings
+from .console import ModelOption, command, say
+from .options import Options, with_settings
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in the model the SAE is for."""
+
+    layer: int | None = None
+    """Encoder layer, counted from 1."""
+    side: Literal["encoder", "decoder"] = "encoder"
+    """Stack of blocks that the layer is of."""
+    path: str | None = None
+    """Any module by its path, in place of a layer."""
+
+    @property
+    def site(self) -> Site:
+        """The site. SteeringError: neither a layer nor a path is given, or both."""
+        if (self.layer is None) == (self.path is None):
+            raise SteeringError("say --layer N, counted from 1, or --path MODULE: one of the two")
+        return Site(path=self.path) if self.layer is None else Site(self.layer, self.side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a training starts from, and where it keeps its parts."""
+
+    start: str | None = None
+    """SAE to start from: file, folder or Hub id."""
+    cache: Path | None = None
+    """Folder for activations and checkpoints; default: beside --out."""
+    collect_layer: tuple[int, ...] = ()
+    """Layers to collect in the same pass; repeatable."""
+    most: int | None = field(default=None, metadata={"min": 1})
+    """Most clips to take of each data set of the Hub."""
+    licence: str | None = None
+    """Licence of the SAE, for its card, as the Hub has it (mit)."""
+
+
+@with_settings(
+    Options(defaults=Place(), parameter="place"),
+    Options(
+        defaults=TrainSettings(steps=2400), hidden=("buffer",), names={"widths": "width"},
+        help={
+            "architecture": "architecture of the SAE",
+            "widths": "width of a matryoshka's nested dictionary, ascending; repeatable",
+        },
+    ),
+    Options(defaults=Extras(), parameter="extras"),
+)  # fmt: skip
 def train(
     audio: Annotated[
         list[str], typer.Option(help="folder, file, .txt list of them, or hub:user/dataset; may be repeated")
     ],
     out: Annotated[Path, typer.Option(help="the SAE to write, .safetensors; its curve and card come beside it")],
-    layer: Annotated[int | None, typer.Option(help="encoder layer, counted from 1")] = None,
+    place: Place,
+    settings: TrainSettings,
+    extras: Extras,
     model: ModelOption = "tiny.en",
-    side: Annotated[Literal["encoder", "decoder"], typer.Option(help="of the layer")] = "encoder",
-    path: Annotated[str | None, typer.Option(help="any module by its path, in place of a layer")] = None,
-    architecture: Annotated[Literal["batchtopk", "matryoshka"], typer.Option(help="of the SAE")] = "batchtopk",
-    width: Annotated[
-        list[int] | None, typer.Option(help="of a matryoshka's nested dictionaries, ascending; repeatable")
-    ] = None,
-    n_features: Annotated[int, typer.Option(help="size of the dictionary")] = 3072,
-    k: Annotated[int, typer.Option(help="features that fire per frame, on average")] = 32,
-    steps: Annotated[int, typer.Option(help="batches to train on")] = 2400,
-    batch: Annotated[int, typer.Option(help="frames a batch")] = 2048,
-    lr: Annotated[float, typer.Option(help="learning rate")] = 8e-4,
-    start: Annotated[str | None, typer.Option(help="an SAE to go on from: file, folder or Hub id")] = None,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option(help="folder for activations and checkpoints; default: beside --out")
-    ] = None,
-    collect_layer: Annotated[
-        list[int] | None, typer.Option(help="collect these layers in the same pass; repeatable")
-    ] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="most clips to take of each data set of the Hub")] = None,
-    licence: Annotated[str | None, typer.Option(help="of the SAE, for its card, as the Hub has it (mit)")] = None,
 ) -> None:
-    """Train an SAE on what a model makes of audio. Interrupted, it goes on where it stopped."""
+    """Train an SAE on a model's activations on audio. Interrupted, it resumes."""
     from ..models.load import load_model
-    from ..models.sites import Site
     from ..sae.load import load_sae
-    from ..training.settings import TrainSettings
     from ..training.train import train as train_sae
 
-    if (layer is None) == (path is None):
-        raise SteeringError("say --layer N, counted from 1, or --path MODULE: one of the two")
-    site = Site(layer, side) if layer is not None else Site(path=path)
-    settings = TrainSettings(
-        n_features=n_features, k=k, steps=steps, batch=batch, lr=lr, seed=seed, architecture=architecture,
-        widths=tuple(width or ()),
-    )  # fmt: skip
-    begin = None if start is None else load_sae(start, layer=None if Path(start).is_file() else layer)
+    site, start = place.site, extras.start
+    begin = None if start is None else load_sae(start, layer=None if Path(start).is_file() else place.layer)
     made = {"model": model, "command": command()}
     if start is not None:
         made["started_from"] = Path(start).name
     sae = train_sae(
-        load_model(model), site, audio, out, settings=settings, start=begin, cache=cache, collect_layers=collect_layer,
-        most=most, info=made, licence=licence,
+        load_model(model), site, audio, out, settings=settings, start=begin,
+        options=TrainOptions(
+            cache=extras.cache, collect_layers=extras.collect_layer, most=extras.most, info=made, licence=extras.licence
+        ),
     )  # fmt: skip
     say(f"wrote {out}: {sae}")
     on = "held-out recordings" if "held_out" in sae.info else "the frames it was trained on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,54 @@ import typer
 
 from ..errors import AudioSAESteerError, SteeringError
 from .console import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
+from .options import Options, with_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How text is decoded."""
+
+    language: str | None = None
+    """Language code, such as "en"; default: detect it."""
+    filters: bool = True
+    """Whisper's own filters, and its retries at higher temperatures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Transcripts as files."""
+
+    format: str | None = None
+    """Also write a file: srt, vtt, txt or json."""
+    out: Path | None = None
+    """Folder for those files; default: beside the audio."""
+
+    def targets(self, files: list[Path]) -> list[Path | None]:
+        """Path of each transcript, checked before anything is transcribed; None: not written.
+
+        Raises:
+            SteeringError: the format is unknown, two transcripts have one path, or the folder cannot be made.
+        """
+        from ..evaluate.transcription.subtitles import FORMATS
+
+        if self.format is None:
+            if self.out is not None:
+                raise SteeringError(f"--out needs a format as well: --format {'|'.join(FORMATS)}")
+            return [None] * len(files)
+        if self.format not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise SteeringError(f"--format {self.format} is not a format that is written; expected one of {known}")
+        targets = [(self.out or file.parent) / f"{file.stem}.{self.format}" for file in files]
+        for number, target in enumerate(targets):
+            if target in targets[:number]:
+                first, second = files[targets.index(target)], files[number]
+                raise SteeringError(f"{first} and {second} would both be written to {target}; transcribe them apart")
+        if self.out is not None:
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SteeringError(f"--out {self.out} cannot be made: {error.strerror}") from error
+        return list(targets)
 
 
 def demo(
@@ -41,17 +90,16 @@ def demo(
     say(f"picture: {path.resolve()}")
 
 
+@with_settings(Options(defaults=Decoding(), parameter="decoding"), Options(defaults=Files(), parameter="written"))
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="audio files of any length that libsndfile reads")],
+    decoding: Decoding,
+    written: Files,
     model: ModelOption = "tiny.en",
     recipe: RecipeOption = "no-false-speech",
     steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the model as it is")] = True,
     library: LibraryOption = "openai",
     strength: StrengthOption = None,
-    language: Annotated[str | None, typer.Option(help='such as "en"; default: detect it')] = None,
-    filters: Annotated[bool, typer.Option(help="Whisper's own filters, and its retries at higher temperatures")] = True,
-    format: Annotated[str | None, typer.Option(help="also write a file: srt, vtt, txt or json")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for those files; default: beside the audio")] = None,
 ) -> None:
     """Transcribe audio files with steering."""
     from ..data.audio import load_audio
@@ -60,12 +108,12 @@ def transcribe(
     from ..models.load import load_processor, load_whisper
     from ..steering.steering import steer
 
-    targets = _targets(files, format, out)
+    targets = written.targets(files)
     loaded = load_whisper(model, library=_library(library))
     processor = load_processor(model) if library == "transformers" else None
     if steering:
         steer(loaded, recipe, strength=strength)
-    temperature = transcriber.FALLBACK if filters else 0.0
+    temperature = transcriber.FALLBACK if decoding.filters else 0.0
 
     def write(file: Path) -> Any:
         with progress(seconds=True) as tell:
@@ -73,8 +121,8 @@ def transcribe(
                 loaded,
                 load_audio(file),
                 processor=processor,
-                language=language,
-                filters=filters,
+                language=decoding.language,
+                filters=decoding.filters,
                 temperature=temperature,
                 progress=lambda heard, of: tell(str(file), int(heard), int(of)),
             )
@@ -94,29 +142,6 @@ def transcribe(
     if failed:
         say(f"{failed} of {len(files)} files failed", stderr=True)
         raise typer.Exit(2)
-
-
-def _targets(files: list[Path], format: str | None, out: Path | None) -> list[Path | None]:
-    """Paths of the transcripts, checked before anything is transcribed."""
-    from ..evaluate.transcription.subtitles import FORMATS
-
-    if format is None:
-        if out is not None:
-            raise SteeringError(f"--out needs a format as well: --format {'|'.join(FORMATS)}")
-        return [None] * len(files)
-    if format not in FORMATS:
-        raise SteeringError(f"--format {format} is not a format that is written; expected one of {', '.join(FORMATS)}")
-    targets = [(out or file.parent) / f"{file.stem}.{format}" for file in files]
-    for number, target in enumerate(targets):
-        if target in targets[:number]:
-            first = files[targets.index(target)]
-            raise SteeringError(f"{first} and {files[number]} would both be written to {target}; transcribe them apart")
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SteeringError(f"--out {out} cannot be made: {error.strerror}") from error
-    return list(targets)
 
 
 def _show(said: Any, name: str) -> None:

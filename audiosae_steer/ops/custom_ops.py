@@ -1,26 +1,29 @@
 """The kernels as operators of torch: traced without a graph break, captured in CUDA graphs, differentiable in x.
 
-An operator takes tensors and numbers only. Its fake form says what shape comes out; its derivative is written out, for
-x alone: whoever wants gradients of amounts or of the strength takes the eager form, and so does a per-frame
-normalisation. Under `torch.vmap` the mapped axis is folded into the clips.
+An operator takes tensors and numbers only. Its fake form gives the shape of the result; its derivative is written out,
+for x alone: gradients of amounts or of the strength need the eager form, and so does a per-frame normalisation. Under
+`torch.vmap` the mapped axis is folded into the clips. Arguments are found by name: a new one is a line in the operator
+and a line where it is called.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import SteeringError
 from . import eager
-from .eager import Edits, Rows, Where
+from .eager import CompiledEdits, Rows, Where
 
-Maybe = Tensor | None
+Gradients = tuple[Tensor | None, ...]
+"""One for each argument of an operator."""
 
 
-@torch.library.custom_op("audiosae_steer::delta", mutates_args=())
-def _delta(
+def _launch_delta(
     x: Tensor,
     W_enc: Tensor,
     bias: Tensor,
@@ -43,47 +46,11 @@ def _delta(
 ) -> Tensor:
     from .triton_delta import delta as launch
 
-    rows, edits = Rows(W_enc, bias, threshold, W_dec, unit_norm), Edits(firing, silent, vectors, start, end)
+    rows, edits = Rows(W_enc, bias, threshold, W_dec, unit_norm), CompiledEdits(firing, silent, vectors, start, end)
     return launch(x, rows, edits, strength, Where(live, choice, offset, rate, times), rank, k)
 
 
-@_delta.register_fake
-def _(x: Tensor, *args: Any) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, W_enc, bias, threshold, W_dec, firing, _, _, start, end, strength, live, choice, offset, rate = inputs[:15]
-    unit_norm, rank, k, times = inputs[15:]
-    if unit_norm is not None:
-        raise SteeringError("the kernel has no derivative under a per-frame normalisation: take the eager form")
-    ctx.rate, ctx.k = rate, k
-    ctx.save_for_backward(
-        x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank, times
-    )  # fmt: skip
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Maybe, ...]:
-    x, W_enc, bias, threshold, W_dec, firing, start, end, strength, live, choice, offset, rank, times = (
-        ctx.saved_tensors
-    )
-    rows = Rows(W_enc.float(), bias, threshold, W_dec.float(), None)
-    where = Where(live, choice, offset, ctx.rate, times)
-    on = eager.applies(x, start, end, where)
-    f = eager.activations(x.float(), rows)
-    f = f if rank is None else torch.where(rank < ctx.k, f, 0.0)
-    slope = eager.slope(f, eager.pick(firing, choice), on)
-    changes = eager.changes(strength, on, live)
-    upstream = torch.where(changes, grad.float(), 0.0)
-    pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * strength, 0.0)
-    return ((grad + pre @ rows.W_enc).to(grad.dtype), *[None] * 18)
-
-
-_delta.register_autograd(_backward, setup_context=_keep)
-
-
-@torch.library.custom_op("audiosae_steer::add", mutates_args=())
-def _add(
+def _launch_add(
     x: Tensor,
     vectors: Tensor,
     start: Tensor | None,
@@ -100,25 +67,18 @@ def _add(
     return launch(x, vectors, start, end, strength, Where(live, choice, offset, rate, times))
 
 
-@_add.register_fake
-def _(x: Tensor, *args: Any) -> Tensor:
-    return torch.empty_like(x)
-
-
-_add.register_autograd(lambda ctx, grad: (grad, *[None] * 9))
+_delta = torch.library.custom_op("audiosae_steer::delta", _launch_delta, mutates_args=())
+_add = torch.library.custom_op("audiosae_steer::add", _launch_add, mutates_args=())
+_DELTA, _ADD = (tuple(inspect.signature(launch).parameters) for launch in (_launch_delta, _launch_add))
+"""Names of their arguments, in order."""
 
 
 @torch.library.custom_op("audiosae_steer::rank", mutates_args=())
 def rank(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
-    """How many features come before each of `index` in a frame of x (clips, frames, d): (clips, frames, E)."""
+    """Number of features before each of `index` in a frame of x (clips, frames, d): (clips, frames, E), int32."""
     from .triton_rank import rank as launch
 
     return launch(x, W_enc, bias, own_enc, own_bias, index)
-
-
-@rank.register_fake
-def _(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-1], len(index)), dtype=torch.int32)
 
 
 @torch.library.custom_op("audiosae_steer::select", mutates_args=())
@@ -129,53 +89,127 @@ def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
     return launch(pre, index, k)
 
 
+@_delta.register_fake
+@_add.register_fake
+def _(x: Tensor, *args: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@rank.register_fake
+def _(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], len(index)), dtype=torch.int32)
+
+
 @select.register_fake
 def _(pre: Tensor, index: Tensor, k: int) -> Tensor:
     return pre.new_empty((len(pre), len(index)), dtype=torch.float32)
 
 
-def _mapper(op: Any, per_clip: set[int], offset: int | None = None) -> Any:
+class _Saved(NamedTuple):
+    """Arguments of `delta` that its derivative needs, by their names there."""
+
+    x: Tensor
+    W_enc: Tensor
+    bias: Tensor
+    threshold: Tensor
+    W_dec: Tensor
+    firing: Tensor
+    start: Tensor | None
+    end: Tensor | None
+    strength: Tensor
+    live: Tensor | None
+    choice: Tensor | None
+    offset: Tensor | None
+    rank: Tensor | None
+    times: Tensor | None
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    given = dict(zip(_DELTA, inputs, strict=True))
+    if given["unit_norm"] is not None:
+        raise SteeringError("the kernel has no derivative under a per-frame normalisation: take the eager form")
+    ctx.rate, ctx.k = given["rate"], given["k"]
+    ctx.save_for_backward(*(given[name] for name in _Saved._fields))
+
+
+def _backward_of_delta(ctx: Any, grad: Tensor) -> Gradients:
+    saved = _Saved(*ctx.saved_tensors)
+    rows = Rows(saved.W_enc.float(), saved.bias, saved.threshold, saved.W_dec.float(), None)
+    where = Where(saved.live, saved.choice, saved.offset, ctx.rate, saved.times)
+    on = eager.applies(saved.x, saved.start, saved.end, where)
+    f = eager.activations(saved.x.float(), rows)
+    f = f if saved.rank is None else torch.where(saved.rank < ctx.k, f, 0.0)
+    slope = eager.slope(f, eager.pick(saved.firing, saved.choice), on)
+    steered = eager.changes(saved.strength, on, saved.live)
+    upstream = torch.where(steered, grad.float(), 0.0)
+    pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * saved.strength, 0.0)
+    return _of_x_alone((grad + pre @ rows.W_enc).to(grad.dtype), _DELTA)
+
+
+def _backward_of_add(ctx: Any, grad: Tensor) -> Gradients:
+    return _of_x_alone(grad, _ADD)
+
+
+def _of_x_alone(grad: Tensor, names: tuple[str, ...]) -> Gradients:
+    return tuple(grad if name == "x" else None for name in names)
+
+
+_delta.register_autograd(_backward_of_delta, setup_context=_save_for_backward)
+_add.register_autograd(_backward_of_add)
+
+
+def _folded(op: Any, names: tuple[str, ...], per_clip: set[str]) -> Callable[..., tuple[Tensor, int]]:
+    """A rule for `torch.vmap`: the mapped axis of the arguments that have an entry for each clip joins the clips.
+
+    An offset () holds for all clips; one of (clips,) is among them.
+    """
+
     def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-        if any(dim is not None and number not in per_clip for number, dim in enumerate(dims)):
+        if any(dim is not None and name not in per_clip for name, dim in zip(names, dims, strict=True)):
             raise SteeringError(
                 "vmap over a steered model maps its inputs, not the steering: map over x, and over clips' gates or "
                 "choices"
             )
-        given, size = list(args), info.batch_size
-        for number in per_clip | ({offset} if offset is not None else set()):
-            tensor, dim = given[number], dims[number]
-            if tensor is not None and not (number == offset and tensor.dim() == 0):  # one offset holds for all clips
-                whole = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-                given[number] = whole.reshape(-1, *whole.shape[2:])
-        out: Tensor = op(*given)
-        return out.reshape(size, -1, *out.shape[1:]), 0
+
+        def fold(name: str, argument: Any, dim: int | None) -> Any:
+            each = per_clip | {"offset"}
+            if name not in each or argument is None or (name == "offset" and argument.dim() == 0):
+                return argument
+            whole = argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
+            return whole.reshape(-1, *whole.shape[2:])
+
+        out: Tensor = op(*map(fold, names, args, dims))
+        return out.reshape(info.batch_size, -1, *out.shape[1:]), 0
 
     return mapped
 
 
-_delta.register_vmap(_mapper(_delta, {0, 11, 12, 16}, offset=13))
-_add.register_vmap(_mapper(_add, {0, 5, 6}, offset=7))
-rank.register_vmap(_mapper(rank, {0}))
+_delta.register_vmap(_folded(_delta, _DELTA, {"x", "live", "choice", "rank"}))
+_add.register_vmap(_folded(_add, _ADD, {"x", "live", "choice"}))
+rank.register_vmap(_folded(rank, ("x", "W_enc", "bias", "own_enc", "own_bias", "index"), {"x"}))
 
 
-def add(x: Tensor, edits: Edits, strength: Tensor, where: Where) -> Tensor:
+def add(x: Tensor, edits: CompiledEdits, strength: Tensor, where: Where) -> Tensor:
     """x (clips, frames, d) and the constants of `edits`, in one pass over it."""
-    out: Tensor = _add(x, edits.vectors, edits.start, edits.end, strength, *where)
+    out: Tensor = _add(
+        x, edits.vectors, edits.start, edits.end, strength, where.live, where.choice, where.offset, where.rate,
+        where.times,
+    )  # fmt: skip
     return out
 
 
 def delta(
-    x: Tensor, rows: Rows, edits: Edits, strength: Tensor, where: Where, rank: Tensor | None = None, k: int = 0
+    x: Tensor, rows: Rows, edits: CompiledEdits, strength: Tensor, where: Where, rank: Tensor | None = None, k: int = 0
 ) -> Tensor:
     """The steered residual of x (clips, frames, d), in one pass over it.
 
-    `rank` (clips, frames, E), as of `rank`, says how many features come before each: it fires if fewer than k do.
+    A feature fires only if fewer than k come before it by `rank` (clips, frames, E), as `rank()` gives them.
 
     Raises:
         SteeringError: a derivative is wanted under a per-frame normalisation.
     """
     out: Tensor = _delta(
-        x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, *edits, strength, *where[:3], where.rate, rows.unit_norm,
-        rank, k, where.times,
+        x, rows.W_enc, rows.bias, rows.threshold, rows.W_dec, edits.firing, edits.silent, edits.vectors, edits.start,
+        edits.end, strength, where.live, where.choice, where.offset, where.rate, rows.unit_norm, rank, k, where.times,
     )  # fmt: skip
     return out

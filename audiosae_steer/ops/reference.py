@@ -1,4 +1,4 @@
-"""The truth: what an SAE and a steering mean, written as plainly as torch allows.
+"""The truth: the definition of an SAE and of a steering, written as plainly as torch allows.
 
 Every other path, kernel and dtype is held against these functions run in float64. They work in whatever dtype
 they are given, keep no state and know tensors only.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-class Weights(NamedTuple):
+class SAEWeights(NamedTuple):
     """An SAE as bare tensors and numbers."""
 
     W_enc: Tensor
@@ -72,7 +72,7 @@ def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Ten
 
 
 def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
-    """What x is multiplied by on its way in, and divided by on its way out: (clips, frames, 1), or a number."""
+    """Factor on x before the encoder, and divisor after the decoder: (clips, frames, 1), or a number."""
     if norm == "none":
         return 1.0
     if norm == "scalar":
@@ -81,13 +81,13 @@ def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
     return scale / torch.clamp(norms, min=torch.finfo(x.dtype).tiny * max(1.0, scale))  # a frame of zeros stays finite
 
 
-def encode(x: Tensor, w: Weights) -> Tensor:
+def encode(x: Tensor, w: SAEWeights) -> Tensor:
     """f = gate(W_enc·(s·x − b_dec) + b_enc), with s the input normalisation."""
     pre = (x * input_scale(x, w.norm, w.scale) - w.b_dec) @ w.W_enc.T + w.b_enc
     return gate(pre, w.kind, w.k, w.threshold)
 
 
-def decode(f: Tensor, w: Weights, scale: Tensor | float = 1.0) -> Tensor:
+def decode(f: Tensor, w: SAEWeights, scale: Tensor | float = 1.0) -> Tensor:
     """x̂ = (W_dec·f + b_dec)/s."""
     return (f @ w.W_dec + w.b_dec) / scale
 
@@ -104,7 +104,7 @@ def frame_score(f: Tensor, weights: Tensor, bias: float, reach_frames: int) -> T
 
 def steer(
     x: Tensor,
-    w: Weights | None,
+    w: SAEWeights | None,
     edit: Callable[[Tensor], Tensor],
     *,
     push: Tensor | float = 0.0,

@@ -1,4 +1,4 @@
-"""What needs all features: which of the edited ones a selection keeps, and what the others write where x̂ replaces x.
+"""Selections among all features (topk, batchtopk), and reconstructions, which need every row of the SAE.
 
 All pre-activations have to be computed, but only a block of frames of them is ever held: 512 × 6144 in float32 are
 13 MB. Ties go to the lower index, as in the reference.
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import custom_ops, reference
-from .dispatch import WIDEST, kernel_for
+from .dispatch import MAX_SELECT_FEATURES, kernel_for
 
 BLOCK = 512
 """Frames on a processor: with 256 the product takes about a tenth longer, with 1500 no less."""
@@ -27,7 +27,7 @@ Two cores, 1500 frames (`benchmarks/kernels.py`): of 6,144, 6.4 against 122 ms f
 """
 
 
-def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
+def selected(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
     """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F.
 
     x is (clips, frames, d).
@@ -40,10 +40,10 @@ def selected(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     return torch.cat(clips) if clips else _nothing(x, index)
 
 
-def parted(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations (clips, frames, E) of the features `index`, and what all others write, without b_dec.
+def parted(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations (clips, frames, E) of the features `index`, and the sum of all others' decoder rows, without b_dec.
 
-    x, and what is written, are (clips, frames, d); any gate.
+    x and the sum are (clips, frames, d); any gate.
     """
     edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(0, index, True)
     if w.kind == "batchtopk" and w.threshold is None:
@@ -57,7 +57,7 @@ def parted(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tens
     return own.to(w.b_enc.dtype).reshape(*x.shape[:-1], len(index)), rest.to(w.b_enc.dtype).reshape(x.shape)
 
 
-def dense(x: Tensor, w: reference.Weights) -> Tensor:
+def dense(x: Tensor, w: reference.SAEWeights) -> Tensor:
     """Pre-activations (clips, frames, F) in the dtype of W_enc, summed wide and rounded once."""
     wide = x.to(w.b_enc.dtype)
     # centred before it is rounded: what x has in common with b_dec would drown the rest
@@ -67,11 +67,11 @@ def dense(x: Tensor, w: reference.Weights) -> Tensor:
 
 
 def sums_kept(device: torch.device, k: int, width: int) -> bool:
-    """Whether k kept features of `width` are decoded one by one; on a GPU, where nobody has measured it, never."""
+    """Decoding k kept features of `width` one by one is faster than by all rows; unmeasured on GPUs, so never there."""
     return device.type == "cpu" and k <= SPARSE * width
 
 
-def _blocks(x: Tensor, w: reference.Weights) -> Iterator[Tensor]:
+def _blocks(x: Tensor, w: reference.SAEWeights) -> Iterator[Tensor]:
     return (dense(part, w) for part in torch.split(x, BLOCK_GPU if x.is_cuda else BLOCK, dim=1))
 
 
@@ -82,7 +82,7 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
         return own
     if k <= 0:
         return torch.zeros_like(own)
-    if kernel_for(pre) == "triton" and pre.shape[-1] <= WIDEST and not pre.requires_grad:
+    if kernel_for(pre) == "triton" and pre.shape[-1] <= MAX_SELECT_FEATURES and not pre.requires_grad:
         chosen: Tensor = custom_ops.select(pre[0], index, k)
         return chosen[None]
     if not _asks(pre):
@@ -107,13 +107,13 @@ def _least(top: Tensor) -> Tensor:
 
 
 def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Tensor:
-    """`mask`, with ties at the cut going to the lower indices, and no question asked of the device."""
+    """`mask`, with ties at the cut going to the lower indices, and no number read from the device."""
     tied = pre == cut
     room = k - (pre > cut).sum(-1, keepdim=True)
     return mask & (~tied[..., index] | (tied.cumsum(-1, dtype=torch.int32)[..., index] <= room))
 
 
-def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
+def _of_clip(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
     """The same for the k·frames largest of one clip (1, frames, d)."""
     wanted = min((w.k or 0) * x.shape[1], x.shape[1] * len(w.b_enc))
     if not wanted:
@@ -131,11 +131,11 @@ def _of_clip(x: Tensor, w: reference.Weights, index: Tensor) -> Tensor:
     return gated(x, w)[..., index] if cut is None else torch.where(own < cut, torch.zeros_like(own), own)
 
 
-def _edge(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor | None, Tensor]:
+def _edge(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor | None, Tensor]:
     """The smallest activation that is kept of one clip, and the activations of `index` before the selection.
 
-    None where it takes the whole to decide: with NaN, or with ties at the edge, of which the reference knows who comes
-    first.
+    None where it takes the whole to decide: with NaN, or with ties at the edge, whose order
+    the reference has.
     """
     wanted = min((w.k or 0) * x.shape[1], x.shape[1] * len(w.b_enc))
     own, zero = [], x.new_zeros((), dtype=w.W_enc.dtype)
@@ -155,12 +155,12 @@ def _edge(x: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor | None
     return best.amin() if len(best) == wanted else zero, torch.cat(own, dim=1)
 
 
-def gated(x: Tensor, w: reference.Weights) -> Tensor:
+def gated(x: Tensor, w: reference.SAEWeights) -> Tensor:
     """Activations (clips, frames, F), all at once."""
     return reference.gate(dense(x, w), w.kind, w.k, w.threshold)
 
 
-def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
+def _parted_frames(pre: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     k, width = w.k or 0, pre.shape[-1]
     if w.kind != "topk" or not 0 < k < width or not _asks(pre) or not sums_kept(pre.device, k, width):
         return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
@@ -180,7 +180,7 @@ def _parted_frames(pre: Tensor, w: reference.Weights, index: Tensor, edited: Ten
     return own, functional.embedding_bag(indices, w.W_dec, per_sample_weights=amounts, mode="sum")[None]
 
 
-def _parted_clip(x: Tensor, w: reference.Weights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
+def _parted_clip(x: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     if not _asks(x) or not x.shape[1] or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
         return _taken(gated(x, w), w, index)
     cut, own = _edge(x, w, index)
@@ -195,12 +195,12 @@ def _parted_clip(x: Tensor, w: reference.Weights, index: Tensor, edited: Tensor)
     return torch.where(own < cut, torch.zeros_like(own), own), torch.cat(rest)[None]
 
 
-def _taken(f: Tensor, w: reference.Weights, index: Tensor) -> tuple[Tensor, Tensor]:
+def _taken(f: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
     return f[..., index], f.index_fill(-1, index, 0.0) @ w.W_dec
 
 
 def _asks(x: Tensor) -> bool:
-    """Whether asking the device for a number is free."""
+    """Reading a number from the device costs no wait."""
     mapped: bool = torch._C._functorch.is_batchedtensor(x)  # under vmap
     return x.device.type == "cpu" and not mapped and not torch.compiler.is_compiling()
 

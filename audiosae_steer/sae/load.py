@@ -1,4 +1,8 @@
-"""SAE files: one module for each format, recognised by content, and the native one that is written."""
+"""Loading of SAEs of every format from a file, a folder or the Hub.
+
+The authors of AudioSAE name one repository for all of its models' SAEs, `Egorgij21/Audio-SAE`, beside the earlier ones
+of one model each. Its layout is not published; it is taken to be `MODEL/layer_N/ae.pt` with `config.json` beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,11 +21,13 @@ from ..io.tensors.sharded import INDEX, index_of, sha256_of_sae
 from ..io.tensors.state_dict import NUMBERS, load_state
 from ..io.tensors.torch_file import is_torch_file
 from .autoencoder import SAE
-from .formats.layers import files_in, files_of, number_of, side_of
+from .formats.format import Format
+from .formats.layers import files_in, files_of, folders_in, folders_of, number_of, several, side_of
 from .formats.native import save_sae
-from .formats.registry import FORMATS, Format
+from .formats.registry import FORMATS
 from .normalisation import settle
 
+_ENDINGS = (".safetensors", ".pt", ".pth", ".npz", ".json")
 __all__ = ["FORMATS", "Format", "load_sae", "save_sae"]
 
 
@@ -34,7 +41,9 @@ def load_sae(
     """An SAE from a file, a folder or the Hub.
 
     Args:
-        source: a file, a folder, or "user/repo" on the Hub.
+        source: a file, a folder, "user/repo" on the Hub, or "user/repo/folder", a folder in a repository that holds
+            several models' layers. `Egorgij21/Audio-SAE`, which AudioSAE's authors name for all their models, is taken
+            to be one; its layout is inferred from their earlier repositories of one model each.
         layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
             which counts from 0.
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
@@ -44,8 +53,10 @@ def load_sae(
 
     Raises:
         CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
-            layers and `layer` is none of them; or it explains nothing of the activations.
-        HubError: the Hub could not be reached, or has no such repository, revision or layer.
+            layers and `layer` is not among them, or several models; or it explains nothing of the activations.
+        ActivationError: the activations are empty, of another width, or not finite.
+        HubError: the Hub could not be reached, or has no such repository, revision, folder or layer; or the repository
+            holds several models' layers, whose folders the message lists.
     """
     if activations is None:
         return _load(source, layer, revision)[0]
@@ -56,14 +67,17 @@ def load_sae(
 
 
 def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
-    """The SAE, and whether its file says how its input is normalised."""
+    """The SAE, and True if its file says how its input is normalised."""
     path = local(source)
     if not path.exists() and os.path.isfile(index_of(path)):
         path = local(index_of(path))
     if not path.exists():
-        if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-            raise CheckpointError(f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo")
-        return _from_hub(source, layer, revision)
+        on_hub = hub_place(source)
+        if on_hub is None:
+            raise CheckpointError(
+                f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo, or user/repo/folder"
+            )
+        return _from_hub(on_hub, layer, revision)
     if revision is not None:
         raise CheckpointError(f"{source} is on this machine, where there are no revisions; leave `revision` out")
     if path.is_file():
@@ -79,17 +93,60 @@ def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[
     return _checked(sae, layer, number, str(path), place.name), stated
 
 
+class HubPlace(NamedTuple):
+    """A repository on the Hub, or a folder in it."""
+
+    repo: str
+    """"user/repo"."""
+    folder: str = ""
+    """"whisper-small", or empty for the repository itself."""
+
+    def __str__(self) -> str:
+        return f"{self.repo}/{self.folder}" if self.folder else self.repo
+
+    def inside(self, names: Sequence[str]) -> list[str]:
+        """The files of a repository that lie in the folder, by their names there."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def full(self, names: Sequence[str]) -> list[str]:
+        """The same files by their names in the repository."""
+        return [f"{self.folder}/{name}" if self.folder else name for name in names]
+
+
+def hub_place(source: str | Path) -> HubPlace | None:
+    """The place on the Hub that `source` names: "user/repo" or "user/repo/folder"; None if it can only be a path.
+
+    A path is what begins in a folder that is here, leads through `.` or `..`, or ends like the file of an SAE.
+    """
+    parts = str(source).split("/")
+    if isinstance(source, Path) or len(parts) < 2 or not all(re.fullmatch(r"[\w.-]+", part) for part in parts):
+        return None
+    if len(parts) == 2:
+        return HubPlace(str(source))
+    if {".", ".."} & set(parts) or os.path.isdir(parts[0]) or parts[-1].endswith(_ENDINGS):
+        return None
+    return HubPlace("/".join(parts[:2]), "/".join(parts[2:]))
+
+
 def from_hub(repo: str, layer: int | None, revision: str | None) -> SAE:
-    """`load_sae` of a repository, whatever folder of that name there may be here."""
-    return _from_hub(repo, layer, revision)[0]
+    """`load_sae` of a repository, or a folder in one, whatever folder of that name there may be here."""
+    user, _, rest = repo.partition("/")
+    name, _, folder = rest.partition("/")
+    return _from_hub(HubPlace(f"{user}/{name}" if rest else user, folder), layer, revision)[0]
 
 
-def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
+def _from_hub(place: HubPlace, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
     from ..io.hub.read import Listing, fetch
 
+    repo = str(place)
+
     def choose(listing: Listing) -> list[str]:
+        names = place.inside(listing.files)
+        if not names and place.folder:
+            raise HubError(_no_folder(place, listing.files, online=listing.online))
         try:
-            files = files_of(listing.files, layer, repo, only="has" if listing.online else "is cached here with")
+            files = files_of(names, layer, repo, only="has" if listing.online else "is cached here with")
         except CheckpointError as error:
             raise HubError(str(error)) from error
         needed = next((names for format_ in FORMATS if (names := format_.files(files))), None)
@@ -97,19 +154,31 @@ def _from_hub(repo: str, layer: int | None, revision: str | None) -> tuple[SAE, 
             seen = ", ".join(files[:8]) or "nothing"
             offline = "" if listing.online else " in this machine's cache; connect once to fetch the rest"
             raise HubError(f"{repo} holds no SAE that is read here: it has {seen}{offline}")
-        return needed
+        return place.full(needed)
 
-    fetched = fetch(repo, choose, revision)
+    fetched = fetch(place.repo, choose, revision)
     weights = fetched.files[-1]
     file = fetched.folder / weights
     sae, stated = _read(file)
     folder = weights.rpartition("/")[0].rpartition("/")[2]
-    sae = _checked(sae, layer, number_of(fetched.files), repo, folder)
+    sae = _checked(sae, layer, number_of(place.inside(fetched.files)), repo, folder)
     earlier = sae.info.get("source")
-    sae.info["source"] = {"repo": repo, "revision": fetched.commit, "file": weights, "sha256": sha256_of_sae(file)}
+    sae.info["source"] = {
+        "repo": place.repo,
+        **({"folder": place.folder} if place.folder else {}),
+        "revision": fetched.commit,
+        "file": weights,
+        "sha256": sha256_of_sae(file),
+    }
     if isinstance(earlier, dict):
         sae.info["source"]["made_from"] = earlier
     return sae, stated
+
+
+def _no_folder(place: HubPlace, names: Sequence[str], *, online: bool) -> str:
+    folders = folders_of(names) or sorted({name.partition("/")[0] for name in names if "/" in name})
+    where = "" if online else " in this machine's cache, and the Hub cannot be reached"
+    return f"{place.repo} has no folder {place.folder}{where}; its folders are: {', '.join(folders[:20]) or 'none'}"
 
 
 def _place(folder: Path, files: Sequence[str]) -> Path:
@@ -146,6 +215,8 @@ def _read(path: Path) -> tuple[SAE, bool]:
         local(file)  # where it may not be read, that is why
         if is_torch_file(file):
             load_state(file, NUMBERS)  # where a torch file cannot be read at all, the reason is what helps
+    if path.is_dir() and (folders := folders_in(path)):
+        raise CheckpointError(several(str(path), folders))
     saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]
     if len(saes) > 1:
         raise CheckpointError(f"{path} holds {len(saes)} SAEs, {', '.join(saes[:8])}; name the file of one")

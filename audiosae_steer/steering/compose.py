@@ -1,4 +1,4 @@
-"""Edits of one choice, composed: what shares a window becomes one clamped affine map a feature and one vector."""
+"""Composition of one choice's edits: those that share a window become one map a feature and one vector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import EditError
 from ..sae.autoencoder import SAE
-from .edits import Add, Affine, Edit, FeatureEdit, Push, Window
+from .edits import KINDS, Affine, Edit, FeatureEdit, Push, Window, listed
 
 
 class Stage(NamedTuple):
@@ -18,15 +18,15 @@ class Stage(NamedTuple):
 
     window: Window | None
     firing: Affine
-    """What becomes of the features that fire."""
+    """Maps of the features that fire."""
     silent: Affine
-    """And of those that do not."""
+    """Maps of those that do not."""
     vector: Tensor
     """(d,): added to x."""
 
 
 def check(edits: Sequence[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:
-    """That these edits can be made at a site.
+    """Check that these edits can be made at a site.
 
     Raises:
         EditError: they cannot.
@@ -45,7 +45,7 @@ def check(edits: Sequence[Edit], sae: SAE | None, d_model: int, frame_rate: floa
                     f"feature {max(edit.features)} is out of range: this SAE has {sae.n_features}, counted from 0"
                 )
         else:
-            raise EditError(f"{edit!r} is not an edit; use Ablate, Scale, Clamp, Set, Add or Push")
+            raise EditError(f"{edit!r} is not an edit; use {listed(KINDS.values())}")
         if edit.window is not None and frame_rate is None:
             raise EditError(
                 "a window needs a site with a time axis; a decoder's steps have none: edit an encoder layer. Of a path "
@@ -57,7 +57,7 @@ def as_push(edit: Edit, sae: SAE | None) -> Push:
     """A constant addition in feature space as one in x."""
     if isinstance(edit, Push):
         return edit
-    if sae is None or not isinstance(edit, Add):
+    if sae is None or not edit.constant:
         raise EditError(f"{edit!r} is no constant addition")
     w = sae.weights(torch.float64, torch.device("cpu"))
     amounts = edit.affine(_typical(edit, sae)).b
@@ -69,7 +69,7 @@ def _typical(edit: FeatureEdit, sae: SAE) -> Tensor | None:
     return None if sae.typical is None else sae.typical.cpu()[list(edit.features)]
 
 
-def compose(edits: Sequence[Edit], features: list[int], sae: SAE | None, d_model: int) -> list[Stage]:
+def compose(edits: Sequence[Edit], features: Sequence[int], sae: SAE | None, d_model: int) -> list[Stage]:
     """The stages of one choice of edits, with a column for each of `features`."""
     stages: list[Stage] = []
     place = {feature: column for column, feature in enumerate(features)}

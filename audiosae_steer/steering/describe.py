@@ -1,4 +1,4 @@
-"""What a model, an SAE or a recipe is, in words."""
+"""Descriptions of a model, an SAE or a recipe, in words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from ..models.sites import Site
 from ..sae.autoencoder import SAE
 from ..sae.formats.layers import files_in, layers_of
 from ..sae.formats.registry import FORMATS
-from ..sae.load import load_sae
-from .edits import Add, Edit, Push
+from ..sae.load import hub_place, load_sae
 from .recipes.load import load_recipe, recipes, shipped
 from .recipes.schema import Recipe
 
@@ -26,7 +25,7 @@ def explain(thing: str, layer: int | None = None) -> str:
     """Describe a model, an SAE or a recipe, told apart by what it is and not by what it is called.
 
     Raises:
-        AudioSAESteerError: it is none of these, or damaged; the error is that of loading it.
+        AudioSAESteerError: it is not any of these, or damaged; the error is that of loading it.
     """
     path = local(thing, AudioSAESteerError)
     if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:
@@ -34,6 +33,9 @@ def explain(thing: str, layer: int | None = None) -> str:
         return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
     if path.exists() and _is_sae(path):
         return of_sae(load_sae(path, layer))
+    place = None if path.exists() else hub_place(thing)
+    if place is not None and place.folder:
+        return of_sae(load_sae(thing, layer))
     if (
         thing in NAMES
         or path.exists()
@@ -101,7 +103,7 @@ def of_recipe(recipe: Recipe) -> str:
     ]
     for spec in recipe.sites:
         lines.append(f"  at {spec.side} layer {spec.layer}, error {'kept' if spec.error == 'keep' else 'dropped'}:")
-        lines += [f"    {_edit(edit)}" for edit in spec.build()]
+        lines += [f"    {edit.words()}" for edit in spec.build()]
     if recipe.gate is not None:
         gate = recipe.gate
         lines.append(
@@ -122,17 +124,6 @@ def of_recipe(recipe: Recipe) -> str:
         if content:
             lines += [f"  {title}:", *_plain(content, "    ")]
     return "\n".join(lines)
-
-
-def _edit(edit: Edit) -> str:
-    window = "" if edit.window is None else f", from {edit.window[0]:g} to {edit.window[1]:g} s"
-    if isinstance(edit, Push):
-        return f"Push of a vector of norm {float(edit.vector.norm()):.3g}, {edit.amount:g} times{window}"
-    shown = ", ".join(map(str, edit.features[:8])) + (", …" if len(edit.features) > 8 else "")
-    text = f"{type(edit).__name__} of {len(edit.features)} features ({shown}){window}"
-    if isinstance(edit, Add):
-        text += f", amounts {min(edit.amount):.3g} to {max(edit.amount):.3g} ({edit.units})"
-    return text
 
 
 def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:

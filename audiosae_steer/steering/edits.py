@@ -1,16 +1,16 @@
-"""The edits: small immutable descriptions of what to do to a feature, or to the residual itself.
+"""The edits: small immutable descriptions of a change to a feature, or to the residual itself.
 
 Every edit of a feature is a *clamped affine map*, f' = min(max(a·f + b, low), high). Such maps are closed under
-composition, so any number of edits of one feature costs as much as one (see `plan.py`). A new edit is one class
-here with one method, `affine`.
+composition, so any number of edits of one feature costs as much as one (see `plan.py`). A new edit is one class here
+with one method, `affine`; recipes know it by its name in lower case, and by the arguments of its `__init__`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,14 +70,22 @@ class FeatureEdit:
         object.__setattr__(self, "features", _features(features))
         object.__setattr__(self, "window", _window(window))
 
+    constant: ClassVar[bool] = False
+    """It adds the same to every frame, whatever the feature's activation: `affine` gives b alone."""
+
     @property
     def only_active(self) -> bool:
-        """Whether it acts only where the SAE's own activation is above zero."""
+        """It acts only where the SAE's own activation is above zero."""
         return False
 
     def affine(self, typical: Tensor | None) -> Affine:
         """The map it stands for; `typical` (n,) are the typical activations of its features, if known."""
-        raise EditError(f"{type(self).__name__} is a base class; use Ablate, Scale, Clamp, Set or Add")
+        raise EditError(f"{type(self).__name__} is a base class; use {listed(FeatureEdit.__subclasses__())}")
+
+    def words(self) -> str:
+        """A line about it, for people."""
+        shown = ", ".join(map(str, self.features[:8])) + (", …" if len(self.features) > 8 else "")
+        return f"{type(self).__name__} of {len(self.features)} features ({shown}){_window_words(self.window)}"
 
     def _full(self, value: float | Sequence[float], name: str) -> tuple[float, ...]:
         given = _numbers(value, f"{type(self).__name__}: {name}")
@@ -192,6 +200,7 @@ class Add(FeatureEdit):
     With `units="typical"` the amount counts typical activations of the feature, which the SAE file carries.
     """
 
+    constant = True
     amount: tuple[float, ...] = ()
     units: Literal["raw", "typical"] = "raw"
 
@@ -221,11 +230,16 @@ class Add(FeatureEdit):
             amount = amount * typical.double()
         return Affine.identity(len(self.features))._replace(b=amount)
 
+    def words(self) -> str:
+        """A line about it, for people."""
+        return f"{super().words()}, amounts {min(self.amount):.3g} to {max(self.amount):.3g} ({self.units})"
+
 
 @dataclass(frozen=True, init=False, eq=False)
 class Push:
     """x' = x + amount·vector: a raw vector (d_model,) added to the residual, past the SAE."""
 
+    constant: ClassVar[bool] = True
     vector: Tensor
     amount: float = 1.0
     window: Window | None = None
@@ -242,16 +256,26 @@ class Push:
         )
         object.__setattr__(self, "window", _window(window))
 
+    def words(self) -> str:
+        """A line about it, for people."""
+        norm = float(self.vector.norm())
+        return f"Push of a vector of norm {norm:.3g}, {self.amount:g} times{_window_words(self.window)}"
+
 
 Edit = FeatureEdit | Push
-KINDS: dict[str, Callable[..., Edit]] = {
-    "ablate": Ablate,
-    "scale": Scale,
-    "clamp": Clamp,
-    "set": Set,
-    "add": Add,
-    "push": Push,
-}
+KINDS: dict[str, type[Edit]] = {cls.__name__.lower(): cls for cls in (*FeatureEdit.__subclasses__(), Push)}
+"""Every edit, by its name in a recipe."""
+
+
+def listed(classes: Iterable[type[Edit]]) -> str:
+    """Names of classes, for messages: "Ablate, Scale or Clamp"."""
+    *names, last = (cls.__name__ for cls in classes)
+    return f"{', '.join(names)} or {last}"
+
+
+def features_of(edits: Iterable[Edit]) -> tuple[int, ...]:
+    """The features that edits name, each once, in rising order."""
+    return tuple(sorted({i for edit in edits if isinstance(edit, FeatureEdit) for i in edit.features}))
 
 
 def from_spec(spec: dict[str, Any]) -> Edit:
@@ -297,6 +321,10 @@ def _window(window: Window | None) -> Window | None:
     if not 0 <= start < end:
         raise EditError(f"a window needs 0 <= start < end, in seconds of the input audio; this one is {window}")
     return start, end
+
+
+def _window_words(window: Window | None) -> str:
+    return "" if window is None else f", from {window[0]:g} to {window[1]:g} s"
 
 
 def _numbers(value: Any, what: str, axes: tuple[int, ...] = (0, 1)) -> Tensor:

@@ -1,8 +1,8 @@
-"""The plan: what a list of edits compiles to, once, when the steering is built.
+"""A list of edits compiled to tensors, once, when the steering is built.
 
 Edits that share a window are composed into one clamped affine map per feature and one constant vector; only the
 edited rows of the SAE are kept. All of it lives in device buffers, for one or several *choices* of edits, so that a
-batch may hold clips that are steered differently.
+batch may hold clips that are steered differently. `ops.plan_paths` runs it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EditError
-from ..ops import custom_ops, dispatch, eager, reference, selection
-from ..ops.eager import Where
+from ..ops import dispatch, plan_paths
+from ..ops.eager import CompiledEdits, Rows, Where
+from ..ops.reference import SAEWeights
 from ..sae.autoencoder import SAE
 from .compose import Stage, as_push, check, compose
-from .edits import Add, Affine, Edit, FeatureEdit, Push
+from .edits import Affine, Edit, features_of
 
 ErrorMode = Literal["keep", "drop"]
 
@@ -39,22 +40,22 @@ class Plan(nn.Module):
         EditError: a feature is out of range, a vector is of the wrong width, or a window is used without a time axis.
     """
 
-    W_enc: Tensor
-    bias: Tensor
-    threshold: Tensor
-    W_dec: Tensor
-    index: Tensor
     firing: Tensor
     silent: Tensor | None
     vectors: Tensor
     start: Tensor | None
     end: Tensor | None
+    W_enc: Tensor
+    bias: Tensor
+    threshold: Tensor
+    W_dec: Tensor
     all_W_enc: Tensor
     all_b_enc: Tensor
-    all_bias: Tensor
-    all_W_dec: Tensor | None
+    all_W_dec: Tensor
     all_b_dec: Tensor
     all_threshold: Tensor | None
+    all_bias: Tensor
+    index: Tensor
 
     def __init__(
         self,
@@ -75,29 +76,38 @@ class Plan(nn.Module):
         edits = [edit for choice in choices for edit in choice]
         check(edits, sae, d_model, frame_rate)
         self.error, self.frame_rate, self.dtype, self.products = error, frame_rate, dtype, products or dtype
-        self.n_choices = len(choices)
+        self.d_model, self.n_choices = d_model, len(choices)
+        self.features: tuple[int, ...] = features_of(edits)
         self.unit_norm = sae.normalisation.scale if sae is not None and sae.normalisation.kind == "unit_norm" else None
         self.path = dispatch.choose_path(
             edits=bool(edits),
-            constant=all(isinstance(edit, (Add, Push)) for edit in edits),
+            constant=all(edit.constant for edit in edits),
             own_gates=sae is None or sae.has_own_gates,
-            unit_norm=self.unit_norm is not None and not all(isinstance(edit, Push) for edit in edits),
+            unit_norm=self.unit_norm is not None and bool(self.features),
             keep_error=error == "keep",
         )
-        features = sorted({i for edit in edits if isinstance(edit, FeatureEdit) for i in edit.features})
-        self.features: tuple[int, ...] = tuple(features)
+        self._run = self._spec.run
+        columns = self.features if self.path in ("delta", "full") else ()
         if self.path == "add":
-            edits_as_vectors = [[as_push(edit, sae) for edit in choice] for choice in choices]
-            stages = [compose(choice, [], None, d_model) for choice in edits_as_vectors]
-        else:
-            stages = [compose(choice, features, sae, d_model) for choice in choices]
-        self._keep_stages(stages, len(features) if self.path != "add" else 0, d_model)
-        if self.path in ("delta", "full") and sae is not None:
-            self._keep_rows(sae, features)
+            choices = [[as_push(edit, sae) for edit in choice] for choice in choices]
+        self._keep_stages([compose(choice, columns, sae, d_model) for choice in choices], len(columns))
+        self._keep_rows(columns, sae)
+        if self.path == "full" and sae is not None:
+            self._keep_whole(sae)
 
-    def _keep_stages(self, choices: list[list[Stage]], width: int, d_model: int) -> None:
+    @property
+    def _spec(self) -> plan_paths.PathSpec:
+        return plan_paths.spec_of(self.path, keep_error=self.error == "keep")
+
+    def _keep_stages(self, choices: Sequence[list[Stage]], width: int) -> None:
+        """Keep the stages of every choice, stacked; choices of fewer stages get idle ones.
+
+        Raises:
+            EditError: numbers are too large for the plan's dtype.
+        """
         count = max((len(stages) for stages in choices), default=0)
-        idle = Stage(None, Affine.identity(width), Affine.identity(width), torch.zeros(d_model, dtype=torch.float64))
+        nothing = torch.zeros(self.d_model, dtype=torch.float64)
+        idle = Stage(None, Affine.identity(width), Affine.identity(width), nothing)
         padded = [stages + [idle] * (count - len(stages)) for stages in choices]
         never, always = (torch.inf, torch.inf), (-torch.inf, torch.inf)
         windows = torch.tensor(
@@ -111,39 +121,75 @@ class Plan(nn.Module):
 
         firing = stack([[torch.stack(tuple(s.firing)) for s in stages] for stages in padded], 4, width)
         silent = stack([[torch.stack(tuple(s.silent)) for s in stages] for stages in padded], 4, width)
-        for map_ in (firing, silent):
-            a, b, low, high = map_.unbind(2)
+        vectors = stack([[s.vector for s in stages] for stages in padded], self.d_model)
+        self._check_finite(firing, silent, vectors)
+        self.pushes = self.path == "add" or bool(vectors.any())
+        timed = bool(torch.isfinite(windows).any())
+        self._keep(
+            firing=firing,
+            silent=None if torch.equal(firing, silent) else silent,
+            vectors=vectors,
+            start=windows[..., 0].to(self.dtype) if timed else None,
+            end=windows[..., 1].to(self.dtype) if timed else None,
+        )
+
+    def _check_finite(self, firing: Tensor, silent: Tensor, vectors: Tensor) -> None:
+        for maps in (firing, silent):
+            a, b, low, high = maps.unbind(2)
             infinite = ~torch.isfinite(a) | ~torch.isfinite(b) | ~(low < torch.inf) | ~(high > -torch.inf)
             if infinite.any():
                 feature = self.features[int(infinite.nonzero()[0, -1])]
                 raise EditError(
                     f"the edits of feature {feature} together are too large for {self.dtype}; take smaller numbers"
                 )
-        vectors = stack([[s.vector for s in stages] for stages in padded], d_model)
         if not torch.isfinite(vectors).all():
             raise EditError(f"the vectors to add are too large for {self.dtype}; take smaller numbers")
-        self.pushes = bool(vectors.any())
-        timed = bool(torch.isfinite(windows).any())
-        self.register_buffer("firing", firing, persistent=False)
-        self.register_buffer("silent", None if torch.equal(firing, silent) else silent, persistent=False)
-        self.register_buffer("vectors", vectors, persistent=False)
-        self.register_buffer("start", windows[..., 0].to(self.dtype) if timed else None, persistent=False)
-        self.register_buffer("end", windows[..., 1].to(self.dtype) if timed else None, persistent=False)
 
-    def _keep_rows(self, sae: SAE, features: list[int]) -> None:
+    def _keep_rows(self, features: Sequence[int], sae: SAE | None) -> None:
+        """Keep the rows of so many features, none where the path needs none."""
+        if sae is None or not features:
+            row, number = torch.zeros(0, self.d_model, dtype=self.products), torch.zeros(0, dtype=self.dtype)
+            self._keep(W_enc=row, bias=number, threshold=number, W_dec=row)
+            return
         rows = sae.rows(features, self.dtype, self.products)
-        for name in ("W_enc", "bias", "threshold", "W_dec"):
-            self.register_buffer(name, getattr(rows, name), persistent=False)
-        index = torch.tensor(features, dtype=torch.long, device=rows.W_enc.device)
-        self.register_buffer("index", index, persistent=False)
-        if self.path == "full":
-            w = sae.folded(self.dtype, self.products)
-            self.register_buffer("all_bias", w.b_enc - w.W_enc.to(self.dtype) @ w.b_dec, persistent=False)
-            self.sae_kind = (w.kind, w.k, w.norm, w.scale)
-            for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
-                # decoding takes the rows of all features only where the reconstruction replaces x
-                tensor = None if name == "W_dec" and self.error == "keep" else getattr(w, name)
-                self.register_buffer(f"all_{name}", tensor, persistent=False)
+        self._keep(W_enc=rows.W_enc, bias=rows.bias, threshold=rows.threshold, W_dec=rows.W_dec)
+
+    def _keep_whole(self, sae: SAE) -> None:
+        """Keep all rows: W_dec only where the reconstruction replaces x."""
+        w = sae.folded(self.dtype, self.products)
+        self._gate_and_norm = (w.kind, w.k), (w.norm, w.scale)
+        self._keep(
+            all_W_enc=w.W_enc,
+            all_b_enc=w.b_enc,
+            all_W_dec=w.W_dec if self.error == "drop" else w.W_enc.new_zeros(0, self.d_model),
+            all_b_dec=w.b_dec,
+            all_threshold=w.threshold,
+            all_bias=w.b_enc - w.W_enc.to(self.dtype) @ w.b_dec,
+            index=torch.tensor(self.features, dtype=torch.long, device=w.W_enc.device),
+        )
+
+    def _keep(self, **buffers: Tensor | None) -> None:
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def tensors(self) -> plan_paths.PlanTensors:
+        """The compiled edits and rows, on the device where the buffers are now."""
+        vectors = self.vectors if self.pushes else None
+        return plan_paths.PlanTensors(
+            self.d_model,
+            CompiledEdits(self.firing, self.silent, vectors, self.start, self.end),
+            Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm),
+            self._whole() if self.path == "full" else None,
+            self.dtype,
+            self.products,
+        )
+
+    def _whole(self) -> plan_paths.WholeSAE:
+        gate, norm = self._gate_and_norm
+        weights = SAEWeights(
+            self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec, *gate, self.all_threshold, *norm
+        )
+        return plan_paths.WholeSAE(weights, self.all_bias, self.index)
 
     def forward(
         self,
@@ -159,117 +205,26 @@ class Plan(nn.Module):
 
         Args:
             x: (clips, frames, d_model).
-            strength: (), 0 leaves x bit for bit as it is.
-            live: (clips,) bool, which clips to steer at all; or (clips, frames) bool, which frames.
-            choice: (clips,) long, which list of edits each clip takes.
+            strength: (), 0 leaves x unchanged, bit for bit.
+            live: (clips,) bool, the clips to steer at all; or (clips, frames) bool, the frames.
+            choice: (clips,) long, the list of edits that each clip takes.
             offset: () or (clips,) seconds between the start of the input audio and the first frame of x.
             times: (frames,) seconds of each frame after `offset`; None: (i + 0.5) / frame_rate.
         """
-        if self.path == "identity":
-            return x
         where = Where(live, choice, offset, self.frame_rate or 1.0, times)
-        if self.path == "delta" and self._fused(x, strength):
-            return custom_ops.delta(x, self._rows(), self._edits(), strength, where)
-        if self._counts(x) and self._fused(x, strength):
-            rank = custom_ops.rank(x, self.all_W_enc, self.all_bias, self.W_enc, self.bias, self.index)
-            return custom_ops.delta(x, self._rows(), self._edits(), strength, where, rank, self.sae_kind[1] or 0)
-        # a compiler fuses a plain addition into what comes next
-        if self.path == "add" and not torch.compiler.is_compiling() and self._fused(x, strength):
-            return custom_ops.add(x, self._edits(), strength, where)
-        on = eager.applies(x, self.start, self.end, where)
-        pushed = self._pushed(strength, on, choice) if self.pushes else self.vectors.new_zeros(())
-        if self.path == "add" and on is None and live is None:
-            # -0.0 is the number that changes nothing when added, not even the sign of a zero
-            return eager.add(x, torch.where(strength == 0, -0.0, pushed))
-        changes = eager.changes(strength, on if self.error == "keep" else None, live)
-        everywhere = False
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():  # where asking the device for a number is free
-            if not changes.any():
-                return x
-            everywhere = bool(changes.all())
-        narrow = x.dtype == self.products and not self.pushes and self.path != "add"
-        steered = self._steered(x if narrow else x.to(self.dtype), strength, pushed, on, choice).to(x.dtype)
-        return steered if everywhere else torch.where(changes, steered, x)
-
-    def _pushed(self, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        vectors = eager.pick(self.vectors, choice) * strength
-        return vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
-
-    def _steered(self, x: Tensor, strength: Tensor, pushed: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        """The steered residual wherever it changes, in the plan's dtype."""
-        changed = x if self.path == "add" else self._edited(x, strength, on, choice)
-        return changed + pushed if self.pushes else changed
-
-    def _edited(self, x: Tensor, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-        rows = self._rows()
-        silent = None if self.silent is None else eager.pick(self.silent, choice)
-        maps = eager.Maps(eager.pick(self.firing, choice), silent, on)
-        if self.path == "delta":
-            f = eager.activations(x, rows)
-            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
-        whole = self._whole()
-        if self.error == "keep":
-            f = selection.selected(x, whole, self.index)
-            return eager.write(x, (eager.edit(f, maps) - f) * strength, rows)
-        f, rest = selection.parted(x, whole, self.index)
-        rebuilt = rest + whole.b_dec + eager.edit(f, maps) @ rows.W_dec.to(self.dtype)
-        wide = x.to(self.dtype)
-        return torch.lerp(wide, rebuilt / reference.input_scale(wide, whole.norm, whole.scale), strength)
-
-    def _fused(self, x: Tensor, strength: Tensor) -> bool:
-        differentiable = torch.is_grad_enabled() and (
-            strength.requires_grad or (x.requires_grad and self.unit_norm is not None)
-        )
-        return not differentiable and dispatch.kernel_for(x) == "triton"
-
-    def _counts(self, x: Tensor) -> bool:
-        """Whether a topk's choice is made by counting, and the rest is `delta`."""
-        if self.path != "full" or self.error == "drop" or self.unit_norm is not None:
-            return False
-        return dispatch.counts(x, self.sae_kind[0], len(self.features))
-
-    def _rows(self) -> eager.Rows:
-        return eager.Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
-
-    def _edits(self) -> eager.Edits:
-        return eager.Edits(
-            self.firing, self.silent, self.vectors if self.pushes or self.path == "add" else None, self.start, self.end
-        )
-
-    def _whole(self) -> reference.Weights:
-        W_dec = self.all_W_enc[:0] if self.all_W_dec is None else self.all_W_dec
-        return reference.Weights(
-            self.all_W_enc, self.all_b_enc, W_dec, self.all_b_dec, *self.sae_kind[:2], self.all_threshold,
-            *self.sae_kind[2:],
-        )  # fmt: skip
+        return self._run(x, self.tensors(), strength, where)
 
     def cost(self, x: Tensor | None = None) -> dispatch.Cost:
-        """What it takes, on a residual like x; None: one of the plan's own dtype, where its weights are."""
-        d, count = self.vectors.shape[-1], len(self.features)
-        like = self.vectors if x is None else x
-        adds = {"identity": 0, "add": d, "delta": 2 * d * count}.get(self.path)
-        if adds is None:
-            width, (kind, k, *_) = len(self.all_b_enc), self.sae_kind
-            selects = kind == "topk" or (kind == "batchtopk" and self.all_threshold is None)
-            few = selects and selection.sums_kept(like.device, k or 0, width)
-            written = count if self.error == "keep" else count + (k or 0) if few else width
-            adds = d * (width + written)
-        moved = 0 if self.path == "identity" else 2 * d * like.element_size()
-        kernel = dispatch.kernel_for(like) if self.path in ("add", "delta") or self._counts(like) else "torch"
-        return dispatch.Cost(kernel, adds, moved, adds * self.products.itemsize)  # each weight once a frame
+        """Work and memory traffic on a residual like x; None: on one of the plan's dtype and device."""
+        return self._spec.cost(self.tensors(), self.vectors if x is None else x)
 
     def describe(self, block: int | None = None) -> str:
-        """The path, why it was taken, and what it costs, in words.
+        """The path, why it was taken, and its cost, in words.
 
         Args:
             block: multiply-adds of the block whose output it edits, a frame, to compare with.
         """
-        reason = {
-            "identity": "nothing to do",
-            "add": "constant additions; the SAE is not run at all",
-            "delta": f"only the rows of {len(self.features)} edited features are computed",
-            "full": "the whole SAE is run, for its selection or because the error is dropped",
-        }[self.path]
+        reason = self._spec.reason.format(edited=len(self.features))
         cost = self.cost()
         share = f" ({cost.multiply_adds / block:.2%} of the block's own)" if block else ""
         return (

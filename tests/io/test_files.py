@@ -99,7 +99,7 @@ sys.path.insert(0, sys.argv[2])
 folder = Path(sys.argv[1])
 import make
 import torch
-from audiosae_steer.data.activations import collect
+from audiosae_steer.data.activations.manifest import write_manifest
 from audiosae_steer.io.files import whole, write_whole
 from safetensors.torch import save_file
 saes = [make.make_sae(d=64, F=2000, seed=seed) for seed in (0, 1)]
@@ -112,7 +112,7 @@ writes = (
     lambda n: saes[n].save(folder / "sae.safetensors"),
     lambda n: recipe.model_copy(update={"description": str(n) * 50_000}).save(folder / "recipe.json"),
     shard,
-    lambda n: collect._write_json(folder / "manifest.json", {"n": [n] * 20_000}),
+    lambda n: write_manifest(folder, {"n": [n] * 20_000}),
     lambda n: write_whole(folder / "README.md", f"# {n}\\n" + str(n) * 500_000 + "\\n"),
     lambda n: write_whole(folder / "results.json", json.dumps([n] * 100_000)),
 )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audiosae_steer import Ablate, Add, Clamp, Push, Scale, Set, SteeringError
 from audiosae_steer.ops import dispatch, reference
+from audiosae_steer.ops.eager import Where
 from audiosae_steer.steering.plan import Plan
 
 pytest.importorskip("triton", reason="the kernels need Triton")
@@ -167,9 +168,10 @@ def test_every_number_of_the_result_is_written() -> None:
     wanted = run(plan, x.cpu())
     one = torch.tensor(1.0, device=DEVICE)
     poisoned = torch.full_like(x, float("nan"))
-    delta(x, plan._rows(), plan._edits(), one, dispatch.eager.Where(), out=poisoned)
+    tensors = plan.tensors()
+    delta(x, tensors.rows, tensors.edits, one, Where(), out=poisoned)
     assert torch.equal(poisoned.cpu(), wanted)
-    delta(x, plan._rows(), plan._edits(), one, dispatch.eager.Where(), out=x)
+    delta(x, tensors.rows, tensors.edits, one, Where(), out=x)
     assert torch.equal(x.cpu(), wanted)
 
 
@@ -214,8 +216,8 @@ def test_gradients_of_the_strength_take_the_eager_form() -> None:
 def test_torch_checks_the_operator() -> None:
     plan = Plan([[Ablate([1, 2, 3]), Push(torch.ones(D))]], make_sae("relu", D, F), D).to(DEVICE)
     x = torch.randn(2, 5, D, device=DEVICE, requires_grad=True)
-    rows = plan._rows()
-    args = (x, *rows[:4], *plan._edits(), torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0, None)
+    _, edits, rows, *_ = plan.tensors()
+    args = (x, *rows[:4], *edits, torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0, None)
     torch.library.opcheck(torch.ops.audiosae_steer.delta.default, args)
 
     torch.library.opcheck(

@@ -85,7 +85,7 @@ def test_what_is_no_sae_says_what_would_be(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file or folder; on the Hub write user/repo"):
         load_sae(tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="no such file or folder"):
-        load_sae("some/where/else")
+        load_sae("some/where/else.safetensors")
     with pytest.raises(
         CheckpointError, match="it holds nothing. Read are sparsify, saelens, audiosae, dictionary_learning, freud, "
     ):

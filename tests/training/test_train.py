@@ -17,15 +17,14 @@ import torch
 from activations import sparse_frames, write_shards
 
 from audiosae_steer import SAE, NeverCalledWarning, Normalisation, load_sae, steer
-from audiosae_steer.data.activations.collect import Activations
-from audiosae_steer.data.activations.shards import Shuffled, open_shards
+from audiosae_steer.data.activations.shards import Activations, ShuffledBatches, open_shards
 from audiosae_steer.data.windows import windows_of
 from audiosae_steer.errors import MissingExtraError, SiteError, SteeringError, UnknownModelError
 from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.quality import measure, nested_fvu
 from audiosae_steer.steering.edits import Ablate
 from audiosae_steer.training import train as training
-from audiosae_steer.training.settings import TrainSettings
+from audiosae_steer.training.settings import TrainOptions, TrainSettings
 from audiosae_steer.training.train import train, train_sae
 from audiosae_steer.training.trainer import as_sae, make_trainer, scale_of
 
@@ -106,19 +105,19 @@ def test_the_same_seed_gives_the_same_sae_and_another_seed_does_not(trained, fol
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
 def test_an_interrupted_training_goes_on_to_the_same_sae(settings, trained, nested, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 50)
-    batch_of = Shuffled.batch_of
+    batch_of = ShuffledBatches.batch_of
 
     def interrupted(self, step):
         if step == 130:
             raise KeyboardInterrupt
         return batch_of(self, step)
 
-    monkeypatch.setattr(Shuffled, "batch_of", interrupted)
+    monkeypatch.setattr(ShuffledBatches, "batch_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_sae(open_shards(folder, 2), settings, checkpoints=tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000100"]
     seen = []
-    monkeypatch.setattr(Shuffled, "batch_of", lambda self, step: seen.append(step) or batch_of(self, step))
+    monkeypatch.setattr(ShuffledBatches, "batch_of", lambda self, step: seen.append(step) or batch_of(self, step))
     resumed = train_sae(open_shards(folder, 2), settings, checkpoints=tmp_path, progress=False)
     assert seen == list(range(100, SMALL.steps))
     assert same(resumed, trained if settings is SMALL else nested)
@@ -164,7 +163,7 @@ def test_a_checkpoint_that_holds_something_else_is_damaged(file, content, sae_le
 def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tmp_path, monkeypatch):
     resource = pytest.importorskip("resource", reason="a limit on the size of files stands for the full disk")
     monkeypatch.setattr(training, "SAVE_EVERY", 2)
-    batch_of, usual = Shuffled.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
+    batch_of, usual = ShuffledBatches.batch_of, resource.getrlimit(resource.RLIMIT_FSIZE)
     room = 0
 
     def fills(self, step):
@@ -173,7 +172,7 @@ def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tm
         return batch_of(self, step)
 
     expected = train_sae(frames, replace(SMALL, steps=6), progress=False)
-    monkeypatch.setattr(Shuffled, "batch_of", fills)
+    monkeypatch.setattr(ShuffledBatches, "batch_of", fills)
     for room in (0, 4000, 10_000):
         try:
             with pytest.raises(
@@ -183,7 +182,7 @@ def test_where_the_disk_is_full_the_checkpoint_before_stays(sae_lens, frames, tm
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         assert [path.name for path in (tmp_path / str(room)).iterdir()] == ["step-0000002"]
-    monkeypatch.setattr(Shuffled, "batch_of", batch_of)
+    monkeypatch.setattr(ShuffledBatches, "batch_of", batch_of)
     assert same(expected, train_sae(frames, replace(SMALL, steps=6), checkpoints=tmp_path / "0", progress=False))
 
 
@@ -213,7 +212,7 @@ def test_our_sae_is_the_inference_sae_that_saelens_saves(settings, sae_lens, fra
     settings = replace(settings, steps=60)
     scale = scale_of(frames.train.float())
     trainer = make_trainer(frames.train.float(), settings, scale)
-    order = Shuffled(open_parts(frames), settings.batch, settings.seed)
+    order = ShuffledBatches(open_parts(frames), settings.batch, settings.seed)
     for step in range(60):
         trainer.step(order.batch_of(step) * scale)
     ours = as_sae(trainer.sae, settings, scale)
@@ -243,7 +242,7 @@ def open_parts(frames: Activations) -> Any:
 def test_conversion_keeps_the_selection_that_saelens_trains_with(sae_lens, frames):
     scale = scale_of(frames.train.float())
     trainer = make_trainer(frames.train.float(), SMALL, scale)
-    order = Shuffled(open_parts(frames), SMALL.batch, SMALL.seed)
+    order = ShuffledBatches(open_parts(frames), SMALL.batch, SMALL.seed)
     for step in range(30):
         trainer.step(order.batch_of(step) * scale)
     ours = as_sae(trainer.sae, SMALL, scale)
@@ -343,7 +342,8 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
     settings = TrainSettings(n_features=512, k=8, steps=3, batch=64)
     out = tmp_path / "encoder-2.safetensors"
     info = {"model": "tiny.en", "command": "audiosae-steer train --layer 2"}
-    sae = train(tiny_en, 2, [noise], out, settings=settings, info=info, licence="mit", progress=False)
+    options = TrainOptions(info=info, licence="mit")
+    sae = train(tiny_en, 2, [noise], out, settings=settings, options=options, progress=False)
     read = load_sae(out)
     assert (read.n_features, read.d_model, read.gate.kind, read.gate.k) == (512, 384, "batchtopk", 8)
     assert read.W_dec.dtype == torch.float16
@@ -376,11 +376,15 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
 
 def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
     settings = TrainSettings(n_features=64, k=4, steps=2, batch=64)
-    options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
-    train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
-    monkeypatch.setattr("audiosae_steer.data.activations.collect.residuals", None)  # all is collected
-    train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
-    train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
+
+    def made(name: str, layer: int, others: list[int]) -> None:
+        options = TrainOptions(cache=tmp_path / "cache", collect_layers=others)
+        train(tiny_en, layer, [noise], tmp_path / name, settings=settings, options=options, progress=False)
+
+    made("encoder-3.safetensors", 3, [2])
+    monkeypatch.setattr("audiosae_steer.data.activations.extraction.residuals", None)  # all is collected
+    made("encoder-2.safetensors", 2, [3])
+    made("again.safetensors", 2, [2, 3])
     assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3
 
 
@@ -405,7 +409,7 @@ def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     train(
         tiny_en, 2, [noise], "e.safetensors", settings=TrainSettings(n_features=64, k=4, steps=2, batch=64),
-        info={"model": "tiny.en"}, progress=False,
+        options=TrainOptions(info={"model": "tiny.en"}), progress=False,
     )  # fmt: skip
     card = Path("e.md").read_text(encoding="utf-8")
     code = card.split("```python\n")[1].split("```")[0]

@@ -1,8 +1,7 @@
-"""Activations on disk, read where they are wanted: shuffled batches for training, and blocks in order for the rest."""
+"""Shards of activations: written one by one, read as shuffled batches for training or as blocks in order."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,21 +13,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import CheckpointError, SteeringError
+from ...io.files import whole
 from ...io.tensors.safetensors_header import read_header
 from ...models.sites import Site
+from .manifest import SIDES, complete_manifest, shards_in, site_key, tensor_name
 
 BLOCK = 64
 """Neighbouring frames that are read in one piece: 1.3 s of a Whisper, 98 kB of Whisper-small."""
 BUFFER = 131_072
-"""Frames that are shuffled among each other, if not told otherwise: 201 MB of Whisper-small."""
+"""Frames that are shuffled among each other by default: 201 MB of Whisper-small."""
 
 Spans = NDArray[np.int64]
 
 
-class Stored(NamedTuple):
-    """Frames in a shard."""
+class Activations(NamedTuple):
+    """Residual frames of one layer, in memory."""
+
+    train: Tensor
+    """(frames, d_model) float16."""
+    held_out: Tensor
+    """(frames, d_model) float16, of recordings that `train` has no part of."""
+
+
+class StoredFrames(NamedTuple):
+    """Frames of one tensor in a shard."""
 
     path: Path
+    """The shard."""
     key: str
     """The tensor's name in the file."""
     frames: int
@@ -36,23 +47,23 @@ class Stored(NamedTuple):
 
 
 class Frames:
-    """Residual frames (frames, d_model) of one layer, in memory or on disk; of what is on disk nothing is kept.
+    """Residual frames (frames, d_model) of one layer, in memory or on disk; nothing read from disk is kept.
 
     Args:
-        parts: tensors (frames, d_model), or where such are stored.
+        parts: tensors (frames, d_model), in memory or stored.
         width: d_model.
     """
 
-    def __init__(self, parts: Sequence[Tensor | Stored], width: int) -> None:
+    def __init__(self, parts: Sequence[Tensor | StoredFrames], width: int) -> None:
         self.width = width
-        self._parts = [_plain(part) for part in parts if _count(part)]
+        self._parts = [_readable(part) for part in parts if _count(part)]
         self._ends = np.cumsum([0, *map(_count, self._parts)])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def blocks(self, size: int = BLOCK) -> Spans:
-        """Spans (spans, 2) from first to last, the last exclusive, of at most `size` frames, that make up the whole."""
+        """Spans (spans, 2) of at most `size` frames, from first to last (exclusive), that together hold all frames."""
         starts = [np.arange(a, b, size) for a, b in zip(self._ends[:-1], self._ends[1:], strict=True)]
         stops = [np.minimum(s + size, b) for s, b in zip(starts, self._ends[1:], strict=True)]
         if not starts:
@@ -60,7 +71,7 @@ class Frames:
         return np.stack([np.concatenate(starts), np.concatenate(stops)], axis=1)
 
     def read(self, spans: Spans) -> Tensor:
-        """The frames of spans, in the spans' order, as they are kept; no span may reach over two parts.
+        """The frames (frames, d_model) of spans, in the spans' order and their own dtype; a span lies within one part.
 
         Raises:
             SteeringError: a shard is damaged.
@@ -80,12 +91,12 @@ class Frames:
         return torch.zeros(0, self.width) if rows is None else torch.from_numpy(rows)
 
     def stream(self, size: int = 4096) -> Iterator[Tensor]:
-        """All frames in order, in float32, so many at a time."""
+        """All frames in order, in float32, `size` at a time."""
         for span in self.blocks(size):
             yield self.read(span[None]).float()
 
     def sample(self, count: int, seed: int, block: int = 8) -> Tensor:
-        """About so many frames in float32, drawn in short blocks; all of them, in order, if there are no more."""
+        """About `count` frames in float32, drawn in short blocks; all of them, in order, if there are no more."""
         spans = self.blocks(block)
         if len(self) > count:
             drawn = np.random.default_rng([seed, len(self)]).permutation(len(spans))
@@ -94,36 +105,45 @@ class Frames:
 
 
 class Shards(NamedTuple):
-    """One layer's activations, as they were collected."""
+    """Activations of one layer, read on demand."""
 
     train: Frames
     held_out: Frames
     """Of recordings that `train` has no part of."""
     source: dict[str, Any]
-    """What they are of, as `collect` noted it; empty where that is not known."""
+    """The manifest of their collection; empty where there is none."""
 
     @classmethod
     def of(cls, train: Tensor, held_out: Tensor) -> Shards:
-        """Activations (frames, d_model) that lie in memory."""
+        """Activations (frames, d_model) from tensors in memory."""
         return cls(Frames([train], train.shape[1]), Frames([held_out], train.shape[1]), {})
 
 
+def write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a shard's tensors atomically.
+
+    Raises:
+        SteeringError: it cannot be written.
+    """
+    from safetensors.torch import save
+
+    with whole(path, SteeringError) as part:
+        part.write_bytes(save(tensors))  # of a full disk, save_file's error is no OSError
+
+
 def open_shards(folder: str | Path, layer: int | Site) -> Shards:
-    """What `collect` wrote of one layer; only the files' headers are read.
+    """Activations that `collect` wrote of one layer; only the files' headers are read.
 
     Raises:
         SteeringError: the folder is incomplete or damaged, or lacks that layer.
     """
     folder = Path(folder)
-    manifest = folder / "manifest.json"
-    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-    if not known.get("complete"):
-        raise SteeringError(f"{folder} holds no complete set of activations; run collect() on it to the end")
-    paths = sorted(folder.glob("shard-*.safetensors"))
-    if len(paths) != known.get("shards", len(paths)):
-        raise SteeringError(f"{folder} has {len(paths)} of {known['shards']} shards; empty it, and collect anew")
-    site = layer if isinstance(layer, Site) else Site(layer)
-    parts: dict[str, list[Stored]] = {"train": [], "held_out": []}
+    manifest = complete_manifest(folder)
+    paths = shards_in(folder)
+    if len(paths) != manifest.get("shards", len(paths)):
+        raise SteeringError(f"{folder} has {len(paths)} of {manifest['shards']} shards; empty it, and collect anew")
+    key = site_key(layer if isinstance(layer, Site) else Site(layer))
+    parts: dict[str, list[StoredFrames]] = {side: [] for side in SIDES}
     width = 0
     for path in paths:
         try:
@@ -131,26 +151,38 @@ def open_shards(folder: str | Path, layer: int | Site) -> Shards:
         except CheckpointError as error:
             raise SteeringError(f"{path} is damaged ({error}); empty its folder, and collect anew") from error
         for side, stored in parts.items():
-            key = f"layer_{shard_key(site)}.{side}"
-            if key not in shapes:
+            name = tensor_name(key, side)
+            if name not in shapes:
                 raise SteeringError(f"{folder} holds no activations of layer {layer}; collect them anew")
-            stored.append(Stored(path, key, shapes[key][0]))
-            width = max(width, shapes[key][1] if shapes[key][0] else 0)
-    return Shards(Frames(parts["train"], width), Frames(parts["held_out"], width), known)
+            stored.append(StoredFrames(path, name, shapes[name][0]))
+            width = max(width, shapes[name][1])
+    train, held_out = (Frames(parts[side], width) for side in SIDES)
+    return Shards(train, held_out, manifest)
 
 
-class Shuffled:
-    """Which frames make up batch n: a function of the seed and of n, so that a training goes on wherever it stopped.
+def load_activations(folder: str | Path, layer: int | Site) -> Activations:
+    """Activations that `collect` wrote of one layer, in memory.
 
-    Every pass takes every frame once, but for a rest that fills no batch. Its blocks of neighbours are dealt in an
-    order of their own; a buffer takes as many as it holds, and draws its frames in an order of their own. No more than
-    one buffer is in memory, however many shards there are.
+    Raises:
+        SteeringError: the folder is incomplete or damaged, or lacks that layer.
+    """
+    shards = open_shards(folder, layer)
+    train, held_out = (side.read(side.blocks(max(len(side), 1))).half() for side in (shards.train, shards.held_out))
+    return Activations(train, held_out)
+
+
+class ShuffledBatches:
+    """Shuffled batches of frames, each a function of the seed and of its number, so that training resumes at any step.
+
+    Every pass takes every frame once, but for a rest too short for a batch. Each pass shuffles the blocks of
+    neighbouring frames, fills buffers with them, and shuffles the frames within a buffer. No more than one buffer is in
+    memory, however many shards there are.
 
     Args:
-        frames: to draw from.
-        batch: frames a batch.
-        seed: of the order.
-        buffer: frames to hold.
+        frames: frames to draw from.
+        batch: frames per batch.
+        seed: seed of the order.
+        buffer: frames in memory.
 
     Raises:
         SteeringError: there are fewer frames than one batch.
@@ -165,18 +197,18 @@ class Shuffled:
         self.per_pass = len(frames) // batch
         self.size = max(buffer // batch, 1) * batch
         self._blocks = frames.blocks()
-        self._held: tuple[int, int, Tensor, NDArray[np.int64]] | None = None
+        self._buffer: tuple[int, int, Tensor, NDArray[np.int64]] | None = None
 
     def batch_of(self, step: int) -> Tensor:
-        """(batch, d_model) in float32."""
+        """Batch number `step`, (batch, d_model) in float32."""
         turn, at = divmod(step, self.per_pass)
         number, row = divmod(at * self.batch, self.size)
-        if self._held is None or self._held[:2] != (turn, number):
-            self._held = None  # before the next is read: two would be in memory
+        if self._buffer is None or self._buffer[:2] != (turn, number):
+            self._buffer = None  # before the next is read: two would be in memory
             rows = self.frames.read(self._spans(turn, number))
             order = np.random.default_rng([self.seed, turn, number]).permutation(len(rows))
-            self._held = (turn, number, rows, order)
-        _, _, rows, order = self._held
+            self._buffer = (turn, number, rows, order)
+        _, _, rows, order = self._buffer
         return rows[torch.from_numpy(order[row : row + self.batch])].float()
 
     def _spans(self, turn: int, number: int) -> Spans:
@@ -192,21 +224,21 @@ class Shuffled:
         return chosen
 
 
-def _count(part: Tensor | Stored) -> int:
+def _count(part: Tensor | StoredFrames) -> int:
     return len(part) if isinstance(part, Tensor) else part.frames
 
 
-def _plain(part: Tensor | Stored) -> Tensor | Stored:
-    """As numpy can have it, which knows no bfloat16."""
-    if isinstance(part, Stored):
+def _readable(part: Tensor | StoredFrames) -> Tensor | StoredFrames:
+    """The part as numpy can slice it: numpy has no bfloat16."""
+    if isinstance(part, StoredFrames):
         return part
-    held = part.detach().cpu()
-    return held.float() if held.dtype == torch.bfloat16 else held
+    tensor = part.detach().cpu()
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 @contextmanager
-def _opened(part: Tensor | Stored) -> Iterator[Any]:
-    """What gives arrays of a part by slices; a file is open no longer than it is read from."""
+def _opened(part: Tensor | StoredFrames) -> Iterator[Any]:
+    """A sliceable array of a part; a file is open no longer than it is read from."""
     if isinstance(part, Tensor):
         yield part.numpy()
         return
@@ -217,20 +249,3 @@ def _opened(part: Tensor | Stored) -> Iterator[Any]:
             yield file.get_slice(part.key)
     except (SafetensorError, OSError) as error:
         raise SteeringError(f"{part.path} is damaged ({error}); empty its folder, and collect anew") from error
-
-
-def shard_key(site: Site) -> int | str:
-    """As shards name it; encoder layers by their number, as they always were."""
-    if site.path is not None:
-        return site.path
-    return site.layer if site.side == "encoder" else f"{site.side}_{site.layer}"
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["settings"], dict) and isinstance(content["complete"], bool):
-            return dict(content)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise SteeringError(f"{path} is not what a collection of activations writes; give another folder or empty it")

@@ -1,46 +1,40 @@
-"""The cliff: the strength at which steering begins to cost words."""
+"""Search for the cliff: the lowest strength at which steering breaks speech."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .settings import BreakCriterion
+
 STEP = 1.25
+"""Factor between the strengths tried."""
 FURTHEST = 4.0
-"""Times the chosen strength, where the search ends."""
-
-
-class Break(NamedTuple):
-    """When speech counts as broken."""
-
-    wer: float = 1.0
-    """More points of word error rate than this above the unsteered model."""
-    blanked: float = 0.02
-    """Or more than this share of the clips with speech blanked."""
+"""Factor of the chosen strength at which the search ends, either way."""
 
 
 class Rung(NamedTuple):
-    """What a strength does to speech."""
+    """Cost of one strength on speech."""
 
     strength: float
     wer: float
-    """Points of word error rate above the unsteered model."""
+    """Points of word error rate above the unsteered model's."""
     blanked: float
     """Share of the clips with speech that lost all their text."""
 
 
 class Cliff(NamedTuple):
-    """Where speech breaks."""
+    """Lowest strength at which speech breaks, and the strengths tried."""
 
     strength: float | None
-    """The first strength tried that breaks it; None if none did."""
+    """Lowest strength tried that breaks speech; None if none did."""
     highest: float
-    """The highest strength tried."""
+    """Highest strength tried."""
     rungs: tuple[Rung, ...]
-    """All that were tried, by rising strength."""
+    """Every strength tried, ascending."""
 
     def margin(self, strength: float) -> float:
-        """How many times `strength` the cliff is away; at least that many where none was found."""
+        """Ratio of the cliff to `strength`; a lower bound where no cliff was found."""
         return (self.highest if self.strength is None else self.strength) / strength
 
     def __str__(self) -> str:
@@ -48,43 +42,42 @@ class Cliff(NamedTuple):
 
 
 def find_cliff(
-    speech: Callable[[float], tuple[float, float]],
+    cost: Callable[[float], tuple[float, float]],
     start: float,
-    limit: Break,
+    limit: BreakCriterion,
     *,
     step: float = STEP,
     furthest: float = FURTHEST,
 ) -> Cliff:
     """Raise the strength from `start` by factors of `step` until speech breaks, or to `furthest` times `start`.
 
-    Where it breaks at `start` already, the strength is lowered instead until it does not: the cliff is the lowest that
-    breaks it.
+    If speech breaks at `start` already, the strength is lowered until it does not.
 
     Args:
-        speech: from a strength to points of word error rate above unsteered, and the share of clips blanked.
-        start: the strength to begin at.
-        limit: what counts as broken.
+        cost: from a strength to points of word error rate above the unsteered model's, and the share of clips blanked.
+        start: strength to begin at.
+        limit: cost above which speech counts as broken.
         step: factor between strengths, above 1.
         furthest: factor at which to stop, either way.
     """
 
     def rung(factor: float) -> Rung:
         strength = start if factor == 1 else round(start * factor, 6)
-        return Rung(strength, *speech(strength))
+        return Rung(strength, *cost(strength))
 
     rungs = [rung(1.0)]
-    down = broken(rungs[0], limit)
+    down = is_broken(rungs[0], limit)
     factor = 1.0
     while factor < furthest:
         factor = min(factor * step, furthest)
         rungs.append(rung(1 / factor if down else factor))
-        if broken(rungs[-1], limit) != down:
+        if is_broken(rungs[-1], limit) != down:
             break
     rungs.sort()
-    lowest = next((one.strength for one in rungs if broken(one, limit)), None)
+    lowest = next((each.strength for each in rungs if is_broken(each, limit)), None)
     return Cliff(lowest, rungs[-1].strength, tuple(rungs))
 
 
-def broken(rung: Rung, limit: Break) -> bool:
-    """Whether speech counts as broken."""
+def is_broken(rung: Rung, limit: BreakCriterion) -> bool:
+    """Test whether the cost is above the limit."""
     return rung.wer > limit.wer or rung.blanked > limit.blanked

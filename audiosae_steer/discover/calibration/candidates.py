@@ -1,4 +1,4 @@
-"""What calibration tries: variants of recipes by kind of edit and number of features, at strengths, behind gates."""
+"""Candidates of calibration: variants of recipes by kind of edit and number of features, at strengths, behind gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,30 +16,27 @@ from ...io.tensors.digest import sha256_of_tensors
 from ...sae.autoencoder import SAE
 from ...steering.edits import Add, FeatureEdit, Push
 from ...steering.recipes.schema import Recipe, SiteSpec
+from .settings import EDIT_KINDS, GATE_MARGINS, GATINGS, SHARES, STRENGTHS, Gating
 
-KINDS = ("as written", "typical", "ablate", "clamp", "push")
-SHARES = (1.0, 0.5, 0.25, 0.125)
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
-MARGINS: tuple[float | None, ...] = (None, 0.2, 0.5, 0.8)
 CLAMPED_TO = 0.5
 """Typical activations that `clamp` leaves of a feature."""
 LISTS = ("amount", "factor", "low", "high", "value")
-Gating = Literal["none", "clip", "frame", "clip+frame"]
+"""Parameters of edits that may hold one value for each feature."""
 
 
 class Variant(NamedTuple):
     """A recipe's edits, rewritten."""
 
     recipe: int
-    """Which of the recipes."""
+    """Index of the recipe."""
     kind: str
-    """One of `KINDS`."""
+    """One of `EDIT_KINDS`."""
     features: int
-    """Edited in all, over all sites."""
+    """Number of features edited, over all sites."""
     sites: tuple[SiteSpec, ...]
-    """The edits."""
+    """Sites with their edits."""
     key: str
-    """Tells it from all others, and from those of other SAEs."""
+    """Digest of the edits and of the SAEs."""
 
 
 class Candidate(NamedTuple):
@@ -49,16 +46,16 @@ class Candidate(NamedTuple):
     strength: float
     gate: Gating
     margin: float | None = None
-    """How far the clip gate's threshold is from the highest speech score to the median score without speech; None
-    leaves it where the recipe has it."""
+    """Position of the clip gate's threshold, from the highest score of speech (0) to the median score of non-speech
+    (1); None keeps the recipe's own."""
 
     @property
     def group(self) -> tuple[int, str, int, str, float | None]:
-        """What all strengths of it have in common."""
+        """Key that all strengths of the same variant and gate share."""
         return self.variant.recipe, self.variant.kind, self.variant.features, self.gate, self.margin
 
     def describe(self, recipes: Sequence[Recipe]) -> str:
-        """In words."""
+        """Description in words, for recipes and messages."""
         layers = ", ".join(f"{site.side} {site.layer}" for site in self.variant.sites)
         placed = "" if self.margin is None else f", margin {self.margin}"
         gate = {
@@ -76,27 +73,27 @@ def variants(
     number: int,
     recipe: Recipe,
     saes: Mapping[str, SAE],
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = EDIT_KINDS,
     shares: Sequence[float] = SHARES,
 ) -> list[Variant]:
-    """The variants of one recipe that differ, the whole recipe as written first where that is asked for.
+    """Distinct variants of one recipe; the recipe as written comes first if it is among the kinds.
 
     Args:
-        number: which of the recipes it is.
-        recipe: with its edits.
-        saes: its SAEs.
+        number: index of the recipe.
+        recipe: the recipe.
+        saes: its SAEs, by name.
         kinds: `as written`; `typical` (one typical activation up or down); `ablate` and `clamp` (features that the
-            recipe lowers); `push` (what all edits do to typical activations, as one dense vector; left out where the
-            recipe's own edits are such a constant already). Kinds that a recipe or its SAE has no numbers for are
+            recipe lowers); `push` (the change of all edits to typical activations, as one dense vector; left out where
+            the recipe's own edits are such a constant already). Kinds that a recipe or its SAE has no numbers for are
             left out.
-        shares: of each site's features to keep, those with the largest |amount| × decoder norm.
+        shares: shares of each site's features to keep, those with the largest |amount| × decoder norm.
 
     Raises:
-        SteeringError: a kind is unknown, or a share is none.
+        SteeringError: a kind is unknown, or a share is not in (0, 1].
     """
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in EDIT_KINDS]
     if unknown:
-        raise SteeringError(f"kind {unknown[0]!r} is unknown; expected some of {', '.join(KINDS)}")
+        raise SteeringError(f"kind {unknown[0]!r} is unknown; expected some of {', '.join(EDIT_KINDS)}")
     if not shares or not all(0 < share <= 1 for share in shares):
         raise SteeringError(f"shares of features are {list(shares)}; expected numbers above 0, up to 1")
     names = {name: _identity(sae) for name, sae in saes.items()}
@@ -118,13 +115,13 @@ def candidates(
     found: Sequence[Variant],
     recipes: Sequence[Recipe],
     strengths: Sequence[float] = STRENGTHS,
-    margins: Sequence[float | None] = MARGINS,
-    gates: Sequence[Gating] = ("none", "clip", "frame", "clip+frame"),
+    margins: Sequence[float | None] = GATE_MARGINS,
+    gates: Sequence[Gating] = GATINGS,
 ) -> list[Candidate]:
     """Every variant at every strength, behind every gate that its recipe has.
 
     Raises:
-        SteeringError: a strength is not above 0, or none of the gates is one of a recipe's.
+        SteeringError: a strength is not above 0, a margin is not in [0, 1], or no recipe has any of the gates.
     """
     if not strengths or not all(math.isfinite(s) and s > 0 for s in strengths):
         raise SteeringError(f"strengths are {list(strengths)}; expected numbers above 0")
@@ -142,7 +139,7 @@ def candidates(
 
 
 def gates_of(recipe: Recipe) -> list[Gating]:
-    """The ways to gate that a recipe can have."""
+    """Gates that a recipe allows."""
     own: list[Gating] = ["none"]
     if recipe.gate is not None:
         own.append("clip")
@@ -152,9 +149,9 @@ def gates_of(recipe: Recipe) -> list[Gating]:
 
 
 def changes(spec: SiteSpec, saes: Mapping[str, SAE]) -> dict[int, float]:
-    """What the edits of a site do to a typical activation of each feature, in the SAE's units.
+    """Change of each edited feature's typical activation by the edits of a site, in the SAE's units.
 
-    Where an SAE does not carry typical activations, they count as 1.
+    Without typical activations in the SAE, they count as 1.
     """
     found: dict[int, float] = {}
     if spec.sae is None:
@@ -171,7 +168,7 @@ def changes(spec: SiteSpec, saes: Mapping[str, SAE]) -> dict[int, float]:
 
 
 def _ranked(spec: SiteSpec, saes: Mapping[str, SAE], share: float) -> list[int]:
-    """The features of a site to keep, the largest first."""
+    """Features of a site to keep, by falling |amount| × decoder norm."""
     amounts = changes(spec, saes)
     if not amounts or spec.sae is None:
         return []
@@ -182,7 +179,7 @@ def _ranked(spec: SiteSpec, saes: Mapping[str, SAE], share: float) -> list[int]:
 
 
 def _count(site: SiteSpec, spec: SiteSpec, saes: Mapping[str, SAE], share: float) -> int:
-    """How many features a rewritten site edits; of a push, how many are summed in it."""
+    """Number of features that a rewritten site edits; of a push, the number that is summed in it."""
     named = {feature for edit in site.build() if isinstance(edit, FeatureEdit) for feature in edit.features}
     return len(named) or _kept(changes(spec, saes), share)
 
@@ -197,7 +194,7 @@ def _kept(amounts: Mapping[int, float], share: float) -> int:
 
 
 def _site(spec: SiteSpec, saes: Mapping[str, SAE], kind: str, share: float) -> SiteSpec | None:
-    """A site with its edits rewritten, or None if nothing is left of them."""
+    """The site with its edits rewritten; None if no edit is left."""
     kept = _ranked(spec, saes, share)
     if kind == "as written":
         edits = [cut for cut in (_cut(edit, kept, share) for edit in spec.edits) if cut is not None]
@@ -232,7 +229,7 @@ def _site(spec: SiteSpec, saes: Mapping[str, SAE], kind: str, share: float) -> S
 
 
 def _cut(edit: dict[str, Any], kept: Sequence[int], share: float) -> dict[str, Any] | None:
-    """An edit with only some of its features; a push is whole, or left out where fewer features are wanted."""
+    """The edit with only the kept features; a push is unchanged, or left out where fewer features are wanted."""
     if "features" not in edit:
         return edit if share == 1 else None
     given = edit["features"]

@@ -1,19 +1,19 @@
-"""What candidates write, and what that costs: every text is decoded once, from residuals that are computed once."""
+"""Evaluation of candidates on clips: every text is decoded once, from residuals that are computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ...data.audio import SAMPLE_RATE, WINDOW, Samples, samples_key
+from ...errors import AudioError
 from ...evaluate.metrics.rates import Share, share, wrote
 from ...evaluate.metrics.wer import Difference, WordErrors, rate_difference, word_errors
 from ...evaluate.transcription.from_residuals import encode, write
-from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
@@ -21,71 +21,88 @@ from ...steering.recipes.schema import Recipe, site_of
 from ...steering.site_edits import SiteEdits, SiteGate
 from ...steering.steering import Steering, steer
 from .candidates import Candidate, Variant
-from .gate_thresholds import KINDS, Kind, Mode, Placing
+from .gate_thresholds import KINDS, GateThresholds, Kind
 from .pareto import Score
-from .text_cache import Said, Texts, key_of
+from .settings import CalibrateSettings, CalibrationOutput, Mode
+from .text_cache import TextCache, Transcript, key_of
 
 PADS: dict[Mode, Pad] = {"timed": "zeros", "untimed": "silence"}
-"""How clips are filled up: `whisper.transcribe` writes timestamps and does the one, `whisper.decode` the other."""
+"""Padding of clips by mode: `whisper.transcribe` writes timestamps and does the one, `whisper.decode` the other."""
 CHUNK = 8
+"""Clips encoded between two reports of progress."""
 
 
-class Material(NamedTuple):
-    """What candidates are tried on."""
+@dataclass(frozen=True)
+class CalibrationClips:
+    """Clips that candidates are tried on.
+
+    Raises:
+        AudioError: a kind has no clips, or there are not as many texts as clips with speech.
+    """
 
     absent: Sequence[Samples]
-    """Clips without speech, mono, 16 kHz."""
+    """Clips without speech, mono float32 at 16 kHz."""
     present: Sequence[Samples]
     """Clips with speech."""
     texts: Sequence[str | None]
-    """What is said in them; None where that is not known: there, what the unsteered model writes is taken for it."""
+    """Reference texts of the clips with speech; None where unknown: there, the unsteered model's text is taken."""
+
+    def __post_init__(self) -> None:
+        if not len(self.absent) or not len(self.present):
+            raise AudioError(
+                f"{len(self.absent)} clips without and {len(self.present)} with speech; calibration needs both, 100 of "
+                "each or more"
+            )
+        if len(self.texts) != len(self.present):
+            raise AudioError(
+                f"{len(self.texts)} texts for {len(self.present)} clips with speech; give one for each, or None"
+            )
 
 
 class Arm(NamedTuple):
-    """What has to be decoded by itself: clip gates do not, they choose between arms."""
+    """Variant at a strength that is decoded by itself; a clip gate is not part of it, it chooses between two arms."""
 
     recipe: int
+    """Index of the recipe."""
     variant: Variant | None
-    """None: unsteered."""
+    """Edits; None for the unsteered model."""
     strength: float = 0.0
     framed: bool = False
-    """Behind the frame gate."""
+    """Whether the recipe's frame gate applies."""
     allow_empty: bool = False
+    """Whether an empty text is allowed."""
 
 
 class Figures(NamedTuple):
-    """What a candidate does, in one decoding mode."""
+    """Effect and cost of a candidate in one decoding mode."""
 
     text: Share
-    """Clips without speech for which text is written, Whisper's own filters off."""
+    """Share of the clips without speech for which text is written, Whisper's own filters off."""
     filtered: Share
-    """The same with them on."""
+    """The same share with the filters on."""
     words_per_minute: float
-    """Words written for each minute without speech, filters off."""
+    """Words written per minute of clips without speech, filters off."""
     wer: float
     """Word error rate on speech, filters off; 0.05 is 5 %. An utterance has at most as many errors as words: greedy
     decoding loops now and then, and what a single loop writes would decide over everything else."""
     change: Difference
-    """Of that word error rate against the unsteered model, with its paired bootstrap interval."""
+    """Change of that word error rate against the unsteered model, with its paired bootstrap interval."""
     blanked: Share
-    """Clips with speech that lost all their text."""
+    """Share of the clips with speech that lost all their text."""
     opened: tuple[Share, Share] | None
-    """Clips without and with speech for which the clip gate opens; None without one."""
+    """Shares of the clips without and with speech for which the clip gate opens; None without each."""
 
 
-class Arms:
-    """Evaluates candidates on clips, decoding only what is not known yet.
+class Evaluator:
+    """Evaluates candidates on clips; decodes only texts that are not in the cache.
 
     Args:
         model: an openai-whisper model, unsteered.
-        recipes: those that the candidates are variants of.
-        saes: their SAEs.
-        material: the clips.
-        modes: `timed` and `untimed`.
-        cache: folder for residuals and texts.
-        language: as `write` takes it.
-        batch: clips at once.
-        tell: called with what is being done, how many are done, and how many there are.
+        recipes: recipes that the candidates are variants of.
+        saes: SAEs of each recipe, by name.
+        clips: clips and reference texts.
+        settings: of which the modes, the language and the batch are used.
+        output: cache for residuals and texts, and the callback for progress.
     """
 
     def __init__(
@@ -93,30 +110,24 @@ class Arms:
         model: Any,
         recipes: Sequence[Recipe],
         saes: Sequence[dict[str, SAE]],
-        material: Material,
-        modes: Sequence[Mode] = ("timed",),
-        *,
-        cache: Path | None = None,
-        language: str | None = "en",
-        batch: int = 16,
-        tell: Tell | None = None,
+        clips: CalibrationClips,
+        settings: CalibrateSettings | None = None,
+        output: CalibrationOutput | None = None,
     ) -> None:
-        self.model, self.recipes, self.saes, self.material = model, recipes, saes, material
-        self.modes, self.cache, self.language, self.batch = tuple(modes), cache, language, batch
-        self.tell = tell or (lambda what, done, total: None)
-        self.texts = Texts(cache)
-        self._clips: dict[Kind, Sequence[Samples]] = {"absent": material.absent, "present": material.present}
-        self._names: dict[Kind, list[str]] = {
-            kind: list(map(samples_key, clips)) for kind, clips in self._clips.items()
-        }
+        self.settings, self.output = settings or CalibrateSettings(), output or CalibrationOutput()
+        self.model, self.recipes, self.saes, self.clips = model, recipes, saes, clips
+        self.modes = self.settings.modes
+        self.texts = TextCache(self.output.cache)
+        self._clips: dict[Kind, Sequence[Samples]] = {"absent": clips.absent, "present": clips.present}
+        self._names: dict[Kind, list[str]] = {kind: list(map(samples_key, own)) for kind, own in self._clips.items()}
         self._rows: dict[tuple[int, Mode, Kind], list[Tensor]] = {}
         self._errors: dict[tuple[str, str], WordErrors] = {}
         self._weights = fingerprint(model)
-        self.gates = Placing(recipes, saes, self.modes, self.rows)
-        """Where the thresholds of clip gates go."""
+        self.gates = GateThresholds(recipes, saes, self.modes, self.rows)
+        """Thresholds of the recipes' clip gates."""
 
     def base(self, recipe: int) -> int:
-        """The encoder layer from which a recipe's arms are run."""
+        """Encoder layer from whose residuals a recipe's arms are run, counted from 1."""
         spec = self.recipes[recipe]
         layers = [site.layer for site in spec.sites if site.side == "encoder"]
         if spec.frame_gate is not None:
@@ -124,49 +135,49 @@ class Arms:
         return min(layers, default=self.model.dims.n_audio_layer)
 
     def rows(self, layer: int, mode: Mode, kind: Kind) -> list[Tensor]:
-        """Residuals of all clips of a kind, encoded on the first call."""
+        """Residuals (frames, d_model) of all clips of a kind, encoded on the first call."""
         if (layer, mode, kind) not in self._rows:
-            clips, what = self._clips[kind], f"encoding {kind}, {mode}, layer {layer}"
+            clips, task = self._clips[kind], f"encoding {kind}, {mode}, layer {layer}"
             found: list[Tensor] = []
             for start in range(0, len(clips), CHUNK):
-                self.tell(what, start, len(clips))
+                self.output.tell(task, start, len(clips))
                 part = clips[start : start + CHUNK]
-                found += encode(self.model, part, layer, PADS[mode], cache=self.cache, progress=False)
-            self.tell(what, len(clips), len(clips))
+                found += encode(self.model, part, layer, PADS[mode], cache=self.output.cache, progress=False)
+            self.output.tell(task, len(clips), len(clips))
             self._rows[layer, mode, kind] = found
         return self._rows[layer, mode, kind]
 
-    def said(self, arm: Arm, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Said]:
-        """What an arm writes for the chosen clips of a kind."""
+    def transcripts(self, arm: Arm, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Transcript]:
+        """Texts of an arm for the chosen clips of a kind."""
         name, clips = self._key(arm, mode), self._names[kind]
         missing = list(dict.fromkeys(i for i in chosen if self.texts.get(name, clips[i]) is None))
         if missing:
-            layer = self.base(arm.recipe)
+            layer, batch = self.base(arm.recipe), self.settings.batch
             rows = self.rows(layer, mode, kind)
             with self._running(arm):
-                for start in range(0, len(missing), self.batch):
-                    part = missing[start : start + self.batch]
+                for start in range(0, len(missing), batch):
+                    part = missing[start : start + batch]
                     found = write(
                         self.model,
                         [rows[i] for i in part],
                         layer,
                         timestamps=mode == "timed",
-                        language=self.language,
-                        batch=self.batch,
+                        language=self.settings.language,
+                        batch=batch,
                     )
-                    new = {clips[i]: Said(w.text, w.filtered) for i, w in zip(part, found, strict=True)}
+                    new = {clips[i]: Transcript(w.text, w.filtered) for i, w in zip(part, found, strict=True)}
                     self.texts.add(name, new)
         known = [self.texts.get(name, clips[i]) for i in chosen]
-        return [said for said in known if said is not None]
+        return [each for each in known if each is not None]
 
-    def unsteered(self, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Said]:
-        """What the model writes as it is."""
-        return self.said(Arm(0, None), mode, kind, chosen)
+    def unsteered(self, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Transcript]:
+        """Texts of the unsteered model."""
+        return self.transcripts(Arm(0, None), mode, kind, chosen)
 
     def build(
         self, variant: Variant, strength: float = 1.0, *, framed: bool = False, allow_empty: bool = False
     ) -> Steering:
-        """Steer the model by a variant, without its clip gate; a context manager, as `steer` returns it."""
+        """Steer the model by a variant without its clip gate; returns the steering, a context manager."""
         recipe, saes = self.recipes[variant.recipe], self.saes[variant.recipe]
         parts = [
             SiteEdits(site_of(site), saes[site.sae] if site.sae else None, site.build(), site.error, site.steps)
@@ -189,32 +200,35 @@ class Arms:
         gate = self.recipes[arm.recipe].frame_gate if arm.framed else None
         framed = None if gate is None else gate.model_dump(exclude={"calibration"})
         where = None if arm.variant is None else self.base(arm.recipe)
-        empty = "end" if arm.allow_empty else False  # only the end, not a blank, as texts of before allowed too
-        return key_of(self._weights, edits, arm.strength, framed, empty, mode, PADS[mode], self.language, where)
+        # "end", since only the end of text is allowed: entries of older caches, with True, allowed a blank as well
+        empty = "end" if arm.allow_empty else False
+        return key_of(
+            self._weights, edits, arm.strength, framed, empty, mode, PADS[mode], self.settings.language, where
+        )
 
-    def texts_of(self, candidate: Candidate, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Said]:
-        """What a candidate writes; behind a clip gate each clip's text is that of one arm or the other."""
+    def texts_of(self, candidate: Candidate, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Transcript]:
+        """Texts of a candidate; behind a clip gate each clip's text is that of one of two arms."""
         number = candidate.variant.recipe
         # with timestamps the first token is a time, and an empty text always possible
         empty = self.recipes[number].allow_empty and mode == "untimed"
-        whole = Arm(number, candidate.variant, candidate.strength, False, empty)
-        framed = whole._replace(framed=True)
+        edited = Arm(number, candidate.variant, candidate.strength, False, empty)
+        framed = edited._replace(framed=True)
         if candidate.gate == "none":
-            return self.said(whole, mode, kind, chosen)
+            return self.transcripts(edited, mode, kind, chosen)
         if candidate.gate == "frame":
-            return self.said(framed, mode, kind, chosen)
+            return self.transcripts(framed, mode, kind, chosen)
         shut = framed if candidate.gate == "clip+frame" else Arm(number, None)
         opened = self.gates.opened(number, candidate.margin, mode, kind)
-        texts: dict[int, Said] = {}
-        for arm, wanted in ((whole, True), (shut, False)):
+        texts: dict[int, Transcript] = {}
+        for arm, wanted in ((edited, True), (shut, False)):
             own = [i for i in chosen if opened[i] == wanted]
-            texts |= dict(zip(own, self.said(arm, mode, kind, own), strict=True))
+            texts |= dict(zip(own, self.transcripts(arm, mode, kind, own), strict=True))
         return [texts[i] for i in chosen]
 
     def figures(
         self, candidate: Candidate | None, mode: Mode, absent: Sequence[int], present: Sequence[int]
     ) -> Figures:
-        """What a candidate, or with None the model as it is, does on the chosen clips without and with speech."""
+        """Figures of a candidate, or of the unsteered model for None, on the chosen clips without and with speech."""
         plain = self.unsteered(mode, "present", present)
         if candidate is None:
             noise, speech, opened = self.unsteered(mode, "absent", absent), plain, None
@@ -222,15 +236,15 @@ class Arms:
             noise = self.texts_of(candidate, mode, "absent", absent)
             speech = self.texts_of(candidate, mode, "present", present)
             opened = self._opened(candidate, mode, absent, present)
-        known = [self.material.texts[i] for i in present]
+        known = [self.clips.texts[i] for i in present]
         references = [own.text if text is None else text for text, own in zip(known, plain, strict=True)]
-        before, after = (self._word_errors(references, said).capped for said in (plain, speech))
+        before, after = (self._word_errors(references, written).capped for written in (plain, speech))
         change = rate_difference(before, after)
-        minutes = sum(min(len(self.material.absent[i]), WINDOW) for i in absent) / SAMPLE_RATE / 60
+        minutes = sum(min(len(self.clips.absent[i]), WINDOW) for i in absent) / SAMPLE_RATE / 60
         return Figures(
-            share([wrote(said.text) for said in noise]),
-            share([wrote(said.filtered) for said in noise]),
-            sum(len(said.text.split()) for said in noise) / max(minutes, 1e-9),
+            share([wrote(each.text) for each in noise]),
+            share([wrote(each.filtered) for each in noise]),
+            sum(len(each.text.split()) for each in noise) / max(minutes, 1e-9),
             after.rate,
             change,
             share([wrote(was.text) and not wrote(now.text) for was, now in zip(plain, speech, strict=True)]),
@@ -246,27 +260,27 @@ class Arms:
         without, with_ = (self.gates.opened(number, margin, mode, kind) for kind in KINDS)
         return share([without[i] for i in absent]), share([with_[i] for i in present])
 
-    def _word_errors(self, references: Sequence[str], found: Sequence[Said]) -> WordErrors:
-        """Word errors of all; those of each pair of texts are counted once, since most candidates change few."""
+    def _word_errors(self, references: Sequence[str], found: Sequence[Transcript]) -> WordErrors:
+        """Word errors of all texts; each pair is counted once, since most candidates change few texts."""
         each = []
-        for reference, said in zip(references, found, strict=True):
-            pair = (reference, said.text)
+        for reference, written in zip(references, found, strict=True):
+            pair = (reference, written.text)
             if pair not in self._errors:
-                self._errors[pair] = word_errors([reference], [said.text])
+                self._errors[pair] = word_errors([reference], [written.text])
             each.append(self._errors[pair])
         return WordErrors(
-            tuple(one.errors[0] for one in each),
-            tuple(one.words[0] for one in each),
-            sum(one.deletions for one in each),
+            tuple(each.errors[0] for each in each),
+            tuple(each.words[0] for each in each),
+            sum(each.deletions for each in each),
         )
 
 
 def score_of(figures: Sequence[Figures]) -> Score:
-    """What choosing goes by, of a candidate's figures in all modes: the mean text, and the worst cost of any mode."""
+    """Score of a candidate over all modes: the mean text, and the worst cost of any mode."""
     return Score(
-        sum(one.text.value for one in figures) / len(figures),
-        100 * max(one.change.value for one in figures),
-        max(one.blanked.value for one in figures),
-        100 * max(one.change.low for one in figures),
-        max(one.blanked.low for one in figures),
+        sum(each.text.value for each in figures) / len(figures),
+        100 * max(each.change.value for each in figures),
+        max(each.blanked.value for each in figures),
+        100 * max(each.change.low for each in figures),
+        max(each.blanked.low for each in figures),
     )

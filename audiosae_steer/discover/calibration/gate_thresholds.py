@@ -1,4 +1,4 @@
-"""Where the threshold of a clip gate goes, and what it then opens for: no decoding, only scores."""
+"""Thresholds of clip gates, placed on the scores of all clips, and the clips they open for; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import SteeringError
+from ...evaluate.metrics.logistic_regression import Matrix
 from ...evaluate.metrics.rates import Share, share
 from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, gate_features
 from ...steering.recipes.schema import GateSpec, Recipe, site_of
-from ..gates.probe import Matrix, score, set_threshold
+from ..gates.probe import score, set_threshold
+from .settings import Mode
 
-Mode = Literal["timed", "untimed"]
 Kind = Literal["absent", "present"]
 KINDS: tuple[Kind, Kind] = ("absent", "present")
 FOLDS = 5
+"""Folds of the cross-validated shares."""
 
 
-class Placing:
-    """Places the thresholds of recipes' clip gates on the scores of all clips, in all modes.
+class GateThresholds:
+    """Thresholds of recipes' clip gates, placed on the scores of all clips in all modes.
 
     Args:
-        recipes: those whose gates are placed.
-        saes: their SAEs.
-        modes: the modes in which the clips are heard.
-        rows: from a layer, a mode and a kind to the residuals of all clips of that kind.
+        recipes: recipes with the gates.
+        saes: SAEs of each recipe, by name.
+        modes: decoding modes, which differ in how clips are padded.
+        rows: from a layer, a mode and a kind to the residuals (frames, d_model) of all clips of that kind.
     """
 
     def __init__(
@@ -45,11 +47,15 @@ class Placing:
     def place(self, recipe: int, margin: float | None, without: int | None = None) -> GateSpec:
         """A recipe's clip gate with its threshold placed anew, on all clips or on those of all folds but one.
 
-        With no margin it stays where the recipe has it.
+        Args:
+            recipe: index of the recipe.
+            margin: position, from the highest score of speech (0) to the median score of non-speech (1); None keeps
+                the recipe's own threshold.
+            without: fold to leave out.
 
         Raises:
-            SteeringError: it has none, or one that reads the decoder.
-            GateError: the margin is no share.
+            SteeringError: the recipe has no clip gate, or one that reads the decoder.
+            GateError: the margin is not in [0, 1].
             MissingExtraError: scikit-learn is not installed.
         """
         if margin is None:
@@ -68,14 +74,15 @@ class Placing:
         return self._placed[key]
 
     def opened(self, recipe: int, margin: float | None, mode: Mode, kind: Kind) -> list[bool]:
-        """For which clips of a kind the gate opens."""
+        """Flags of the clips of a kind for which the gate opens."""
         spec = self.place(recipe, margin)
         return [bool(value > spec.threshold) for value in self._scores(recipe, mode, kind)]
 
     def opened_unseen(self, recipe: int, margin: float | None) -> tuple[Share, Share] | None:
-        """The shares of clips without and with speech for which it opens, each clip with a threshold from others.
+        """Cross-validated shares of the clips without and with speech for which the gate opens.
 
-        Five folds, all modes. None of fewer than five clips of a kind.
+        Five folds, all modes; each clip meets a threshold that was placed on the others. None for fewer than five
+        clips of a kind.
         """
         shares = []
         if any(len(self.features(recipe, self._modes[0], kind)) < FOLDS for kind in KINDS):
@@ -92,7 +99,7 @@ class Placing:
         return shares[0], shares[1]
 
     def features(self, recipe: int, mode: Mode, kind: Kind) -> Matrix:
-        """What the gate sees of every clip of a kind: (clips, its features)."""
+        """Pooled activations that the gate reads, of every clip of a kind: (clips, features of the gate)."""
         key = (recipe, mode, kind)
         if key not in self._features:
             spec = self._spec(recipe)
@@ -120,7 +127,7 @@ class Placing:
 
 
 def _local(spec: GateSpec) -> ClipGate:
-    """The gate over a matrix that holds its own features only."""
+    """The gate, renumbered for a matrix that holds its own features only."""
     return ClipGate(tuple(range(len(spec.features))), tuple(spec.weights), spec.bias, 0.0, spec.pool)
 
 

@@ -1,4 +1,4 @@
-"""Choosing among candidates: halving, fronts, and a budget that is kept."""
+"""Selection among candidates: Pareto fronts, successive halving, and a budget."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from ...errors import SteeringError
+from .settings import Budget
 
 LEAST = 4
 """Candidates of each group that halving leaves."""
 
 
-class Budget(NamedTuple):
-    """What steering may cost on speech."""
-
-    wer: float = 0.1
-    """Word error rate above the unsteered model's, in points."""
-    blanked: float = 0.005
-    """Share of the clips with speech that lose all their text, beyond those the unsteered model leaves empty."""
-
-
 class Score(NamedTuple):
-    """What is known of a candidate, as far as choosing goes."""
+    """Effect and cost of a candidate."""
 
     text: float
     """Share of the clips without speech for which text is written."""
@@ -37,12 +29,12 @@ class Score(NamedTuple):
 
 
 def excess(score: Score, budget: Budget) -> float:
-    """By how many points a candidate is over the budget, word errors and blanked clips together; 0 within it."""
+    """Points by which a candidate is over the budget, word errors and blanked clips together; 0 within it."""
     return _over(score.wer, score.blanked, budget)
 
 
 def sure_excess(score: Score, budget: Budget) -> float:
-    """As `excess`, of the intervals' lower ends: what chance does not explain."""
+    """As `excess`, of the intervals' lower ends: the part that chance does not explain."""
     return _over(score.wer_low, score.blanked_low, budget)
 
 
@@ -53,7 +45,7 @@ def _over(wer: float, blanked: float, budget: Budget) -> float:
 
 
 def front(scores: Sequence[Score]) -> list[int]:
-    """Which are dominated by no other in (text, wer), by rising text; of equals the first."""
+    """Indices of the Pareto front in (text, wer), by rising text; of equal scores the first."""
     order = sorted(range(len(scores)), key=lambda i: (scores[i].text, scores[i].wer, i))
     found: list[int] = []
     for i in order:
@@ -63,7 +55,7 @@ def front(scores: Sequence[Score]) -> list[int]:
 
 
 def layers(scores: Sequence[Score]) -> list[int]:
-    """The number of each one's front: 0 for the front, 1 for the front of the rest, and so on."""
+    """Rank of each score's front: 0 for the front, 1 for the front of the rest, and so on."""
     ranks = [0] * len(scores)
     left, rank = list(range(len(scores))), 0
     while left:
@@ -81,9 +73,9 @@ def layers(scores: Sequence[Score]) -> list[int]:
 def better_half(
     scores: Sequence[Score], budget: Budget, groups: Sequence[Hashable] | None = None, *, least: int = LEAST
 ) -> list[int]:
-    """What a round of successive halving keeps (Jamieson & Talwalkar, AISTATS 2016), in order.
+    """Indices that a round of successive halving keeps (Jamieson & Talwalkar, AISTATS 2016), ascending.
 
-    Candidates that are over the budget by more than chance explains come last; then counts which front they are on,
+    Candidates that are over the budget by more than chance explains come last; then counts the rank of their front,
     then the text they leave. Half of each group is kept, and at least `least`.
     """
     ranks = layers(scores)
@@ -97,7 +89,7 @@ def better_half(
 
 
 def rounds(absent: int, present: int, first: int) -> list[tuple[int, int]]:
-    """How many clips of each kind every round sees: `first` of each, doubled until all are seen."""
+    """Numbers of clips without and with speech in every round: `first` of each, doubled until all are included."""
     if first < 1:
         raise SteeringError(f"the first round sees {first} clips of each kind; expected 1 or more")
     found = [(min(first, absent), min(first, present))]
@@ -108,17 +100,17 @@ def rounds(absent: int, present: int, first: int) -> list[tuple[int, int]]:
 
 
 def within(scores: Sequence[Score], budget: Budget, unsteered: float) -> list[int]:
-    """Which keep the budget and leave less text than the unsteered model."""
+    """Indices of the scores that keep the budget and leave less text than the unsteered model."""
     return [i for i, score in enumerate(scores) if excess(score, budget) == 0 and score.text < unsteered]
 
 
 def nearest(scores: Sequence[Score], budget: Budget) -> int:
-    """Which is the least over the budget, and of those the one that leaves the least text."""
+    """Index of the score that is least over the budget, and of those the one that leaves the least text."""
     return min(range(len(scores)), key=lambda i: (excess(scores[i], budget), scores[i].text, scores[i].wer, i))
 
 
 def contenders(scores: Sequence[Score], allowed: Sequence[int], near: float) -> list[int]:
-    """Of those allowed, the one on the front with the least text, first, and all within `near` points of its text."""
+    """Of the allowed indices, the one on the front with the least text, then all within `near` points of its text."""
     if not allowed:
         return []
     best = allowed[front([scores[i] for i in allowed])[0]]

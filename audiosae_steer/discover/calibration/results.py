@@ -1,22 +1,24 @@
-"""What calibration leaves: the recipe, a list of everything tried, and a picture of the choice."""
+"""Files of a calibration: the recipe, a list of all candidates tried, and a picture of the choice."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import MissingExtraError, RecipeError
 from ...evaluate.metrics.rates import Share
 from ...io.files import whole, write_whole
+from ...sae.autoencoder import SAE
 from ...steering.recipes.sae_source import SAESpec
 from ...steering.recipes.schema import Recipe
 from ..sae_files import place_sae
 from .breaking_point import Cliff
 from .candidates import Candidate
 from .evaluator import Figures
-from .gate_thresholds import Mode
 from .pareto import front
+from .settings import Mode
 from .successive_halving import Choice, Sweep, Tried
 
 SPLIT = (
@@ -27,33 +29,31 @@ COLOURS = {"none": "#1f5fa8", "clip": "#1b6e3c", "frame": "#b35c00", "clip+frame
 
 
 class Outcome(NamedTuple):
-    """The choice, and what it was chosen among."""
+    """The choice, and the candidates and figures that it was made by."""
 
     choice: Choice
     survivors: tuple[Tried, ...]
     unsteered: dict[Mode, Figures]
-    odd: dict[str, str]
-    """Kinds of edit that could not be run, and why."""
-    command: str | None
-    data: dict[str, list[str]]
-    split: str | None
+    failed: dict[str, str]
+    """Errors of the kinds of edit that could not be run, by recipe and kind."""
 
 
-def compose(sweep: Sweep, outcome: Outcome, name: str | None, out: Path | None) -> Recipe:
-    """The recipe of the choice; its SAEs are copied beside `out` where they are files."""
+def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
+    """The recipe of the choice; SAEs that are files are copied beside it if it is to be written."""
     candidate = outcome.choice.tried.candidate
-    arms, number = sweep.arms, candidate.variant.recipe
-    base = arms.recipes[number]
-    gate = arms.gates.place(number, candidate.margin) if "clip" in candidate.gate else None
+    evaluator, number = sweep.evaluator, candidate.variant.recipe
+    base, output = evaluator.recipes[number], evaluator.output
+    gate = evaluator.gates.place(number, candidate.margin) if "clip" in candidate.gate else None
     frame_gate = base.frame_gate if "frame" in candidate.gate else None
     used = {spec.sae for spec in (*candidate.variant.sites, gate, frame_gate) if spec is not None and spec.sae}
     specs = {key: spec for key, spec in base.saes.items() if key in used}
-    if out is not None:
-        specs = {key: _placed(base, key, spec, sweep, number, out.parent) for key, spec in specs.items()}
-    described = candidate.describe(arms.recipes)
+    if output.path is not None:
+        folder = output.path.parent
+        specs = {key: _placed(base, key, spec, evaluator.saes[number][key], folder) for key, spec in specs.items()}
+    described = candidate.describe(evaluator.recipes)
     recipe = base.model_copy(
         update={
-            "name": name or (base.name if out is None else out.stem),
+            "name": output.name or (base.name if output.path is None else output.path.stem),
             "description": f"{base.name}, calibrated: {described}.",
             "saes": specs,
             "sites": list(candidate.variant.sites),
@@ -64,7 +64,9 @@ def compose(sweep: Sweep, outcome: Outcome, name: str | None, out: Path | None) 
             "measured": {"calibrate": _measured(sweep, outcome)},
         }
     )
-    return recipe if out is None else recipe.located(out.parent)
+    if output.path is not None:
+        recipe._folder = output.path.parent
+    return recipe
 
 
 def write_files(recipe: Recipe, sweep: Sweep, outcome: Outcome, out: Path) -> None:
@@ -84,7 +86,7 @@ def write_files(recipe: Recipe, sweep: Sweep, outcome: Outcome, out: Path) -> No
 
 
 def folder_of(out: Path) -> Path:
-    """Where the list and the picture of a recipe go: a folder of their own, since they are no recipes."""
+    """Folder beside a recipe for its list and picture, apart from it since they are no recipes."""
     return out.parent / f"{out.stem}-calibration"
 
 
@@ -98,9 +100,9 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
     figure = Figure(figsize=(8.0, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    scores = [one.score for one in outcome.survivors]
-    for gate in dict.fromkeys(one.candidate.gate for one in outcome.survivors):
-        own = [one.score for one in outcome.survivors if one.candidate.gate == gate]
+    scores = [each.score for each in outcome.survivors]
+    for gate in dict.fromkeys(each.candidate.gate for each in outcome.survivors):
+        own = [each.score for each in outcome.survivors if each.candidate.gate == gate]
         label = {"none": "ungated", "clip": "clip gate", "frame": "frame gate"}.get(gate, "both gates")
         axes.scatter(
             [s.wer for s in own], [100 * s.text for s in own], s=26, alpha=0.75, color=COLOURS[gate], label=label
@@ -111,7 +113,7 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
         )
     best = [scores[i] for i in front(scores)]
     axes.plot([s.wer for s in best], [100 * s.text for s in best], color="#444444", linewidth=1.2, label="front")
-    plain = sum(one.text.value for one in outcome.unsteered.values()) / len(outcome.unsteered)
+    plain = sum(each.text.value for each in outcome.unsteered.values()) / len(outcome.unsteered)
     axes.scatter([0.0], [100 * plain], marker="s", s=48, color="#b3261e", label="unsteered", zorder=4)
     chosen = outcome.choice.tried.score
     axes.scatter(
@@ -128,12 +130,12 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
     axes.set_ylim(bottom=-3)
     axes.set_xlabel(
         "word error rate on speech, loops capped, points above unsteered"
-        + (", worst mode" * (len(sweep.arms.modes) > 1))
+        + (", worst mode" * (len(sweep.evaluator.modes) > 1))
     )
     axes.set_ylabel("clips without speech with text, %")
     clips = outcome.choice.tried.clips
     axes.set_title(
-        f"{outcome.choice.tried.candidate.describe(sweep.arms.recipes)}\n"
+        f"{outcome.choice.tried.candidate.describe(sweep.evaluator.recipes)}\n"
         f"{clips[0]} clips without and {clips[1]} with speech; {len(scores)} of {len(sweep.all)} candidates survived",
         fontsize=9.5,
     )
@@ -143,37 +145,38 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
         figure.savefig(part, dpi=130, format="png")
 
 
-def _placed(base: Recipe, key: str, spec: SAESpec, sweep: Sweep, number: int, folder: Path) -> SAESpec:
-    if spec.file is None or base.folder is None:
+def _placed(base: Recipe, key: str, spec: SAESpec, sae: SAE, folder: Path) -> SAESpec:
+    """An SAE's entry in a recipe in `folder`, with the file copied there if it is elsewhere."""
+    if spec.file is None or base._folder is None:
         return spec
     layers = [site.layer for site in base.sites if site.sae == key]
-    source = base.folder / spec.file
+    source = base._folder / spec.file
     if source.parent.resolve() == folder.resolve():
         return spec
-    return place_sae(sweep.arms.saes[number][key], source, layers[0] if layers else 0, folder)
+    return place_sae(sae, source, layers[0] if layers else 0, folder)
 
 
 def _provenance(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
-    settings, arms = sweep.settings, sweep.arms
-    known = sum(text is not None for text in arms.material.texts)
+    evaluator, output, clips = sweep.evaluator, sweep.evaluator.output, sweep.evaluator.clips
+    known = sum(text is not None for text in clips.texts)
     candidate = outcome.choice.tried.candidate
     return {
-        **({"command": outcome.command} if outcome.command else {}),
-        "from": [recipe.name for recipe in arms.recipes],
-        "budget": sweep.budget._asdict(),
-        "settings": {**settings._asdict(), "breaks": settings.breaks._asdict()},
-        "split": f"{outcome.split}; {SPLIT}" if outcome.split else SPLIT,
-        **({"data": outcome.data} if outcome.data else {}),
-        "clips": {"absent": len(arms.material.absent), "present": len(arms.material.present)},
-        "references": {"given": known, "unsteered text": len(arms.material.texts) - known},
+        **({"command": output.command} if output.command else {}),
+        "from": [recipe.name for recipe in evaluator.recipes],
+        "budget": asdict(sweep.budget),
+        "settings": asdict(sweep.settings),
+        "split": f"{output.split}; {SPLIT}" if output.split else SPLIT,
+        **({"data": output.data} if output.data else {}),
+        "clips": {"absent": len(clips.absent), "present": len(clips.present)},
+        "references": {"given": known, "unsteered text": len(clips.texts) - known},
         "tried": {
             "candidates": len(sweep.all),
             "no less text than unsteered": sweep.dropped,
             "rounds": [list(clips) for clips in sweep.rounds],
             "survivors": len(outcome.survivors),
-            **({"could not be run": outcome.odd} if outcome.odd else {}),
+            **({"could not be run": outcome.failed} if outcome.failed else {}),
         },
-        "chosen": {**_described(candidate), "in_words": candidate.describe(arms.recipes)},
+        "chosen": {**_described(candidate), "in_words": candidate.describe(evaluator.recipes)},
     }
 
 
@@ -181,8 +184,8 @@ def _measured(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
     choice = outcome.choice
     candidate = choice.tried.candidate
     found: dict[str, Any] = {
-        "unsteered": {mode: _plain(figures) for mode, figures in outcome.unsteered.items()},
-        "chosen": {mode: _plain(figures) for mode, figures in choice.tried.figures.items()},
+        "unsteered": {mode: _figures(figures) for mode, figures in outcome.unsteered.items()},
+        "chosen": {mode: _figures(figures) for mode, figures in choice.tried.figures.items()},
         "cliff": {"gated": _cliff(choice.cliffs.gated), "ungated": _cliff(choice.cliffs.ungated)},
         "margin": {
             "gated": round(choice.margin, 4),
@@ -191,34 +194,34 @@ def _measured(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
         },
     }
     if "clip" in candidate.gate:
-        unseen = sweep.arms.gates.opened_unseen(candidate.variant.recipe, candidate.margin)
+        unseen = sweep.evaluator.gates.opened_unseen(candidate.variant.recipe, candidate.margin)
         if unseen is not None:  # with the threshold from other clips, unlike all else here
             found["gate_on_unseen_clips"] = {
-                "open_absent": _share(unseen[0]),
-                "open_present": _share(unseen[1]),
+                "open_absent": _share_row(unseen[0]),
+                "open_present": _share_row(unseen[1]),
             }
     return found
 
 
 def _listed(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
-    survived = {id(one) for one in outcome.survivors}
-    best = {id(outcome.survivors[i]) for i in front([one.score for one in outcome.survivors])}
+    survived = {id(each) for each in outcome.survivors}
+    best = {id(outcome.survivors[i]) for i in front([each.score for each in outcome.survivors])}
     return {
-        "budget": sweep.budget._asdict(),
+        "budget": asdict(sweep.budget),
         "rounds": [list(clips) for clips in sweep.rounds],
-        "unsteered": {mode: _plain(figures) for mode, figures in outcome.unsteered.items()},
+        "unsteered": {mode: _figures(figures) for mode, figures in outcome.unsteered.items()},
         "candidates": [
             {
-                **_described(one.candidate),
-                "in_words": one.candidate.describe(sweep.arms.recipes),
-                "round": one.round,
-                "clips": list(one.clips),
-                "survived": id(one) in survived,
-                "on_front": id(one) in best,
-                "chosen": one.candidate == outcome.choice.tried.candidate,
-                "figures": {mode: _plain(figures) for mode, figures in one.figures.items()},
+                **_described(each.candidate),
+                "in_words": each.candidate.describe(sweep.evaluator.recipes),
+                "round": each.round,
+                "clips": list(each.clips),
+                "survived": id(each) in survived,
+                "on_front": id(each) in best,
+                "chosen": each.candidate == outcome.choice.tried.candidate,
+                "figures": {mode: _figures(figures) for mode, figures in each.figures.items()},
             }
-            for one in sweep.tried.values()
+            for each in sweep.tried.values()
         ],
     }
 
@@ -234,27 +237,27 @@ def _described(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _plain(figures: Figures) -> dict[str, Any]:
+def _figures(figures: Figures) -> dict[str, Any]:
     found = {
-        "text": _share(figures.text),
-        "text_filters_on": _share(figures.filtered),
+        "text": _share_row(figures.text),
+        "text_filters_on": _share_row(figures.filtered),
         "words_per_minute": round(figures.words_per_minute, 2),
         "wer": round(100 * figures.wer, 3),
         "wer_change": [round(100 * value, 3) for value in figures.change],
-        "blanked": _share(figures.blanked),
+        "blanked": _share_row(figures.blanked),
     }
     if figures.opened is not None:
-        found["gate_opened"] = {"absent": _share(figures.opened[0]), "present": _share(figures.opened[1])}
+        found["gate_opened"] = {"absent": _share_row(figures.opened[0]), "present": _share_row(figures.opened[1])}
     return found
 
 
-def _share(found: Share) -> list[float | int]:
-    """[clips it holds of, clips, low, high], the interval as shares."""
+def _share_row(found: Share) -> list[float | int]:
+    """[hits, clips, low, high], the interval as shares."""
     return [found.hits, found.clips, round(found.low, 5), round(found.high, 5)]
 
 
 def _cliff(cliff: Cliff) -> dict[str, Any]:
-    rungs = [[one.strength, round(one.wer, 3), round(one.blanked, 5)] for one in cliff.rungs]
+    rungs = [[each.strength, round(each.wer, 3), round(each.blanked, 5)] for each in cliff.rungs]
     return {
         **({} if cliff.strength is None else {"strength": cliff.strength}),
         "highest_tried": cliff.highest,

@@ -1,4 +1,4 @@
-"""The sweep itself: rounds of successive halving, the choice, and the way to the cliff."""
+"""Search over candidates: successive halving, the choice within the budget, and its distance to the cliff."""
 
 from __future__ import annotations
 
@@ -8,167 +8,136 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import SteeringError
-from ...io.progress import Tell
-from .breaking_point import Break, Cliff, find_cliff
-from .candidates import KINDS as EDITS
-from .candidates import MARGINS, SHARES, STRENGTHS, Candidate, Gating
-from .evaluator import Arms, Figures, score_of
-from .gate_thresholds import Mode
-from .pareto import Budget, Score, better_half, contenders, excess, nearest, rounds, within
+from .breaking_point import Cliff, find_cliff
+from .candidates import Candidate
+from .evaluator import Evaluator, Figures, score_of
+from .pareto import Score, better_half, contenders, excess, nearest, rounds, within
+from .settings import Budget, Mode
 
 CLIFFS = 3
-"""Most ways of editing whose cliff is looked for before one is chosen."""
+"""Most variants with a gate whose cliff is looked for before one is chosen."""
 RUNGS = 8
-"""Strengths tried on the way to a cliff, at most."""
-
-
-class CalibrateSettings(NamedTuple):
-    """How candidates are made and chosen."""
-
-    modes: tuple[Mode, ...] = ("timed",)
-    """Decoding with timestamps, as `whisper.transcribe` does, and without; the budget is kept in every one."""
-    kinds: tuple[str, ...] = EDITS
-    """Kinds of edit; see `candidates.variants`."""
-    shares: tuple[float, ...] = SHARES
-    """Shares of the features to keep."""
-    strengths: tuple[float, ...] = STRENGTHS
-    """Strengths; 1 is the edits as written."""
-    gates: tuple[Gating, ...] = ("none", "clip", "frame", "clip+frame")
-    """Ways to gate, of those that a recipe has gates for."""
-    gate_margins: tuple[float | None, ...] = MARGINS
-    """Where the clip gate's threshold lies, from the highest speech score to the median score without speech."""
-    first: int = 16
-    """Clips of each kind in the first round."""
-    near: float = 1.0
-    """Candidates within so many points of the least text are as good: the one furthest from its cliff is taken."""
-    margin: float = 1.25
-    """How many times the chosen strength the cliff has to be away."""
-    breaks: Break = Break()
-    """When speech counts as broken."""
-    cliff_clips: int = 120
-    """Most clips with speech on which the cliff is looked for: what breaks speech shows on a sample of it, and each
-    strength tried has to be decoded anew."""
-    language: str | None = "en"
-    """Code; None lets a multilingual model detect it."""
-    batch: int = 16
-    """Clips decoded at once."""
-    seed: int = 0
-    """Of the order in which rounds take clips in."""
+"""Most strengths tried on the way to a cliff, for the progress bar."""
 
 
 class Tried(NamedTuple):
-    """A candidate, and what it did on the clips of the last round it was in."""
+    """Candidate with its figures on the clips of the last round it was in."""
 
     candidate: Candidate
     score: Score
     figures: dict[Mode, Figures]
     round: int
-    """The last round it was in, from 1."""
+    """Last round it was in, from 1."""
     clips: tuple[int, int]
-    """Clips without and with speech in that round."""
+    """Numbers of clips without and with speech in that round."""
 
 
 class Cliffs(NamedTuple):
-    """Where speech breaks."""
+    """Cliffs of a candidate: strengths at which speech breaks."""
 
     gated: Cliff
-    """As chosen."""
+    """Cliff with the candidate's gate."""
     ungated: Cliff
-    """Without the gate, which hides it; the same if there is none."""
+    """Cliff without the gate, which hides it; the same for an ungated candidate."""
 
 
 class Choice(NamedTuple):
-    """What was chosen."""
+    """The chosen candidate and its distance to the cliff."""
 
     tried: Tried
     cliffs: Cliffs
     margin: float
-    """How many times the chosen strength the cliff is away; at least that, where none was found."""
+    """Ratio of the cliff to the chosen strength; a lower bound where no cliff was found."""
     enough: bool
-    """Whether that is as far as was asked."""
+    """Whether the margin is at least that of the settings."""
 
 
 class Sweep:
-    """Candidates, clips, and everything found out about them so far."""
+    """Search over candidates by successive halving.
 
-    def __init__(
-        self, arms: Arms, candidates: Sequence[Candidate], budget: Budget, settings: CalibrateSettings
-    ) -> None:
-        self.arms, self.budget, self.settings = arms, budget, settings
+    Args:
+        evaluator: evaluates candidates; its settings are used.
+        candidates: candidates to choose among.
+        budget: highest cost on speech.
+    """
+
+    def __init__(self, evaluator: Evaluator, candidates: Sequence[Candidate], budget: Budget) -> None:
+        self.evaluator, self.budget, self.settings = evaluator, budget, evaluator.settings
+        self._tell = evaluator.output.tell
         self.all = list(candidates)
-        rng = np.random.default_rng(settings.seed)
-        sizes = len(arms.material.absent), len(arms.material.present)
+        rng = np.random.default_rng(self.settings.seed)
+        sizes = len(evaluator.clips.absent), len(evaluator.clips.present)
         self._absent, self._present = (rng.permutation(size).tolist() for size in sizes)
-        self.rounds = rounds(*sizes, settings.first)
+        self.rounds = rounds(*sizes, self.settings.first)
         self.tried: dict[str, Tried] = {}
         self.dropped = 0
-        """Candidates that were left out before speech was decoded: they write as much as the unsteered model."""
+        """Number of candidates left out before speech was decoded, since they write as much as the unsteered model."""
 
     def unsteered(self, clips: tuple[int, int] | None = None) -> dict[Mode, Figures]:
-        """What the model does as it is, on so many clips of each kind, or all."""
+        """Figures of the unsteered model on the first so many clips of each kind, or on all."""
         absent, present = self._first(clips or self.rounds[-1])
-        return {mode: self.arms.figures(None, mode, absent, present) for mode in self.arms.modes}
+        return {mode: self.evaluator.figures(None, mode, absent, present) for mode in self.evaluator.modes}
 
-    def run(self, tell: Tell) -> list[Tried]:
-        """Rounds of successive halving; returns the candidates that survived, with figures on all clips."""
+    def run(self) -> list[Tried]:
+        """Run the rounds of successive halving; returns the candidates that survived, with figures on all clips."""
         alive = self.all
         for number, clips in enumerate(self.rounds, 1):
-            what = f"round {number} of {len(self.rounds)}: {clips[0]} + {clips[1]} clips"
+            task = f"round {number} of {len(self.rounds)}: {clips[0]} + {clips[1]} clips"
             if number == 1:
-                alive = self._less_text(alive, clips, tell)
+                alive = self._less_text(alive, clips)
             found = []
             for done, candidate in enumerate(alive):
-                tell(what, done, len(alive))
+                self._tell(task, done, len(alive))
                 found.append(self.measure(candidate, clips, number))
-            tell(what, len(alive), len(alive))
+            self._tell(task, len(alive), len(alive))
             if number < len(self.rounds):
-                groups = [one.candidate.gate for one in found]
-                kept = better_half([one.score for one in found], self.budget, groups)
+                groups = [each.candidate.gate for each in found]
+                kept = better_half([each.score for each in found], self.budget, groups)
                 alive = [alive[i] for i in kept]
         return found
 
     def measure(self, candidate: Candidate, clips: tuple[int, int], number: int) -> Tried:
-        """A candidate's figures on the first so many clips of each kind."""
+        """Figures of a candidate on the first so many clips of each kind."""
         absent, present = self._first(clips)
-        figures = {mode: self.arms.figures(candidate, mode, absent, present) for mode in self.arms.modes}
+        figures = {mode: self.evaluator.figures(candidate, mode, absent, present) for mode in self.evaluator.modes}
         found = Tried(candidate, score_of(list(figures.values())), figures, number, clips)
         self.tried[_name(candidate)] = found
         return found
 
-    def choose(self, survivors: Sequence[Tried], tell: Tell) -> Choice:
-        """The candidate with the least text within the budget, or one as good that is further from its cliff.
+    def choose(self, survivors: Sequence[Tried]) -> Choice:
+        """Choose the candidate with the least text within the budget, or one as good that is further from its cliff.
 
         Raises:
-            SteeringError: none keeps the budget; names the nearest, and says what to try.
+            SteeringError: no candidate keeps the budget; the message names the nearest, and what to try.
         """
-        scores = [one.score for one in survivors]
+        scores = [each.score for each in survivors]
         plain = score_of(list(self.unsteered().values()))
         allowed = within(scores, self.budget, plain.text)
         if not allowed:
             raise SteeringError(self._advice(survivors, plain))
         good = [survivors[i] for i in contenders(scores, allowed, self.settings.near)]
-        groups = list(dict.fromkeys(one.candidate.group for one in good))[:CLIFFS]
+        groups = list(dict.fromkeys(each.candidate.group for each in good))[:CLIFFS]
         cliffs = {}
         for number, group in enumerate(groups, 1):
-            weakest = min((one.candidate for one in good if one.candidate.group == group), key=lambda c: c.strength)
-            cliffs[group] = self.cliffs(weakest, f"cliff {number} of {len(groups)}, strengths", tell)
-        looked = [one for one in good if one.candidate.group in cliffs]
+            weakest = min((each.candidate for each in good if each.candidate.group == group), key=lambda c: c.strength)
+            cliffs[group] = self.cliffs(weakest, f"cliff {number} of {len(groups)}, strengths")
+        looked = [each for each in good if each.candidate.group in cliffs]
         # the first is the one with the least text, and stays so among equals
-        best = max(looked, key=lambda one: _distance(cliffs[one.candidate.group], one.candidate.strength))
+        best = max(looked, key=lambda each: _distance(cliffs[each.candidate.group], each.candidate.strength))
         found = cliffs[best.candidate.group]
         best = self._back_off(best, found.gated, plain)
         margin = found.gated.margin(best.candidate.strength)
         return Choice(best, found, margin, margin >= self.settings.margin - 1e-9)
 
-    def cliffs(self, candidate: Candidate, what: str, tell: Tell) -> Cliffs:
-        """Where speech breaks as the strength rises from a candidate's own, on `cliff_clips` clips with speech."""
+    def cliffs(self, candidate: Candidate, task: str) -> Cliffs:
+        """Cliffs found by raising the strength from the candidate's own, on `cliff_clips` clips with speech."""
         most = RUNGS * (1 if candidate.gate == "none" else 2)
         done = 0
 
         def found(base: Candidate) -> Cliff:
             def cost(strength: float) -> tuple[float, float]:
                 nonlocal done
-                tell(what, done, most)
+                self._tell(task, done, most)
                 done += 1
                 return self._cost(base._replace(strength=strength))
 
@@ -176,16 +145,16 @@ class Sweep:
 
         own = found(candidate)
         ungated = own if candidate.gate == "none" else found(candidate._replace(gate="none", margin=None))
-        tell(what, most, most)
+        self._tell(task, most, most)
         return Cliffs(own, ungated)
 
     def _cost(self, candidate: Candidate) -> tuple[float, float]:
         present = self._present[: self.settings.cliff_clips]
-        figures = [self.arms.figures(candidate, mode, (), present) for mode in self.arms.modes]
-        return 100 * max(one.change.value for one in figures), max(one.blanked.value for one in figures)
+        figures = [self.evaluator.figures(candidate, mode, (), present) for mode in self.evaluator.modes]
+        return 100 * max(each.change.value for each in figures), max(each.blanked.value for each in figures)
 
     def _back_off(self, best: Tried, cliff: Cliff, plain: Score) -> Tried:
-        """The next smaller strength, and the next, until the cliff is far enough, as far as the budget allows."""
+        """Lower the strength step by step until the cliff is far enough, as long as the budget is kept."""
         for strength in sorted(self.settings.strengths, reverse=True):
             if cliff.margin(best.candidate.strength) >= self.settings.margin - 1e-9:
                 break
@@ -198,27 +167,27 @@ class Sweep:
                 best = weaker
         return best
 
-    def _less_text(self, alive: list[Candidate], clips: tuple[int, int], tell: Tell) -> list[Candidate]:
-        """Those that leave less text than the unsteered model on the first clips: the others need no speech decoded."""
+    def _less_text(self, alive: list[Candidate], clips: tuple[int, int]) -> list[Candidate]:
+        """Candidates with less text than the unsteered model on the first clips; others need no speech decoded."""
         absent, _ = self._first(clips)
 
         def hits(candidate: Candidate | None) -> int:
             return sum(
-                bool(said.text.strip())
-                for mode in self.arms.modes
-                for said in (
-                    self.arms.unsteered(mode, "absent", absent)
+                bool(each.text.strip())
+                for mode in self.evaluator.modes
+                for each in (
+                    self.evaluator.unsteered(mode, "absent", absent)
                     if candidate is None
-                    else self.arms.texts_of(candidate, mode, "absent", absent)
+                    else self.evaluator.texts_of(candidate, mode, "absent", absent)
                 )
             )
 
         most, kept = hits(None), []
         for done, candidate in enumerate(alive):
-            tell("candidates on noise", done, len(alive))
+            self._tell("candidates on noise", done, len(alive))
             if hits(candidate) < most:
                 kept.append(candidate)
-        tell("candidates on noise", len(alive), len(alive))
+        self._tell("candidates on noise", len(alive), len(alive))
         self.dropped = len(alive) - len(kept)
         if not kept:
             raise SteeringError(
@@ -228,10 +197,10 @@ class Sweep:
         return kept
 
     def _advice(self, survivors: Sequence[Tried], plain: Score) -> str:
-        best = survivors[nearest([one.score for one in survivors], self.budget)]
+        best = survivors[nearest([each.score for each in survivors], self.budget)]
         score, budget = best.score, self.budget
         over = excess(score, budget) > 0
-        what = (
+        figures = (
             f"text on {score.text:.1%} of clips without speech (unsteered {plain.text:.1%}), "
             f"WER {score.wer:+.2f} points, {score.blanked:.1%} of speech blanked"
         )
@@ -242,7 +211,7 @@ class Sweep:
         )
         return (
             f"no candidate keeps the budget (WER +{budget.wer:g} points, {budget.blanked:.1%} blanked) and writes less "
-            f"on noise. The nearest: {best.candidate.describe(self.arms.recipes)}: {what}. Try {hint}"
+            f"on noise. The nearest: {best.candidate.describe(self.evaluator.recipes)}: {figures}. Try {hint}"
         )
 
     def _first(self, clips: tuple[int, int]) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Texts that were written already, kept on disk as they come, so that an interrupted sweep goes on."""
+"""Cache of decoded texts, appended to a file as they come, so that an interrupted calibration resumes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from ...errors import SteeringError
 NAME = "texts.jsonl"
 
 
-class Said(NamedTuple):
-    """What a model wrote for a clip."""
+class Transcript(NamedTuple):
+    """Text that a model wrote for a clip."""
 
     text: str
-    """With Whisper's own filters off."""
+    """Text with Whisper's own filters off."""
     filtered: str
-    """With them on."""
+    """Text with the filters on."""
 
 
-class Texts:
-    """What each arm wrote for each clip; with a folder, as JSON lines in it.
+class TextCache:
+    """Transcripts by arm and clip.
+
+    Args:
+        folder: folder for a file of JSON lines; None keeps them in memory.
 
     Raises:
         SteeringError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._known: dict[tuple[str, str], Said] = {}
+        self._known: dict[tuple[str, str], Transcript] = {}
         self._path = None if folder is None else folder / NAME
         self.written = 0
-        """Texts added since it was opened."""
+        """Texts added since the cache was opened."""
         if self._path is None:
             return
         try:
@@ -48,31 +51,31 @@ class Texts:
         if not path.is_file():
             return
         content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):  # the last line was cut off when the run was
+        complete = content.rfind(b"\n") + 1
+        if complete < len(content):  # the last line was cut off when the run was
             with path.open("r+b") as file:
-                file.truncate(whole)
-        for line in content[:whole].decode("utf-8", "replace").splitlines():
+                file.truncate(complete)
+        for line in content[:complete].decode("utf-8", "replace").splitlines():
             try:
                 entry = json.loads(line)
-                self._known[entry["arm"], entry["clip"]] = Said(entry["text"], entry["filtered"])
+                self._known[entry["arm"], entry["clip"]] = Transcript(entry["text"], entry["filtered"])
             except (ValueError, KeyError, TypeError):  # a damaged line costs no more than its text
                 continue
 
-    def get(self, arm: str, clip: str) -> Said | None:
-        """What that arm wrote for that clip, if it is known."""
+    def get(self, arm: str, clip: str) -> Transcript | None:
+        """Transcript of a clip by an arm; None if there is none yet."""
         return self._known.get((arm, clip))
 
-    def add(self, arm: str, found: Mapping[str, Said]) -> None:
-        """Keep what an arm wrote, clip by clip."""
-        self._known.update({(arm, clip): said for clip, said in found.items()})
+    def add(self, arm: str, found: Mapping[str, Transcript]) -> None:
+        """Add an arm's transcripts, by clip."""
+        self._known.update({(arm, clip): each for clip, each in found.items()})
         self.written += len(found)
         if self._path is not None:
-            lines = [json.dumps({"arm": arm, "clip": clip, **said._asdict()}) + "\n" for clip, said in found.items()]
+            lines = [json.dumps({"arm": arm, "clip": clip, **each._asdict()}) + "\n" for clip, each in found.items()]
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("".join(lines))
 
 
 def key_of(*parts: Any) -> str:
-    """A name for an arm that has all these settings."""
+    """Digest of an arm's settings, 24 hex digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""From activations to pooled SAE features, clip by clip, and what the model itself writes meanwhile."""
+"""SAE features pooled clip by clip, and the unsteered model's texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,14 +20,16 @@ from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import Tell
 from ...io.tensors.digest import sha256_of_tensors
-from ...models.families.whisper_mel import Pad
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
 from ...sae.autoencoder import SAE
 from ...steering.gates import Pool, pool
+from .settings import PoolSettings
 
-Frames = Literal["audio", "window"]
-CHUNK, BATCH = 32, 8
+CHUNK = 32
+"""Clips of one file of the cache."""
+BATCH = 8
+"""Clips of one pass of the model."""
 
 
 class Pooled(NamedTuple):
@@ -38,9 +40,9 @@ class Pooled(NamedTuple):
     peaks: NDArray[np.float64]
     """(clips, F), the highest activation: above 0 where a feature fires at all."""
     texts: tuple[str, ...]
-    """What the unsteered model writes, Whisper's filters off; empty unless it was asked."""
+    """Texts of the unsteered model, Whisper's filters off; empty unless asked for."""
     no_speech: NDArray[np.float64]
-    """(clips,) its no_speech_prob; empty unless it was asked."""
+    """(clips,) its no_speech_prob; empty unless asked for."""
 
 
 def pool_clips(
@@ -48,11 +50,8 @@ def pool_clips(
     sae: SAE,
     layer: int,
     clips: Sequence[Window],
-    kind: Pool = "max",
-    pad: Pad = "zeros",
+    settings: PoolSettings | None = None,
     *,
-    frames: Frames = "audio",
-    write: int | None = None,
     cache: Path | None = None,
     progress: Tell | None = None,
 ) -> Pooled:
@@ -63,27 +62,21 @@ def pool_clips(
         sae: the SAE of that layer.
         layer: encoder layer, counted from 1.
         clips: stretches of at most 30 s; see `windows_of`.
-        kind: how to pool: `max`, `mean`, or `nonzero_mean` over the frames where a feature fires.
-        pad: how the 30 s are filled up; see `mel`.
-        frames: `audio` pools over the frames that hold the clip, so that its length tells nothing; `window` over all
-            30 s with their padding, as a clip gate does.
-        write: also let the model write so many tokens at most, with timestamps if `pad` is `zeros`, as Whisper's
-            `transcribe` does, and without if it is `silence`. openai-whisper only.
-        cache: folder for what is found, in chunks of 32 clips, so that an interrupted run goes on.
+        settings: pooling, padding, frames, and how much text to write.
+        cache: folder for what is found, in chunks of 32 clips, so that an interrupted run resumes.
         progress: called with what is being done, how many are done, and how many there are.
 
     Raises:
         SiteError: there is no such layer, or the SAE does not fit the model.
         AudioError: there are no clips, or one cannot be read.
-        SteeringError: a choice is unknown, the features are not finite, or the model is steered.
+        SteeringError: the features are not finite, or the model is steered.
     """
     check(model, sae, layer)
     if not clips:
         raise AudioError("there are no clips to pool; give at least one")
-    for name, value, known in (("pool", kind, Pool), ("pad", pad, Pad), ("frames", frames, Frames)):
-        if value not in get_args(known):
-            raise SteeringError(f"{name} {value!r} is unknown; expected one of {', '.join(get_args(known))}")
-    settings = [fingerprint(model), _digest(sae), layer, pad, frames, write]
+    settings = settings or PoolSettings()
+    kind, pad = settings.pool, settings.pad
+    known = [fingerprint(model), _encoder_digest(sae), layer, pad, settings.frames, settings.write]
     found: list[dict[str, Tensor]] = []
     texts: list[str] = []
     for start in range(0, len(clips), CHUNK):
@@ -91,8 +84,8 @@ def pool_clips(
         if progress is not None:
             progress(f"pooling features, {pad}", start, len(clips))
         tensors, said = _cached(
-            None if cache is None else cache / f"pooled-{_key(settings, chunk)}.safetensors",
-            partial(_chunk, model, sae, layer, chunk, pad, frames, write),
+            None if cache is None else cache / f"pooled-{_key(known, chunk)}.safetensors",
+            partial(_pool_chunk, model, sae, layer, chunk, settings),
         )
         found.append(tensors)
         texts += said
@@ -103,7 +96,7 @@ def pool_clips(
 
 
 def check(model: Any, sae: SAE, layer: int) -> None:
-    """Refuse a layer that the model has not, and an SAE that does not fit it.
+    """Refuse a layer that the model does not have, and an SAE that does not fit it.
 
     Raises:
         SiteError: it does not fit.
@@ -122,8 +115,8 @@ def check(model: Any, sae: SAE, layer: int) -> None:
         raise SiteError(f"this SAE was trained on layer {said}, not {layer}; give layer {said}, or another SAE")
 
 
-def _chunk(
-    model: Any, sae: SAE, layer: int, clips: Sequence[Window], pad: Pad, frames: Frames, write: int | None
+def _pool_chunk(
+    model: Any, sae: SAE, layer: int, clips: Sequence[Window], settings: PoolSettings
 ) -> tuple[dict[str, Tensor], list[str]]:
     kinds: tuple[Pool, ...] = get_args(Pool)
     pooled: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
@@ -131,20 +124,21 @@ def _chunk(
     no_speech: list[float] = []
     for start in range(0, len(clips), BATCH):
         samples = [read_window(clip) for clip in clips[start : start + BATCH]]
-        rows = residuals(model, samples, [layer], pad)[layer]
+        rows = residuals(model, samples, [layer], settings.pad)[layer]
         if not torch.isfinite(rows).all():  # a gate would make zeros of them
             names = f"{clips[start].path.name} and the {len(samples) - 1} clips after it"
             raise SteeringError(f"the model's residuals hold NaN or infinite numbers for {names}; check its weights")
-        for row, heard in zip(rows, samples, strict=True):
+        for row, clip in zip(rows, samples, strict=True):
             with torch.no_grad():
                 f = sae.encode(row)[None]
-            kept = f if frames == "window" else f[:, : frames_of(len(heard), f.shape[1])]
+            kept = f if settings.frames == "window" else f[:, : frames_of(len(clip), f.shape[1])]
             for kind in kinds:
                 pooled[kind].append(pool(kept, kind)[0].float().cpu())
-        if write is not None:
-            from ...evaluate.transcription.from_residuals import write as write_texts
+        if settings.write is not None:
+            from ...evaluate.transcription.from_residuals import write
 
-            written = write_texts(model, list(rows), layer, timestamps=pad == "zeros", limit=write)
+            timestamps = settings.pad == "zeros"
+            written = write(model, list(rows), layer, timestamps=timestamps, limit=settings.write)
             texts += [one.text for one in written]
             no_speech += [one.no_speech_prob for one in written]
     tensors = {kind: torch.stack(parts) for kind, parts in pooled.items()}
@@ -169,10 +163,10 @@ def _cached(
     return tensors, texts
 
 
-def _key(settings: Sequence[Any], clips: Sequence[Window]) -> str:
-    """Names a chunk by all that its content depends on; a file that was changed has another size or date."""
+def _key(known: Sequence[Any], clips: Sequence[Window]) -> str:
+    """Name of a chunk by all that its content depends on; a file that was changed has another size or date."""
     seen = [(str(clip.path.resolve()), clip.start, *_stamp(clip.path)) for clip in clips]
-    return hashlib.sha256(json.dumps([*settings, seen]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([*known, seen]).encode()).hexdigest()[:24]
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -180,5 +174,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _digest(sae: SAE) -> str:
+def _encoder_digest(sae: SAE) -> str:
+    """sha256 of all that encoding depends on; the decoder may differ."""
     return sha256_of_tensors((sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold), f"{sae.gate} {sae.normalisation}")

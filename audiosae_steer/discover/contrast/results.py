@@ -1,64 +1,21 @@
-"""What discovery is told, and what it finds."""
+"""Results of discovery by contrast: labelled clips, top features and their figures on held-out clips."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.labels import Groups
 from ...data.windows import Window
-from ...evaluate.metrics.feature_ranking import Method, Separation
+from ...evaluate.metrics.feature_ranking import Separation
 from ...models.families.whisper_mel import Pad
-from ...steering.gates import Pool
-from .pooling import Frames
-
-EditKind = Literal["ablate", "scale", "clamp", "add"]
-Target = Literal["labels", "text", "words", "no_speech_prob"]
-AMOUNTS: dict[EditKind, float] = {"ablate": 0.0, "scale": 0.5, "clamp": 1.0, "add": 1.0}
-WRITES: dict[Target, int | None] = {"labels": None, "text": 48, "words": 48, "no_speech_prob": 1}
-"""Tokens that the model has to write to tell: whether any text comes shows early."""
-
-
-class DiscoverSettings(NamedTuple):
-    """What to look for, and how."""
-
-    rank: Method = "fisher"
-    """How to weigh the features; see `rank.weigh`. With some hundred clips and thousands of features a regression
-    prefers features that fire in a handful of clips, which tell little on others: of ten features each for the dogs of
-    ESC-10, Fisher's have a mean AUC of 0.92 alone on held-out recordings, those of the L2 0.72."""
-    pool: Pool = "max"
-    """How to pool a clip's activations."""
-    top: int = 25
-    """Most features to edit."""
-    edit: EditKind = "add"
-    """`ablate`, `scale` and `clamp` take features that indicate the concept; `add` takes either kind, and moves each
-    against its weight."""
-    amount: float | None = None
-    """Of `add`, in typical activations; the factor of `scale`; of `clamp`, the bound in mean peaks of clips without the
-    concept. None takes 1, 0.5 and 1."""
-    target: Target = "labels"
-    """What the concept is: `labels`; or, on clips without labels, that the model itself writes any `text`, or `words`,
-    or gives a `no_speech_prob` below `tau`."""
-    tau: float = 0.6
-    """Threshold of `no_speech_prob`."""
-    pad: Literal["zeros", "silence", "both"] = "both"
-    """How the 30 s are filled up; see `collect.mel`. A model hears the two differently."""
-    frames: Frames = "audio"
-    """Frames to pool over; see `pool_clips`."""
-    groups: Groups = "recording"
-    """What the split keeps together; see `labels.from_folders`."""
-    held_out: float = 0.3
-    """Share of the recordings to hold out."""
-    resamples: int = 50
-    """Bootstrap resamples for the stability."""
-    seed: int = 0
-    """Of the split, the resamples and the solvers."""
+from .settings import DiscoverSettings
 
 
 class Feature(NamedTuple):
-    """One feature, and what it says about the concept."""
+    """One feature, and its figures on clips with and without the concept."""
 
     number: int
     """In the SAE, counted from 0."""
@@ -78,32 +35,49 @@ class Feature(NamedTuple):
     """Share of bootstrap resamples in which it is again among the top features."""
 
 
-class Found(NamedTuple):
-    """Everything that discovery found. Rows are clips, once for each way to pad."""
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """Clips with labels, and a split by recordings. Rows are clips, once for each padding."""
 
-    settings: DiscoverSettings
     clips: tuple[Window, ...]
     """(rows,)"""
     groups: tuple[str, ...]
     """(rows,) recordings."""
     pads: tuple[Pad, ...]
-    """(rows,) how the 30 s were filled up."""
+    """(rows,) padding of the clip to 30 s."""
     labels: NDArray[np.bool_]
-    """(rows,) whether the concept is present."""
+    """(rows,) true where the concept is present."""
     held: NDArray[np.bool_]
-    """(rows,) whether it was held out."""
+    """(rows,) true where the row is held out."""
+
+    def groups_of(self, held: bool) -> list[str]:
+        """Recordings (rows,) of the held-out rows, or of the others."""
+        return [group for group, out in zip(self.groups, self.held, strict=True) if out == held]
+
+    def tally(self, held: bool) -> tuple[int, int]:
+        """Clips with and without the concept, held out or not; each once, however often it is padded."""
+        rows = [(clip, flag) for clip, flag, out in zip(self.clips, self.labels, self.held, strict=True) if out == held]
+        return len({clip for clip, flag in rows if flag}), len({clip for clip, flag in rows if not flag})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastResult:
+    """Features that tell clips with a concept from clips without."""
+
+    settings: DiscoverSettings
+    rows: LabelledRows
     peaks: NDArray[np.float64]
     """(rows, top features) highest activations."""
     features: tuple[Feature, ...]
     """The top features, by falling weight."""
     scores: NDArray[np.float64]
-    """(held-out rows,) log odds of the probe on the top features, fitted on the others."""
+    """(held-out rows,) log odds of a probe on the top features, fitted on the other rows."""
     probe: Separation
-    """How well these tell the two kinds apart."""
-    random: float
-    """The same of as many random features among those that fire, mean of 20 draws: what chance features tell."""
+    """Separation of the two kinds by these scores."""
+    random_auc: float
+    """AUC of as many random features among those that fire, mean of 20 draws: chance level."""
 
-    def tally(self, held: bool) -> tuple[int, int]:
-        """Clips with and without the concept that were held out, or not; each once, however often it was padded."""
-        rows = [(clip, flag) for clip, flag, out in zip(self.clips, self.labels, self.held, strict=True) if out == held]
-        return len({clip for clip, flag in rows if flag}), len({clip for clip, flag in rows if not flag})
+    @property
+    def best(self) -> Feature:
+        """The feature that tells most by itself on held-out clips."""
+        return max(self.features, key=lambda feature: abs(feature.auc - 0.5))

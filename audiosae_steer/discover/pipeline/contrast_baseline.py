@@ -1,21 +1,21 @@
-"""Clips as files, for what reads files; and a recipe by contrast, to compare a learned one with."""
+"""Baseline found by contrast, to compare the learned recipe with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ...data.audio import SAMPLE_RATE
 from ...data.clips import ClipSet
 from ...data.partitions import Partition
-from ...io.progress import Tell
 from ...sae.autoencoder import SAE
-from ...steering.recipes.schema import Recipe
 from ..contrast.discover import discover
+from ..contrast.settings import LabelledSources
+from ..recipe_output import RecipeOutput
+from .stage_context import StageContext
 
 
 def write_clips(side: Partition, folder: Path) -> None:
-    """Write clips as FLAC files, in the folders `absent` and `present`, named so that `recording_of` tells groups."""
+    """Write clips as FLAC files in the folders `absent` and `present`; `recording_of` tells groups by their names."""
     for name, kind in side._asdict().items():
         _write(kind, folder / name)
 
@@ -31,27 +31,24 @@ def _write(kind: ClipSet, folder: Path) -> None:
         soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
 
 
-def contrast_recipe(
-    model: Any, sae: SAE, source: Any, layer: int, files: Path, folder: Path, model_name: str | None, tell: Tell | None
-) -> Recipe:
-    """A recipe that lowers the features by which speech differs from what is none, and lets texts be empty.
+def write_contrast_recipe(
+    context: StageContext, sae: SAE, source: SAE | str | Path | None, files: Path, folder: Path
+) -> None:
+    """Write `contrast.json`: a recipe that lowers the features by which speech differs from non-speech.
+
+    It allows empty texts.
 
     Args:
-        model: an openai-whisper model.
-        sae: of that layer.
-        source: where the SAE is from.
-        layer: encoder layer, counted from 1.
-        files: what `write_clips` wrote.
-        folder: where to write `contrast.json`.
-        model_name: for the recipe.
-        tell: called with what is being done.
+        context: of which the model, its name and the layer are used.
+        sae: SAE of that layer.
+        source: file, folder or Hub id of the SAE, if it was not given as an object.
+        files: folder that `write_clips` filled.
+        folder: folder to write into.
     """
     out = folder / "contrast.json"
-    given = source if not isinstance(source, SAE) else sae
-    recipe = discover(
-        model, given, layer, [files / "present"], [files / "absent"], out=out, name="contrast", model_name=model_name,
-        report=False, progress=tell,
-    )  # fmt: skip
-    recipe = recipe.model_copy(update={"allow_empty": True})
-    recipe.save(out)
-    return recipe
+    clips = LabelledSources(present=[files / "present"], absent=[files / "absent"])
+    output = RecipeOutput(path=out, name="contrast", model_name=context.output.model_name)
+    given = sae if source is None or isinstance(source, SAE) else source
+    with context.tell() as tell:
+        recipe = discover(context.model, given, context.layer, clips, out=output, report=False, progress=tell)
+    recipe.model_copy(update={"allow_empty": True}).save(out)

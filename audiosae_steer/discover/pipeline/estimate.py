@@ -1,4 +1,4 @@
-"""What making a recipe will download, and about how long it will take: said before it begins."""
+"""Downloads and durations of making a recipe, estimated before it begins."""
 
 from __future__ import annotations
 
@@ -17,49 +17,51 @@ from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
 from ...training.settings import TrainSettings
-from ..learning.optimise import LearnSettings
+from ..learning.settings import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""Modules that every run needs, and the package of each."""
 GUESS = 1000
-"""Clips of a data set whose number is not known before it is here."""
+"""Assumed number of clips of a data set before it is downloaded."""
 TOKENS = 24
-"""That Whisper writes for a clip of speech, about."""
+"""Assumed number of tokens that Whisper writes for a clip of speech."""
 TRIED = 6
-"""Times that calibration transcribes each clip, about, in each mode: most candidates see a few clips only."""
+"""Assumed times that calibration transcribes each clip in each mode: most candidates meet a few clips only."""
 
 
 class Amount(NamedTuple):
-    """How much there is to do."""
+    """Amount of work: clips and steps."""
 
     absent: tuple[int, int, int]
     """Clips without speech: to find, to calibrate and to test."""
     present: tuple[int, int, int]
-    """Clips with speech."""
+    """Clips with speech: to find, to calibrate and to test."""
     train: TrainSettings | None
-    """How an SAE is trained; None where one is given."""
+    """Training of an SAE; None where one is given."""
     learn: LearnSettings
+    """Learning of the amounts."""
     synthetic: int
     """Synthetic noises to learn on."""
 
 
 class Speed(NamedTuple):
-    """Seconds, measured."""
+    """Seconds per step, measured."""
 
     encode: float
-    """To encode a clip."""
+    """Seconds to encode a clip."""
     write: float
-    """To write TOKENS tokens for a clip."""
+    """Seconds to write TOKENS tokens for a clip."""
     learn: float
-    """Of a step of learning, per clip."""
+    """Seconds of a step of learning, per clip."""
     train: float
-    """Of a step of training an SAE; 0 where one is given."""
+    """Seconds of a step of training an SAE; 0 where one is given."""
 
 
 def downloads(given: Sequence[PartitionSources], most: int | None, seed: int) -> list[Download]:
-    """What all sources take from the network, each source once.
+    """Downloads of all sources, each source once.
 
     Raises:
-        HubError: a data set cannot be had; says that clips of one's own will do.
+        HubError: a data set cannot be had; the message names the user's own clips as the way out.
         MissingExtraError: pyarrow is not installed, and a data set is to be read.
     """
     sources = [str(source) for kind in given for part in kind for source in part]
@@ -71,16 +73,16 @@ def downloads(given: Sequence[PartitionSources], most: int | None, seed: int) ->
             found.append(plan_download(source, most=most, seed=seed))
         except HubError as error:
             raise HubError(
-                f"{error}. Clips of your own do as well: --absent DIR (nobody speaks) and --present DIR (somebody does)"
+                f"{error}. Clips of your own do as well: --absent DIR (without speech) and --present DIR (with speech)"
             ) from error
     return found
 
 
 def check_installed(training: bool) -> None:
-    """Refuse to begin what cannot be finished.
+    """Check the packages that later stages need.
 
     Raises:
-        MissingExtraError: something that a later stage needs is not installed.
+        MissingExtraError: a package that a later stage needs is not installed.
     """
     needed = {**NEEDED, **({"sae_lens": "SAELens"} if training else {})}
     missing = [name for module, name in needed.items() if find_spec(module) is None]
@@ -91,11 +93,11 @@ def check_installed(training: bool) -> None:
 
 
 def count(given: PartitionSources, shares: Sequence[float], most: int | None) -> tuple[int, int, int]:
-    """About how many clips there will be to find, to calibrate and to test."""
-    whole = sum(map(_clips(most), given.find))
+    """Estimated numbers of clips to find, to calibrate and to test."""
+    total = sum(map(_clips(most), given.find))
     own = {name: sum(map(_clips(most), sources)) for name, sources in given._asdict().items() if name != "find"}
     dealt = [share if i == 0 or not given[i] else 0.0 for i, share in enumerate(shares)]
-    parts = [round(whole * share / sum(dealt)) for share in dealt]
+    parts = [round(total * share / sum(dealt)) for share in dealt]
     return parts[0], own["calibrate"] or parts[1], own["test"] or parts[2]
 
 
@@ -107,7 +109,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
 
             try:
                 number = len(list_audio([Path(source)]))
-            except AudioError:  # a folder of parquet files; what is no source at all is refused when it is opened
+            except AudioError:  # a folder of parquet files; an invalid source is refused when it is opened
                 number = GUESS
         return min(number, most or number)
 
@@ -115,7 +117,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
 
 
 def measure(model: Any, layer: int, train: TrainSettings | None = None) -> Speed:
-    """How fast this machine runs this model, by one clip, and trains an SAE, by one product."""
+    """Speed of this machine: of the model, measured on one clip, and of training an SAE, on one matrix product."""
     clip = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
     encode(model, [clip], layer, progress=False)  # the first call loads things
     begun = time.perf_counter()
@@ -135,9 +137,9 @@ def measure(model: Any, layer: int, train: TrainSettings | None = None) -> Speed
 
 
 def estimate(amount: Amount, speed: Speed) -> dict[str, float]:
-    """Seconds of every stage, about; what an earlier run has done takes none.
+    """Estimated seconds of every stage; stages that an earlier run finished take none.
 
-    Clips are varied, so that there are more of them than were given, and are heard filled up in two ways.
+    Clips are augmented, so that there are more of them than were given, and are encoded with two paddings.
     """
     find, calibrate, test = (tuple(pair) for pair in zip(amount.absent, amount.present, strict=True))
     noises = amount.synthetic, amount.synthetic // 2
@@ -156,7 +158,7 @@ def estimate(amount: Amount, speed: Speed) -> dict[str, float]:
 
 
 def table(seconds: dict[str, float]) -> list[str]:
-    """The stages and their minutes, as lines."""
+    """Lines of a table of the stages and their minutes."""
     rows = [*seconds.items(), ("in all", sum(seconds.values()))]
     width = max(len(name) for name, _ in rows)
     return [f"  {name:<{width}}  {_minutes(value):>8}" for name, value in rows]

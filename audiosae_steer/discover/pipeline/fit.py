@@ -1,8 +1,9 @@
-"""The stages that find: an SAE, learned edits, edits by contrast, and gates."""
+"""Stages that fit: an SAE, learned edits, edits by contrast, and gates."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,109 +14,135 @@ from ...errors import SteeringError
 from ...evaluate.transcription.from_residuals import encode
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
+from ...steering.gates import ClipGate, FrameGate
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
 from ...training.settings import TrainSettings
 from ...training.train import train_sae
-from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
-from ..learning.learn import learn_gathered, material_of
+from ..gates.fit import make_clip_gate, make_frame_gate
+from ..gates.labelled_frames import LabelledClips
+from ..gates.settings import ClipGateSettings, FrameGateSettings
+from ..learning.learn import learn, learning_clips
+from ..recipe_output import RecipeOutput
 from ..sae_files import open_sae
-from .contrast_baseline import contrast_recipe, write_clips
-from .settings import NAME, Run, vary_side
+from .contrast_baseline import write_clips, write_contrast_recipe
+from .settings import NAME
+from .stage_context import StageContext, vary_side
 
 THRESHOLD_CLIPS = 64
 """Clips of each kind that the threshold of an SAE without one is calibrated on."""
 
 
-def find(
-    run: Run, opened: SAE | None, source: SAE | str | Path | None, training: TrainSettings | None
+def fit_edits(
+    context: StageContext, sae: SAE | None, source: SAE | str | Path | None, training: TrainSettings | None
 ) -> tuple[Path, Path | None]:
-    """Recipes: the learned one, and the one by contrast if that is asked for."""
-    settings, find, stages = run.settings, run.dealt.find, run.stages
-    weights = fingerprint(run.model)
+    """Run the stages from the clips to edits.
+
+    Args:
+        context: the shared inputs.
+        sae: the SAE; None trains one.
+        source: the SAE as it was given.
+        training: settings of training an SAE; None if one was given.
+
+    Returns:
+        Files of the learned recipe, and of the one by contrast if the settings ask for it.
+    """
+    settings, clips, stages = context.settings, context.clips.find, context.stages
+    weights = fingerprint(context.model)
     files = Path()
     if training is not None or settings.contrast:
-        files = stages.run("files", [find.key], partial(write_clips, find))
+        files = stages.run("files", [clips.key], partial(write_clips, clips))
     if training is not None:
-        sounds = stages.run("activations", [weights, run.layer, files], partial(_activations, run, files))
-        made = stages.run("sae", [sounds, training], partial(_train, run, sounds, training))
-        source = made / f"encoder-{run.layer}.safetensors"
-        opened = open_sae(source, run.layer)
-    elif opened is not None and not opened.has_own_gates:
-        hangs_on = [weights, run.layer, find.key, opened.digest()]
-        made = stages.run("threshold", hangs_on, partial(_threshold, run, opened))
-        source = made / f"encoder-{run.layer}.safetensors"
-        opened = open_sae(source, run.layer)
-    if opened is None:
+        activations = stages.run("activations", [weights, context.layer, files], partial(_activations, context, files))
+        made = stages.run("sae", [activations, training], partial(_train, context, activations, training))
+        source = made / f"encoder-{context.layer}.safetensors"
+        sae = open_sae(source, context.layer)
+    elif sae is not None and not sae.has_own_gates:
+        inputs = [weights, context.layer, clips.key, sae.digest()]
+        made = stages.run("threshold", inputs, partial(_threshold, context, sae))
+        source = made / f"encoder-{context.layer}.safetensors"
+        sae = open_sae(source, context.layer)
+    if sae is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
-    known = [weights, run.layer, opened.digest(), find.key, settings.seed, run.model_name]
-
-    def learn(folder: Path) -> None:
-        learn_gathered(
-            run.model, opened, source, run.layer, *find, out=folder / "learned.json", settings=settings.learn,
-            synthetic=settings.synthetic, name=NAME, model_name=run.model_name, cache=run.encoded,
-            progress=run.show,
-        )  # fmt: skip
-
-    learned = stages.run("learn", [known, settings.learn, settings.synthetic], learn) / "learned.json"
+    known = [weights, context.layer, sae.digest(), clips.key, settings.seed, context.output.model_name]
+    learn_inputs = [known, settings.learn, settings.synthetic]
+    learned = (
+        stages.run("learn", learn_inputs, partial(_learn, context, sae if source is None else source)) / "learned.json"
+    )
     if not settings.contrast:
         return learned, None
-
-    def rival(folder: Path) -> None:
-        with run.tell() as tell:
-            contrast_recipe(run.model, opened, source, run.layer, files, folder, run.model_name, tell)
-
-    return learned, stages.run("contrast", [known, files], rival) / "contrast.json"
+    contrast = partial(write_contrast_recipe, context, sae, source, files)
+    return learned, stages.run("contrast", [known, files], contrast) / "contrast.json"
 
 
-def _activations(run: Run, files: Path, folder: Path) -> None:
-    seed = run.settings.seed
-    collect(run.model, [files], [run.layer], folder / "activations", seed=seed, progress=run.show)
+def _activations(context: StageContext, files: Path, folder: Path) -> None:
+    seed = context.settings.seed
+    collect(context.model, [files], [context.layer], folder / "activations", seed=seed, progress=context.show)
 
 
-def _train(run: Run, sounds: Path, training: TrainSettings, folder: Path) -> None:
-    activations = open_shards(sounds / "activations", run.layer)
-    sae = train_sae(activations, training, checkpoints=folder / "checkpoints", progress=run.show)
-    sae.info.update({"layer": run.layer, "side": "encoder", **({"model": run.model_name} if run.model_name else {})})
-    sae.half().save(folder / f"encoder-{run.layer}.safetensors")
+def _train(context: StageContext, activations: Path, training: TrainSettings, folder: Path) -> None:
+    shards, name = open_shards(activations / "activations", context.layer), context.output.model_name
+    sae = train_sae(shards, training, checkpoints=folder / "checkpoints", progress=context.show)
+    sae.info.update({"layer": context.layer, "side": "encoder", **({"model": name} if name else {})})
+    sae.half().save(folder / f"encoder-{context.layer}.safetensors")
 
 
-def _threshold(run: Run, opened: SAE, folder: Path) -> None:
-    clips = [x for kind in run.dealt.find for x in kind.samples[:THRESHOLD_CLIPS]]
-    rows = encode(run.model, clips, run.layer, cache=run.encoded, progress=run.show)
-    opened.calibrate_threshold(row.float() for row in rows).save(folder / f"encoder-{run.layer}.safetensors")
+def _threshold(context: StageContext, sae: SAE, folder: Path) -> None:
+    clips = [x for kind in context.clips.find for x in kind.samples[:THRESHOLD_CLIPS]]
+    rows = encode(context.model, clips, context.layer, cache=context.encoded, progress=context.show)
+    sae.calibrate_threshold(row.float() for row in rows).save(folder / f"encoder-{context.layer}.safetensors")
 
 
-def gated(run: Run, learned: Path) -> Path:
-    """The learned recipe with gates that are fitted to find and placed on calibrate."""
-    settings, find, calibration = run.settings, run.dealt.find, run.dealt.calibrate
-
-    def gate(folder: Path) -> None:
-        recipe = load_recipe(learned)
-        key, sae = next(iter(recipe.load_saes().items()))
-        # the clips that the amounts were learned on, which are encoded already
-        material = material_of(*find, settings.learn.seed, settings.synthetic)
-        fit = Kinds(material.absent, material.present)
-        place = vary_side(calibration, settings, settings.seed + 11)
-        options: dict[str, Any] = {
-            "margin": settings.margin, "seed": settings.seed, "cache": run.encoded, "progress": run.show
-        }  # fmt: skip
-        clip = make_clip_gate(run.model, sae, run.layer, fit, place, **options)
-        update: dict[str, Any] = {"gate": GateSpec(layer=run.layer, sae=key, **_numbers(clip), pool=clip.pool)}
-        if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-            plain = (Kinds(side.absent.samples, side.present.samples) for side in (find, calibration))
-            frame = make_frame_gate(run.model, sae, run.layer, *plain, **options)
-            spec = FrameGateSpec(layer=run.layer, sae=key, **_numbers(frame), reach=frame.reach)
-            update["frame_gate"] = spec
-        for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
-            shutil.copyfile(learned.parent / file, folder / file)
-        recipe.model_copy(update=update).save(folder / "gated.json")
-
-    hangs_on = [learned.parent, calibration.key, settings.margin, settings.frame_gate, settings.synthetic]
-    return run.stages.run("gates", hangs_on, gate) / "gated.json"
+def _learn(context: StageContext, sae: SAE | str | Path, folder: Path) -> None:
+    output = RecipeOutput(
+        path=folder / "learned.json", name=NAME, model_name=context.output.model_name, cache=context.encoded
+    )
+    settings = replace(context.settings.learn, synthetic=context.settings.synthetic)
+    learn(context.model, sae, context.layer, *context.clips.find, out=output, settings=settings, progress=context.show)
 
 
-def _numbers(gate: Any) -> dict[str, Any]:
+def fit_gates(context: StageContext, learned: Path) -> Path:
+    """Run the stage that gives the learned recipe gates, fitted on the clips to find and placed on those to calibrate.
+
+    Args:
+        context: the shared inputs.
+        learned: file of the learned recipe.
+
+    Returns:
+        File of the recipe with gates.
+    """
+    settings = context.settings
+    inputs = [
+        learned.parent, context.clips.calibrate.key, settings.margin, settings.frame_gate, settings.synthetic
+    ]  # fmt: skip
+    return context.stages.run("gates", inputs, partial(_gates, context, learned)) / "gated.json"
+
+
+def _gates(context: StageContext, learned: Path, folder: Path) -> None:
+    settings, find, calibration = context.settings, context.clips.find, context.clips.calibrate
+    recipe = load_recipe(learned)
+    key, sae = next(iter(recipe.load_saes().items()))
+    # the clips that the amounts were learned on, which are encoded already
+    clips = learning_clips(*find, settings.learn.seed, settings.synthetic)
+    fit = LabelledClips(clips.absent, clips.present)
+    place = vary_side(calibration, settings, settings.seed + 11)
+    options: dict[str, Any] = {"cache": context.encoded, "progress": context.show}
+    chosen: dict[str, Any] = {"margin": settings.margin, "seed": settings.seed}
+    clip = make_clip_gate(context.model, sae, context.layer, fit, place, settings=ClipGateSettings(**chosen), **options)
+    update: dict[str, Any] = {"gate": GateSpec(layer=context.layer, sae=key, **_numbers(clip), pool=clip.pool)}
+    if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
+        plain = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
+        frame = make_frame_gate(
+            context.model, sae, context.layer, *plain, settings=FrameGateSettings(**chosen), **options
+        )
+        update["frame_gate"] = FrameGateSpec(layer=context.layer, sae=key, **_numbers(frame), reach=frame.reach)
+    for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
+        shutil.copyfile(learned.parent / file, folder / file)
+    recipe.model_copy(update=update).save(folder / "gated.json")
+
+
+def _numbers(gate: ClipGate | FrameGate) -> dict[str, Any]:
+    """Fields that both kinds of gate share in a recipe, rounded."""
     return {
         "features": list(gate.features),
         "weights": [round(w, 6) for w in gate.weights],

@@ -1,95 +1,82 @@
-"""How a recipe is made, and what all stages of making one need."""
+"""Settings of making a recipe, and the folder to write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from ...data.augment import vary_absent, vary_present
-from ...data.partitions import Partition, Partitions
 from ...evaluate.benchmark.settings import BenchSettings
 from ...io.progress import Tell
 from ...training.settings import TrainSettings
-from ..calibration.gate_thresholds import Mode
-from ..calibration.pareto import Budget
-from ..calibration.successive_halving import CalibrateSettings
-from ..gates.fit import Kinds
-from ..learning.optimise import LearnSettings
-from .stage_cache import Stages
+from ..calibration.settings import MODES, Budget, CalibrateSettings
+from ..learning.settings import LearnSettings
 
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"
+"""Names of the recipes with gates and without."""
 ARMS = ("unsteered", "learned", "contrast", "clip-gated", "frame-gated", "both-gated", "gate-alone")
-MODES: tuple[Mode, ...] = ("timed", "untimed")
+"""Arms of the benchmark that test the recipes."""
 Bars = Callable[[], AbstractContextManager[Tell]]
+"""Factory of progress bars."""
+
+CANDIDATES = CalibrateSettings(
+    modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5), gate_margins=(None,)
+)
+"""Candidates of calibration: as the stages before have found them, at several strengths."""
+TEST = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
+"""Benchmark of the result."""
 
 
-class MakeSettings(NamedTuple):
-    """How a recipe is made."""
+@dataclass(frozen=True, kw_only=True)
+class MakeSettings:
+    """Sizes and settings of the stages that make a recipe."""
 
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    """Of finding, calibrating and testing, for clips that are not given apart."""
+    """Shares of finding, calibrating and testing, for clips that are not given apart."""
     most: int | None = 800
-    """Most clips to take of each source."""
+    """Most clips to take of each source; None takes all."""
     synthetic: int = 80
     """Synthetic noises to find on, beside the clips; half as many to calibrate on."""
-    sae: TrainSettings = TrainSettings()
-    """How an SAE is trained where none is given; its size and seed are those below."""
+    sae: TrainSettings = field(default_factory=TrainSettings)
+    """Training of an SAE where none is given; its size and seed are those below."""
     sae_features: int | None = None
-    """Its size; None takes 8 × d_model, at most 4,096."""
-    learn: LearnSettings = LearnSettings()
-    """How the amounts are learned."""
+    """Features of the SAE that is trained; None takes 8 × d_model, at most 4096."""
+    learn: LearnSettings = field(default_factory=LearnSettings)
+    """Learning of the amounts."""
     contrast: bool = False
-    """Whether a recipe found by contrast competes with the learned one."""
+    """Find a recipe by contrast, too, to compare with the learned one."""
     frame_gate: bool = True
-    """Whether a frame gate is fitted beside the clip gate."""
+    """Fit a frame gate beside the clip gate."""
     margin: float = 0.2
-    """Where gates' thresholds lie between speech and what is none; see `fit_gate.set_threshold`."""
-    budget: Budget = Budget()
-    """What steering may cost on speech."""
-    calibrate: CalibrateSettings = CalibrateSettings(
-        modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5), gate_margins=(None,)
-    )
-    """What calibration tries, the clip gate's threshold left where clips varied for it have put it;
+    """Position of the gates' thresholds, from the highest score of speech (0) to the median score of non-speech (1)."""
+    budget: Budget = field(default_factory=Budget)
+    """Highest cost on speech."""
+    calibrate: CalibrateSettings = field(default_factory=lambda: CANDIDATES)
+    """Candidates of calibration. The clip gate's threshold stays where clips varied for it have put it;
     `audiosae-steer calibrate` tries more."""
-    test: BenchSettings = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
-    """What is measured in the end."""
+    test: BenchSettings = field(default_factory=lambda: TEST)
+    """Benchmark of the result."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of everything random."""
 
 
-class Run(NamedTuple):
-    """What all stages need."""
+@dataclass(frozen=True, kw_only=True)
+class MakeOutput:
+    """Folder to write, its provenance, the cache of the stages, and progress bars."""
 
-    model: Any
-    model_name: str | None
-    base: str | None
-    """The model's id on the Hub."""
-    layer: int
-    dealt: Partitions
-    settings: MakeSettings
-    stages: Stages
-    encoded: Path
-    command: str | None
-    bars: Bars | None
+    folder: Path
+    """Folder for the recipes, the SAE, the card and the measurements."""
+    cache: Path | None = None
+    """Folder for the stages' results and encoded clips; None takes `.work` in `folder`."""
+    model_name: str | None = None
+    """Name of the model in the recipe; None takes that of the model's file or folder, where it is given by path."""
+    command: str | None = None
+    """Command line, for the recipe's provenance."""
+    bars: Bars | None = None
+    """Factory of progress bars, a context manager; None shows none."""
 
-    @property
-    def show(self) -> bool:
-        """Whether to show progress bars."""
-        return self.bars is not None
-
-    @contextmanager
-    def tell(self) -> Iterator[Tell | None]:
-        """Progress bars for what reports its progress by calls."""
-        if self.bars is None:
-            yield None
-        else:
-            with self.bars() as tell:
-                yield tell
-
-
-def vary_side(side: Partition, settings: MakeSettings, seed: int) -> Kinds:
-    """Clips to place a gate's threshold on: loud and soft, noisy, as brief as a word, and beside noise."""
-    absent = vary_absent(side.absent.samples, seed, synthetic=settings.synthetic // 2)
-    return Kinds(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))
+    @classmethod
+    def of(cls, out: str | Path | MakeOutput) -> MakeOutput:
+        """The output itself, or that of a folder alone."""
+        return out if isinstance(out, MakeOutput) else cls(folder=Path(out))

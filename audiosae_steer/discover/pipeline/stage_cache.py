@@ -1,4 +1,4 @@
-"""Stages of a long work, each of which is done once: what is done is taken as it is until what it hangs on changes."""
+"""Resumable stages, cached by a hash of their inputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ...io.files import write_whole
 from ...io.strict_json import plain
 
 DONE = "done.json"
+"""File that marks a finished stage."""
 
 
 class Stages:
-    """A folder with a folder for every stage, named by all that its result hangs on.
+    """A folder with a subfolder for every stage, named by a hash of the stage's inputs.
 
     Args:
-        folder: where they are kept.
+        folder: folder of the stages' results.
         say: called with a line for each stage.
 
     Raises:
@@ -35,16 +36,19 @@ class Stages:
         except OSError as error:
             raise SteeringError(f"the folder {folder} cannot be made: {error.strerror}; choose another") from error
 
-    def run(self, name: str, hangs_on: Any, make: Callable[[Path], None]) -> Path:
-        """The folder of a stage, with what `make` wrote into it, now or in an earlier run.
+    def run(self, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
+        """Run a stage unless it is finished; returns its folder.
 
         Args:
-            name: of the stage.
-            hangs_on: plain data, named tuples and other stages' folders; a change in any of it makes the stage anew.
-            make: writes the result into a folder; what an interrupted call left there is there still.
+            name: name of the stage.
+            inputs: all that the result depends on: plain data, settings, and folders of other stages. A change in any
+                of it runs the stage anew.
+            make: writes the result into a folder, which may hold files of an interrupted run.
         """
+        # a stage's folder is hashed by its name, which holds its key: the folders may be moved
+        content = plain(inputs, path=lambda path: path.name)
         key = hashlib.sha256(
-            json.dumps([version("audiosae-steer"), name, plain(hangs_on, _name)], sort_keys=True).encode()
+            json.dumps([version("audiosae-steer"), name, content], sort_keys=True).encode()
         ).hexdigest()
         folder = self.folder / f"{name.replace(' ', '-')}-{key[:12]}"
         if (folder / DONE).is_file():
@@ -56,7 +60,3 @@ class Stages:
         make(folder)
         write_whole(folder / DONE, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n")
         return folder
-
-
-def _name(path: Path) -> str:
-    return path.name  # of a stage: its key; the place does not matter

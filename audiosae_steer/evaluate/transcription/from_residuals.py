@@ -1,4 +1,4 @@
-"""Evaluate an arm from residuals that were computed once: no second pass of the encoder below the edited layer.
+"""Transcription from residuals that were computed once, without a second pass of the encoder below the edited layer.
 
 An edit at encoder layer n changes nothing below it. The unsteered output of block n is kept, and whatever is steered
 runs from there: the hooks on block n, the blocks after it, and Whisper's own decoding.
@@ -26,16 +26,19 @@ from ...models.registry import fingerprint
 from ...steering.steering import Steering
 from .transcribe import LOGPROB, NO_SPEECH
 
+BATCH = 16
+"""Clips that are decoded at once."""
+
 
 class Written(NamedTuple):
-    """What a model writes for the first 30 s of one clip."""
+    """The text of the first 30 s of one clip, with what Whisper itself says of it."""
 
     text: str
     """With Whisper's own filters off."""
     filtered: str
     """With them on: empty if no_speech_prob > 0.6 and avg_logprob < −1."""
     no_speech_prob: float
-    """Whisper's own estimate that nobody speaks."""
+    """Whisper's own estimate that there is no speech, 0 to 1."""
     avg_logprob: float
     """Mean log-probability of the tokens."""
     tokens: tuple[int, ...]
@@ -61,9 +64,9 @@ def encode(
         model: an openai-whisper model.
         clips: mono float32 samples at 16 kHz.
         layer: encoder layer, counted from 1.
-        pad: how the 30 s are filled up; see `discover.collect.mel`.
-        cache: a folder to keep them in, a file of about 1 MB for each clip; what is found there of these very samples,
-            weights, layer and padding is taken as it is, so that an interrupted run goes on.
+        pad: padding to 30 s; see `models.families.whisper_mel.mel`.
+        cache: a folder to keep them in, a file of about 1 MB for each clip; residuals found there of these very
+            samples, weights, layer and padding are taken unchanged, so that an interrupted run resumes.
         batch: clips at once.
         what: name for the progress bar.
         progress: show a progress bar.
@@ -111,10 +114,9 @@ def write(
     timestamps: bool = True,
     language: str | None = "en",
     limit: int | None = None,
-    batch: int = 16,
-    progress: str | None = None,
+    batch: int = BATCH,
 ) -> list[Written]:
-    """What the model, steered or not, writes for residuals that `encode` gave: greedy, each clip's first 30 s.
+    """The texts of residuals that `encode` gave, by the model, steered or not: greedy, each clip's first 30 s.
 
     Only hooks at `layer` and later run. The texts are those of `model.decode`.
 
@@ -127,7 +129,6 @@ def write(
         language: code; None lets a multilingual model detect it.
         limit: most tokens to write for a clip; Whisper's own limit is 224.
         batch: clips at once.
-        progress: the name to show a progress bar by.
 
     Raises:
         SteeringError: not an openai-whisper model.
@@ -147,26 +148,22 @@ def write(
         fp16=weight.dtype == torch.float16,
     )
     found: list[Written] = []
-    for start in track(range(0, len(rows), batch), progress or "", progress is not None):
+    for start in range(0, len(rows), batch):
         x = torch.stack(list(rows[start : start + batch])).to(weight.device, weight.dtype)
         encoded = resume(model, layer, x)
         opened = None if steering is None else steering.opened
         with _pruned(model, steering):
             results = model.decode(encoded, options)
-        for row, result in enumerate(results):
-            drop = result.no_speech_prob > NO_SPEECH and result.avg_logprob < LOGPROB
-            text = result.text.strip()
-            found.append(
-                Written(
-                    text,
-                    "" if drop else text,
-                    result.no_speech_prob,
-                    result.avg_logprob,
-                    tuple(result.tokens),
-                    None if opened is None else bool(opened[row]),
-                )
-            )
+        found += [_written(result, None if opened is None else bool(opened[i])) for i, result in enumerate(results)]
     return found
+
+
+def _written(result: Any, opened: bool | None) -> Written:
+    """A `whisper.DecodingResult` without and with Whisper's filters."""
+    drop = result.no_speech_prob > NO_SPEECH and result.avg_logprob < LOGPROB
+    text = result.text.strip()
+    filtered = "" if drop else text
+    return Written(text, filtered, result.no_speech_prob, result.avg_logprob, tuple(result.tokens), opened)
 
 
 @contextmanager
@@ -188,7 +185,7 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
     decoder = model.decoder
     opened = None if steering is None else steering.opened
     if steering is None and any(block._forward_hooks for block in decoder.blocks):
-        yield  # somebody else's hooks, which may know each row by its place
+        yield  # hooks of another program, which may know each row by its place
         return
     from whisper.tokenizer import get_tokenizer
 

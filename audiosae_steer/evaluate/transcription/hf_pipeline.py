@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...data.audio import SAMPLE_RATE
 from ...errors import MissingExtraError, SteeringError
 from ...models.registry import unwrap
-from .transcribe import Segment, Transcript
+from .transcribe import Segment, Transcript, is_multilingual
 
 
 def transcribe_by_pipeline(
@@ -47,7 +47,7 @@ def transcribe_by_pipeline(
         tokenizer=processor.tokenizer,
         device=next(inner.parameters()).device,
     )
-    multilingual = bool(getattr(inner.generation_config, "is_multilingual", False))
+    multilingual = is_multilingual(inner)
     options: dict[str, Any] = {"language": language} if multilingual and language else {}
     if num_beams is not None:
         options["num_beams"] = num_beams
@@ -64,5 +64,4 @@ def transcribe_by_pipeline(
         start, end = chunk["timestamp"]
         start = seconds if start is None else float(start)
         segments.append(Segment(start, max(start, seconds if end is None else float(end)), chunk["text"]))
-    kept = tuple(segment for segment in segments if segment.text.strip())
-    return Transcript(output["text"].strip(), kept, language if multilingual else "en")
+    return Transcript.of(segments, language if multilingual else "en", text=output["text"])

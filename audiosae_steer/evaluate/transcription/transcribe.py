@@ -1,10 +1,11 @@
-"""Transcribe with either library's Whisper, from samples or a file of any length, without ffmpeg."""
+"""Transcription by either library's Whisper, of samples or a file of any length, without ffmpeg."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +13,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...data.audio import SAMPLE_RATE, load_audio
+from ...data.audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
 
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Temperatures that `whisper.transcribe` tries in turn by default."""
 NO_SPEECH, LOGPROB = 0.6, -1.0
-WINDOW = 30.0
+"""Thresholds of Whisper's own filters, as `whisper.transcribe` has them by default."""
+COMPRESSION = 1.35
+"""Threshold of transformers' compression ratio, measured on token ids, where it stands for Whisper's 2.4 of text."""
+WINDOW_SECONDS = WINDOW / SAMPLE_RATE
 
 Progress = Callable[[float, float], None]
 
 
 class Window(NamedTuple):
-    """One stretch of up to 30 s that the model heard at once, whether it wrote anything for it or not."""
+    """One stretch of up to 30 s that the model encoded at once, whether it wrote anything for it or not."""
 
     start: float
     """Seconds."""
@@ -48,7 +53,7 @@ class Segment(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What was written for one recording."""
+    """The text of one recording."""
 
     text: str
     """All of it, without the spaces round it; empty if there is nothing else."""
@@ -57,13 +62,26 @@ class Transcript(NamedTuple):
     language: str | None = None
     """Language code, where it is known."""
     windows: tuple[Window, ...] | None = None
-    """What the model heard at once; None where the library does not tell (transformers)."""
+    """The stretches that were encoded at once; None where the library does not tell (transformers)."""
+
+    @classmethod
+    def of(
+        cls,
+        segments: Sequence[Segment],
+        language: str | None,
+        windows: tuple[Window, ...] | None = None,
+        text: str | None = None,
+    ) -> Transcript:
+        """A transcript without its segments of white space; `text` is that of the segments unless given."""
+        kept = tuple(segment for segment in segments if segment.text.strip())
+        joined = "".join(segment.text for segment in kept) if text is None else text
+        return cls(joined.strip(), kept, language, windows)
 
     def filtered(self, no_speech: float = NO_SPEECH, logprob: float = LOGPROB) -> Transcript:
-        """What Whisper's own filters leave of a transcript made without them.
+        """The rest that Whisper's own filters leave of a transcript made without them.
 
         openai-whisper drops a window if its no_speech_prob is above, and its avg_logprob not above, these thresholds,
-        and goes on 30 s later. For recordings of up to 30 s the result is that of transcribing with `filters=True`;
+        and resumes 30 s later. For recordings of up to 30 s the result is that of transcribing with `filters=True`;
         for longer ones the windows that follow might have begun elsewhere.
 
         Raises:
@@ -74,9 +92,23 @@ class Transcript(NamedTuple):
         dropped = [w.start for w in self.windows if w.no_speech_prob > no_speech and w.avg_logprob <= logprob]
         if not dropped:
             return self
-        kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW for d in dropped)]
-        windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW for d in dropped))
-        return _transcript(kept, self.language, windows)
+        kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW_SECONDS for d in dropped)]
+        windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW_SECONDS for d in dropped))
+        return Transcript.of(kept, self.language, windows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """Options of one transcription that both libraries understand."""
+
+    language: str | None
+    """Code; None lets a multilingual model detect it."""
+    filters: bool
+    """Whisper's own filters on."""
+    temperatures: tuple[float, ...]
+    """Tried in turn; one, 0, is greedy."""
+    timestamps: bool
+    """Whether the model writes them."""
 
 
 def transcribe(
@@ -102,12 +134,33 @@ def transcribe(
             poor or repeats itself, as `whisper.transcribe` does by default.
         timestamps: as `whisper.transcribe` does by default; without them Whisper's decoding forbids an empty text
             unless a steering allows it.
-        progress: called with the seconds heard, about, and the seconds there are.
+        progress: called with the seconds encoded, about, and the seconds there are.
 
     Raises:
-        AudioError: the file is no audio, or the samples are none.
+        AudioError: the file is not audio, or the samples are not finite mono samples.
         SteeringError: a transformers model without its processor, or no temperature.
     """
+    samples = _samples(audio)
+    temperatures = tuple(map(float, temperature)) if isinstance(temperature, Sequence) else (float(temperature),)
+    if not temperatures:
+        raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
+    decoding = Decoding(language=language, filters=filters, temperatures=temperatures, timestamps=timestamps)
+    inner: Any = unwrap(model)
+    with _watched(inner, len(samples) / SAMPLE_RATE, progress):
+        if hasattr(inner, "dims"):
+            return _openai(inner, samples, decoding)
+        if processor is None:
+            raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
+        return _transformers(inner, processor, samples, decoding)
+
+
+def is_multilingual(model: Any) -> bool:
+    """Whether a transformers Whisper knows several languages."""
+    return bool(getattr(model.generation_config, "is_multilingual", False))
+
+
+def _samples(audio: str | Path | NDArray[np.float32]) -> Samples:
+    """Mono float32 samples of a file, or those given, checked."""
     given = load_audio(audio) if isinstance(audio, (str, Path)) else np.asarray(audio)
     if not np.issubdtype(given.dtype, np.floating):
         raise AudioError(
@@ -118,23 +171,7 @@ def transcribe(
         raise AudioError(f"expected mono samples (n,), n > 0, at 16 kHz; got an array of shape {samples.shape}")
     if not np.isfinite(samples).all():
         raise AudioError("the samples hold NaN or infinite numbers; check how they were made")
-    temperatures = tuple(map(float, temperature)) if isinstance(temperature, Sequence) else (float(temperature),)
-    if not temperatures:
-        raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
-    inner: Any = unwrap(model)
-    with _watched(inner, len(samples) / SAMPLE_RATE, progress):
-        if hasattr(inner, "dims"):
-            return _openai(inner, samples, language, filters, temperatures, timestamps)
-        if processor is None:
-            raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
-        return _transformers(inner, processor, samples, language, filters, temperatures, timestamps)
-
-
-def _transcript(
-    segments: Sequence[Segment], language: str | None, windows: tuple[Window, ...] | None = None
-) -> Transcript:
-    kept = tuple(segment for segment in segments if segment.text.strip())
-    return Transcript("".join(segment.text for segment in kept).strip(), kept, language, windows)
+    return samples
 
 
 @contextmanager
@@ -143,12 +180,12 @@ def _watched(model: Any, seconds: float, progress: Progress | None) -> Iterator[
     if progress is None:
         yield
         return
-    heard = 0.0
+    encoded = 0.0
 
     def count(*_: Any) -> None:
-        nonlocal heard
-        progress(min(heard, seconds), seconds)
-        heard += WINDOW
+        nonlocal encoded
+        progress(min(encoded, seconds), seconds)
+        encoded += WINDOW_SECONDS
 
     encoder = model.encoder if hasattr(model, "dims") else model.get_encoder()
     handle = encoder.register_forward_hook(count)
@@ -159,14 +196,7 @@ def _watched(model: Any, seconds: float, progress: Progress | None) -> Iterator[
     progress(seconds, seconds)
 
 
-def _openai(
-    model: Any,
-    samples: NDArray[np.float32],
-    language: str | None,
-    filters: bool,
-    temperatures: tuple[float, ...],
-    timestamps: bool,
-) -> Transcript:
+def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
     import whisper
 
     with warnings.catch_warnings():
@@ -174,11 +204,11 @@ def _openai(
         result = whisper.transcribe(
             model,
             samples,
-            language=language if model.is_multilingual else "en",
-            temperature=temperatures,
+            language=decoding.language if model.is_multilingual else "en",
+            temperature=decoding.temperatures,
             condition_on_previous_text=False,
-            without_timestamps=not timestamps,
-            no_speech_threshold=NO_SPEECH if filters else None,
+            without_timestamps=not decoding.timestamps,
+            no_speech_threshold=NO_SPEECH if decoding.filters else None,
             logprob_threshold=LOGPROB,
             fp16=next(model.parameters()).is_cuda,
             verbose=None,
@@ -186,31 +216,26 @@ def _openai(
     found = result["segments"]
     windows = {s["seek"]: Window(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
     segments = [Segment(s["start"], s["end"], s["text"], s["seek"] / 100) for s in found]
-    return _transcript(segments, result["language"], tuple(windows.values()))
+    return Transcript.of(segments, result["language"], tuple(windows.values()))
 
 
-def _transformers(
-    model: Any,
-    processor: Any,
-    samples: NDArray[np.float32],
-    language: str | None,
-    filters: bool,
-    temperatures: tuple[float, ...],
-    timestamps: bool,
-) -> Transcript:
-    long = len(samples) > WINDOW * SAMPLE_RATE
+def _transformers(model: Any, processor: Any, samples: Samples, decoding: Decoding) -> Transcript:
+    long = len(samples) > WINDOW
     padding = {"truncation": False, "padding": "longest"} if long else {}
     inputs = processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True, **padding)
-    options: dict[str, Any] = {"return_timestamps": timestamps or long, "temperature": temperatures}
+    options: dict[str, Any] = {
+        "return_timestamps": decoding.timestamps or long,
+        "temperature": decoding.temperatures,
+    }
     if long:
         options["condition_on_prev_tokens"] = False
-    if filters:
+    if decoding.filters:
         options |= {"no_speech_threshold": NO_SPEECH, "logprob_threshold": LOGPROB}
-    if len(temperatures) > 1:  # transformers measures compression on token ids, where 1.35 is what 2.4 is for text
-        options |= {"compression_ratio_threshold": 1.35, "logprob_threshold": LOGPROB}
-    multilingual = bool(getattr(model.generation_config, "is_multilingual", False))
-    if multilingual and language is not None:
-        options["language"] = language
+    if len(decoding.temperatures) > 1:
+        options |= {"compression_ratio_threshold": COMPRESSION, "logprob_threshold": LOGPROB}
+    multilingual = is_multilingual(model)
+    if multilingual and decoding.language is not None:
+        options["language"] = decoding.language
     weight = next(model.parameters())
     inputs = {k: v.to(weight.device, weight.dtype if v.is_floating_point() else None) for k, v in inputs.items()}
     with torch.no_grad():
@@ -219,4 +244,4 @@ def _transformers(
         Segment(float(s["start"]), float(s["end"]), processor.tokenizer.decode(s["tokens"], skip_special_tokens=True))
         for s in output["segments"][0]
     ]
-    return _transcript(segments, language if multilingual else "en")
+    return Transcript.of(segments, decoding.language if multilingual else "en")

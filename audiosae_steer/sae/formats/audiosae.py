@@ -10,46 +10,26 @@ A file is taken for AudioSAE's where the settings beside it, if any, name no cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import CheckpointError
-from ...io.tensors.state_dict import load_state, names_of, torch_file_in, torch_files
-from ..autoencoder import SAE
-from .dictionary_learning import Kind, class_of, fits, read_dictionary, settings_of
+from ...io.tensors.state_dict import load_state
+from .dictionary_learning import Kind, class_of, fits, parts_of_dictionary, settings_of
+from .format import Parts, TorchFormat
 
 
-class AudioSAE:
+class AudioSAE(TorchFormat):
     """Reads a folder with one such torch file, or the file."""
 
     name = "audiosae"
-    states_normalisation = False
+    content = "SAE of AudioSAE"
 
-    def files(self, names: Sequence[str]) -> list[str]:
-        """`ae.pt`, or the only torch file, and its settings."""
-        return torch_files(names)
+    def fits(self, file: Path, content: Mapping[str, Any]) -> bool:
+        """The tensors of a BatchTopK SAE, and no settings that name its class."""
+        return fits(content, "BatchTopKSAE") and class_of(settings_of(file)) is None
 
-    def recognises(self, path: Path) -> bool:
-        """A torch file with the tensors of a BatchTopK SAE, and no settings that name its class.
-
-        Raises:
-            CheckpointError: the settings beside such a file are damaged.
-        """
-        return torch_file_in(path, _is_one, names_of) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a file or folder.
-
-        Raises:
-            CheckpointError: the file is damaged, would run code, or lacks its k.
-        """
-        file = torch_file_in(path, _is_one, names_of)
-        if file is None:
-            raise CheckpointError(f"{path} holds no SAE of AudioSAE; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """As dictionary_learning's BatchTopKSAE."""
         kind = Kind("BatchTopKSAE", "the names of its tensors, and AudioSAE's are all of this class")
-        return read_dictionary(file, load_state(file), settings_of(file), kind, self.name)
-
-
-def _is_one(file: Path, state: Mapping[str, Any]) -> bool:
-    return fits(state, "BatchTopKSAE") and class_of(settings_of(file)) is None
+        return parts_of_dictionary(file, load_state(file), settings_of(file), kind, self.name)

@@ -15,7 +15,7 @@ SAE trained on normalised activations reads raw ones. What each class becomes he
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,19 +24,18 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...io.strict_json import read_settings
 from ...io.tensors.safetensors_header import check_shapes
-from ...io.tensors.state_dict import load_state, names_of, torch_file_in, torch_files
-from ..autoencoder import SAE, Gate
+from ...io.tensors.state_dict import load_state
+from ..autoencoder import Gate
 from .folding import gated_as_jumprelu, reading_raw, unit_directions
+from .format import Parts, Shapes, TorchFormat, shapes_of, tensors_of
 from .settings import agree, whole_number
 from .thresholds import stored_threshold
 
-Layout = dict[str, list[tuple[str, ...]]]
-
-_LINEAR: Layout = {
+_LINEAR: Shapes = {
     "encoder.weight": [("dict_size", "activation_dim")],
     "decoder.weight": [("activation_dim", "dict_size")],
 }
-_BARE: Layout = {
+_BARE: Shapes = {
     "W_enc": [("activation_dim", "dict_size")],
     "b_enc": [("dict_size",)],
     "W_dec": [("dict_size", "activation_dim")],
@@ -44,8 +43,8 @@ _BARE: Layout = {
 }
 _FEATURES: list[tuple[str, ...]] = [("dict_size",)]
 _WIDTH: list[tuple[str, ...]] = [("activation_dim",)]
-_TOPK: Layout = {**_LINEAR, "encoder.bias": _FEATURES, "b_dec": _WIDTH}
-_CLASSES: dict[str, Layout] = {
+_TOPK: Shapes = {**_LINEAR, "encoder.bias": _FEATURES, "b_dec": _WIDTH}
+_CLASSES: dict[str, Shapes] = {
     "AutoEncoder": {**_LINEAR, "encoder.bias": _FEATURES, "bias": _WIDTH},
     "AutoEncoderNew": {**_LINEAR, "encoder.bias": _FEATURES, "decoder.bias": _WIDTH},
     "GatedAutoEncoder": {
@@ -65,54 +64,46 @@ SELECTING = ("AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE")
 
 
 class Kind(NamedTuple):
-    """Which class a file was saved from."""
+    """The class that a file was saved from."""
 
     name: str
     """Class in dictionary_learning."""
     because: str
-    """What says so."""
+    """The evidence for it."""
 
 
-class _Parts(NamedTuple):
+class _Weights(NamedTuple):
     W_enc: Tensor
     b_enc: Tensor
     W_dec: Tensor
     b_dec: Tensor
 
 
-class DictionaryLearning:
+class DictionaryLearning(TorchFormat):
     """Reads a folder with one such torch file, or the file."""
 
     name = "dictionary_learning"
-    states_normalisation = False
+    content = ", ".join(_CLASSES)
 
-    def files(self, names: Sequence[str]) -> list[str]:
-        """`ae.pt`, or the only torch file, and its settings."""
-        return torch_files(names)
+    def fits(self, file: Path, content: Mapping[str, Any]) -> bool:
+        """The tensors of one of its classes; those of BatchTopKSAE only where settings name a class."""
+        if fits(content, "BatchTopKSAE") and class_of(settings_of(file)) is None:
+            return False  # AudioSAE's, whose settings need not name the class
+        layouts: list[Shapes] = [
+            {"encoder.weight": [], "decoder.weight": []},
+            {"ae": [], "optimizer": []},
+            *_CLASSES.values(),
+        ]
+        return any(set(layout) <= set(content) for layout in layouts)
 
-    def recognises(self, path: Path) -> bool:
-        """A torch file with the tensors of one of its classes; those of BatchTopKSAE only where settings name a class.
-
-        Raises:
-            CheckpointError: the settings beside such a file are damaged.
-        """
-        return torch_file_in(path, _is_one, names_of) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a file or folder.
-
-        Raises:
-            CheckpointError: the file is damaged, would run code, or is of another kind of dictionary.
-        """
-        file = torch_file_in(path, _is_one, names_of)
-        if file is None:
-            raise CheckpointError(f"{path} holds no {', '.join(_CLASSES)}; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """By the class that its settings name, or else its tensors."""
         state, settings = load_state(file), settings_of(file)
-        return read_dictionary(file, state, settings, _kind(file, state, settings), self.name)
+        return parts_of_dictionary(file, state, settings, _kind(file, state, settings), self.name)
 
 
 def settings_of(file: Path) -> dict[str, Any]:
-    """The trainer's settings in the `config.json` beside a file; empty where there is none.
+    """The trainer's settings in the `config.json` beside a file; empty if there is no such file.
 
     Raises:
         CheckpointError: it is no JSON object.
@@ -130,58 +121,44 @@ def class_of(settings: Mapping[str, Any]) -> str | None:
 
 
 def fits(state: Mapping[str, Any], kind: str) -> bool:
-    """Whether a state dict has the tensors of a class, and nothing that it cannot hold."""
+    """True if a state dict has the tensors of a class, and nothing that it cannot hold."""
     layout = _CLASSES[kind]
     allowed = {*layout, "k", "threshold"} if kind in SELECTING else set(layout)
     return set(layout) <= set(state) <= allowed and all(isinstance(state[name], Tensor) for name in layout)
 
 
-def read_dictionary(
+def parts_of_dictionary(
     file: Path, state: Mapping[str, Any], settings: dict[str, Any], kind: Kind, format_name: str
-) -> SAE:
-    """The SAE in a state dict of the class `kind`, whose layout it fits.
+) -> Parts:
+    """The SAE's parts in a state dict of the class `kind`, whose layout it fits.
 
     Raises:
         CheckpointError: shapes disagree among each other or with the settings, or a k is missing.
     """
-    layout: Layout = {**_CLASSES[kind.name]}
+    layout: Shapes = {**_CLASSES[kind.name]}
     if kind.name in SELECTING:
         layout["threshold"] = [(), *_FEATURES]
-    tensors = {name: value for name, value in state.items() if name in layout and isinstance(value, Tensor)}
-    check_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, layout)
-    parts = _parts(kind.name, tensors)
-    agree(file, settings, {"activation_dim": parts.W_enc.shape[1], "dict_size": parts.W_enc.shape[0]})
+    tensors = {name: tensor for name, tensor in tensors_of(state).items() if name in layout}
+    check_shapes(file, shapes_of(tensors), layout)
+    weights = _weights(kind.name, tensors)
+    agree(file, settings, {"activation_dim": weights.W_enc.shape[1], "dict_size": weights.W_enc.shape[0]})
     info: dict[str, Any] = {"format": format_name, "read_as": kind.name, "because": kind.because, "config": settings}
     gate, threshold = Gate("relu"), None
     if kind.name == "AutoEncoder":
-        parts = _Parts(*unit_directions(parts.W_enc, parts.b_enc, parts.W_dec), parts.b_dec)
+        weights = _Weights(*unit_directions(weights.W_enc, weights.b_enc, weights.W_dec), weights.b_dec)
     elif kind.name == "JumpReluAutoEncoder":
         gate, threshold = Gate("jumprelu"), tensors["threshold"]
     elif kind.name == "GatedAutoEncoder":
         names = ("encoder.weight", "r_mag", "gate_bias", "mag_bias")
         W_enc, b_enc, threshold = gated_as_jumprelu(*(tensors[name] for name in names))
-        gate, parts = Gate("jumprelu"), parts._replace(W_enc=W_enc, b_enc=b_enc)
+        gate, weights = Gate("jumprelu"), weights._replace(W_enc=W_enc, b_enc=b_enc)
     elif kind.name == "AutoEncoderTopK":
         gate = Gate("topk", _k(file, state, settings))
     elif kind.name != "AutoEncoderNew":
         gate = Gate("batchtopk", _k(file, state, settings))
         threshold = stored_threshold(file, state.get("threshold"))
         info["threshold"] = "none" if threshold is None else "stored"
-    try:
-        return SAE(*parts, gate=gate, threshold=threshold, info=info)
-    except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from error
-
-
-def _is_one(file: Path, state: Mapping[str, Any]) -> bool:
-    if fits(state, "BatchTopKSAE") and class_of(settings_of(file)) is None:
-        return False  # AudioSAE's, whose settings need not name the class
-    layouts: list[Layout] = [
-        {"encoder.weight": [], "decoder.weight": []},
-        {"ae": [], "optimizer": []},
-        *_CLASSES.values(),
-    ]
-    return any(set(layout) <= set(state) for layout in layouts)
+    return Parts(*weights, gate=gate, info=info, threshold=threshold)
 
 
 def _kind(file: Path, state: Mapping[str, Any], settings: Mapping[str, Any]) -> Kind:
@@ -202,7 +179,7 @@ def _kind(file: Path, state: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     return Kind(named, "dict_class in config.json")
 
 
-def _parts(kind: str, tensors: Mapping[str, Tensor]) -> _Parts:
+def _weights(kind: str, tensors: Mapping[str, Tensor]) -> _Weights:
     """Weights in the convention of `SAE`, but for what `kind` alone has."""
     if "W_enc" in tensors:
         W_enc, W_dec = tensors["W_enc"].T.contiguous(), tensors["W_dec"].contiguous()
@@ -213,7 +190,7 @@ def _parts(kind: str, tensors: Mapping[str, Tensor]) -> _Parts:
         b_dec = next(tensors[name] for name in ("b_dec", "bias", "decoder_bias", "decoder.bias") if name in tensors)
     if kind in ("JumpReluAutoEncoder", "AutoEncoderNew"):
         b_enc = reading_raw(W_enc, b_enc, b_dec)
-    return _Parts(W_enc, b_enc, W_dec, b_dec)
+    return _Weights(W_enc, b_enc, W_dec, b_dec)
 
 
 def _k(file: Path, state: Mapping[str, Any], settings: Mapping[str, Any]) -> int:

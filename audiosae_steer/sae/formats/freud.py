@@ -2,7 +2,7 @@
 
     L1AutoEncoder      relu; tied: encoder and decoder share one matrix, which is brought to directions of norm 1 each
                        time it encodes, but was saved before that; nothing is subtracted from x, nothing added to x̂
-    TopKAutoEncoder    topk, on x − b_dec; W_dec as it is
+    TopKAutoEncoder    topk, on x − b_dec; W_dec unchanged
 
 Its `layer_name` counts openai-whisper's blocks from 0: "encoder.blocks.2" is layer 3 here. A checkpoint carries the
 optimizer too, and numbers of NumPy's; neither is read. The whole model that it also saves, `model.bestval`, is code.
@@ -11,7 +11,7 @@ optimizer too, and numbers of NumPy's; neither is read. The whole model that it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +21,51 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...io.strict_json import read_settings
 from ...io.tensors.safetensors_header import check_shapes
-from ...io.tensors.state_dict import NUMBERS, load_state, names_of, torch_file_in, torch_files
-from ..autoencoder import SAE, Gate
+from ...io.tensors.state_dict import NUMBERS, load_state, names_of
+from ..autoencoder import Gate
+from .format import Parts, Shapes, TorchFormat, shapes_of, tensors_of
 from .settings import agree, whole_number
 
-_L1: dict[str, list[tuple[str, ...]]] = {
+_L1: Shapes = {
     "decoder.weight": [("activation_size", "n_dict_components")],
     "encoder_bias": [("n_dict_components",)],
 }
-_TOPK: dict[str, list[tuple[str, ...]]] = {
+_TOPK: Shapes = {
     "encoder.weight": [("n_dict_components", "activation_size")],
     "encoder.bias": [("n_dict_components",)],
     "W_dec": [("n_dict_components", "activation_size")],
     "b_dec": [("activation_size",)],
 }
 _VARIANTS = {"l1": _L1, "topk": _TOPK}
+_CLASS = {"l1": "L1AutoEncoder", "topk": "TopKAutoEncoder"}
 _USUAL_K = 32  # of its TopKAutoEncoderConfig, where settings name none
 
 
-class Freud:
+class Freud(TorchFormat):
     """Reads a checkpoint, or a folder with one."""
 
     name = "freud"
-    states_normalisation = False
+    content = "SAE of FREUD"
 
-    def files(self, names: Sequence[str]) -> list[str]:
-        """The best checkpoint, or the only one, and its settings."""
-        return torch_files(names)
+    def names(self, file: Path) -> Mapping[str, Any]:
+        """The content with its numbers left on disk, NumPy's skipped."""
+        return names_of(file, NUMBERS)
 
-    def recognises(self, path: Path) -> bool:
-        """A torch file with the tensors of one of its two autoencoders, at the top or as `model`."""
-        return torch_file_in(path, _is_one, _names) is not None
+    def fits(self, _: Path, content: Mapping[str, Any]) -> bool:
+        """The tensors of one of its two autoencoders, at the top or as `model`."""
+        model = _model(content)
+        return any(
+            set(model) == set(shapes) and all(isinstance(model[name], Tensor) for name in shapes)
+            for shapes in _VARIANTS.values()
+        )
 
-    def read(self, path: Path) -> SAE:
-        """The SAE in a checkpoint.
-
-        Raises:
-            CheckpointError: the file is damaged, would run code, or does not fit its settings.
-        """
-        file = torch_file_in(path, _is_one, _names)
-        if file is None:
-            raise CheckpointError(f"{path} holds no SAE of FREUD; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """By its variant, with the settings of its training."""
         state = load_state(file, NUMBERS)
         model = _model(state)
         variant = "l1" if set(model) == set(_L1) else "topk"
-        tensors = {name: value for name, value in model.items() if isinstance(value, Tensor)}
-        check_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _VARIANTS[variant])
+        tensors = tensors_of(model)
+        check_shapes(file, shapes_of(tensors), _VARIANTS[variant])
         settings, where = _settings(file, state)
         if settings.get("autoencoder_variant", variant) != variant:
             raise CheckpointError(
@@ -82,28 +81,11 @@ class Freud:
         info: dict[str, Any] = {"format": self.name, "read_as": _CLASS[variant], "because": "the names of its tensors"}
         info.update(_site(settings))
         if variant == "l1":
-            W = _unit(tensors["decoder.weight"])
-            weights = (W, tensors["encoder_bias"], W.clone(), W.new_zeros(d_model))
-            gate = Gate("relu")
-        else:
-            weights = (tensors["encoder.weight"], tensors["encoder.bias"], tensors["W_dec"], tensors["b_dec"])
-            gate = Gate("topk", _k(file, config, where, info))
-        try:
-            return SAE(*(tensor.contiguous() for tensor in weights), gate=gate, info=info)
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
-
-
-_CLASS = {"l1": "L1AutoEncoder", "topk": "TopKAutoEncoder"}
-
-
-def _names(file: Path) -> Mapping[str, Any]:
-    return names_of(file, NUMBERS)
-
-
-def _is_one(_: Path, state: Mapping[str, Any]) -> bool:
-    model = _model(state)
-    return any(set(model) == set(names) and all(isinstance(model[n], Tensor) for n in names) for names in (_L1, _TOPK))
+            W = _unit(tensors["decoder.weight"]).contiguous()
+            return Parts(W, tensors["encoder_bias"].contiguous(), W.clone(), W.new_zeros(d_model), Gate("relu"), info)
+        gate = Gate("topk", _k(file, config, where, info))
+        W_enc, b_enc, W_dec, b_dec = (tensors[name].contiguous() for name in _TOPK)
+        return Parts(W_enc, b_enc, W_dec, b_dec, gate, info)
 
 
 def _model(state: Mapping[str, Any]) -> Mapping[str, Any]:

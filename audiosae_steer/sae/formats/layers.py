@@ -1,4 +1,4 @@
-"""Which files of a folder or repository make up the SAE of one layer.
+"""Layers of a folder or repository, and the files that make up the SAE of each.
 
 Layer n is the output of the n-th block, counted from 1. `layer_8/` and `encoder-8.safetensors` count so too. A folder
 that is named for a module of the model, as sparsify names its own, counts from 0: `layers.7/` is layer 8.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +38,7 @@ def layers_of(names: Iterable[str]) -> dict[int, list[str]]:
     folders: dict[int, dict[str, list[str]]] = {}
     for name in names:
         folder, _, file = name.rpartition("/")
-        number, place = _layer(folder.rpartition("/")[2]), f"{folder}/"
+        number, place = _layer(_folder_of(name)), f"{folder}/"
         if number is None and not folder and (found := _BY_NAME.fullmatch(file)):
             number, place = int(found[2]), found[1]
         if number is not None:
@@ -83,8 +85,12 @@ def files_of(names: Sequence[str], layer: int | None, where: str, only: str = "h
         only: how the message speaks of what is there.
 
     Raises:
-        CheckpointError: `layer` is missing or wrong; the message lists the layers that exist.
+        CheckpointError: `layer` is missing or wrong, and the message lists the layers that exist; or the layers are of
+            several models, and it lists their folders.
     """
+    folders = folders_of(names)
+    if len(folders) > 1:
+        raise CheckpointError(several(where, folders))
     layers = layers_of(names)
     if not layers:
         return [name for name in names if "/" not in name]
@@ -92,12 +98,36 @@ def files_of(names: Sequence[str], layer: int | None, where: str, only: str = "h
         return next(iter(layers.values()))
     if layer is None or layer not in layers:
         what = "which layer? Say layer=N" if layer is None else f"there is no layer {layer}"
-        first = layers[min(layers)][0].rpartition("/")[0].rpartition("/")[2]
+        first = _folder_of(layers[min(layers)][0])
         count = f" ({first} is layer {min(layers)})" if _HOOKPOINT.fullmatch(first) else ""
         raise CheckpointError(
             f"{where}: {what}; it {only} {'layer' if len(layers) == 1 else 'layers'} {_spans(layers)}{count}"
         )
     return layers[layer]
+
+
+def folders_of(names: Iterable[str]) -> list[str]:
+    """The folders that hold layers' folders, if the place itself holds none: each may be another model's."""
+    found = {name.rpartition("/")[0].rpartition("/")[0] for name in names if _layer(_folder_of(name)) is not None}
+    return [] if "" in found else sorted(found)
+
+
+def folders_in(path: Path) -> list[str]:
+    """The folders on disk, one step below `path`, that hold layers' folders; those that cannot be read are left out."""
+    found = []
+    with suppress(OSError), os.scandir(path) as entries:
+        for entry in islice(entries, MAX_FILES):
+            with suppress(OSError):
+                if entry.is_dir():
+                    with os.scandir(entry.path) as inner:
+                        if any(_layer(one.name) is not None and one.is_dir() for one in islice(inner, MAX_FILES)):
+                            found.append(entry.name)
+    return sorted(found)
+
+
+def several(where: str, folders: Sequence[str]) -> str:
+    """The refusal of a place whose layers lie in `folders`, of which one is to be named."""
+    return f"{where} has layers in folders of their own, {', '.join(folders)}; name one of these: {where}/{folders[0]}"
 
 
 def number_of(files: Sequence[str]) -> int | None:
@@ -110,6 +140,10 @@ def side_of(folder: str) -> str | None:
     if _HOOKPOINT.fullmatch(folder) is None:
         return None
     return next((part for part in reversed(folder.split(".")) if part in ("encoder", "decoder")), None)
+
+
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0].rpartition("/")[2]
 
 
 def _layer(folder: str) -> int | None:

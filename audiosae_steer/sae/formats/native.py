@@ -25,8 +25,9 @@ from ...io.tensors.sharded import (
 )
 from ..autoencoder import SAE, Gate, GateKind, Normalisation, NormKind
 from ..save import FORMAT, OPTIONAL, REQUIRED, SCHEMA
+from .format import Format, Parts, Shapes
 
-_SHAPES: dict[str, list[tuple[str, ...]]] = {
+_SHAPES: Shapes = {
     "W_enc": [("n_features", "d_model")],
     "b_enc": [("n_features",)],
     "W_dec": [("n_features", "d_model")],
@@ -37,10 +38,11 @@ _SHAPES: dict[str, list[tuple[str, ...]]] = {
 _METADATA = ("format", "schema", "gate", "k", "normalisation", "scale", "info")
 
 
-class Native:
+class Native(Format):
     """Reads the native file, or a folder with one."""
 
     name = "native"
+    content = "native SAE"
     states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
@@ -55,41 +57,35 @@ class Native:
             return [*parts_of(indices[0], found), *indices]
         return found if len(found) == 1 else []
 
-    def recognises(self, path: Path) -> bool:
-        """A safetensors file that says so in its header, or the index of one in parts.
+    def holds(self, file: Path) -> bool:
+        """A safetensors file that says so in its header, or the index of one in parts."""
+        if is_index(file):
+            metadata = read_settings(file).get("metadata")
+            if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
+                return False  # that of a model, whose parts have names of their own
+            return bool(read_index(file))
+        return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
 
-        Raises:
-            CheckpointError: it is a safetensors file, but a damaged one.
-        """
-        return _file_of(path) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a native file.
-
-        Raises:
-            CheckpointError: the header is forged, of another schema, or tensors are missing or of the wrong shape.
-        """
-        file = _file_of(path)
-        if file is None:
-            raise CheckpointError(f"{path} is no native SAE file; load_sae() reads the other formats")
-        header, parts = read_index(file) if is_index(file) else (read_header(file), None)
+    def parts(self, file: Path) -> Parts:
+        """As they were saved; CheckpointError for a forged header, another schema, or shapes that disagree."""
+        header, shards = read_index(file) if is_index(file) else (read_header(file), None)
         _check_header(file, header)
         metadata = header.metadata
         gate = _gate(file, metadata)
         normalisation = _normalisation(file, metadata)
         info = _info(file, metadata["info"])
-        tensors = load_tensors(file, (*REQUIRED, *OPTIONAL)) if parts is None else load_parts(file, parts)
-        try:
-            return SAE(
-                *(tensors[name] for name in REQUIRED),
-                gate=gate,
-                threshold=tensors.get("threshold"),
-                normalisation=normalisation,
-                typical=tensors.get("typical"),
-                info=info,
-            )
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
+        tensors = load_tensors(file, (*REQUIRED, *OPTIONAL)) if shards is None else load_parts(file, shards)
+        return Parts(
+            tensors["W_enc"],
+            tensors["b_enc"],
+            tensors["W_dec"],
+            tensors["b_dec"],
+            gate,
+            info,
+            tensors.get("threshold"),
+            normalisation,
+            tensors.get("typical"),
+        )
 
 
 def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -99,21 +95,6 @@ def save_sae(sae: SAE, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> N
         CheckpointError: the file cannot be written there, `info` is not JSON, or a weight is not finite.
     """
     sae.save(path, shard_bytes=shard_bytes)
-
-
-def _file_of(path: Path) -> Path | None:
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    native = [file for file in files if _is_native(file)]
-    return native[0] if len(native) == 1 else None
-
-
-def _is_native(file: Path) -> bool:
-    if is_index(file):
-        metadata = read_settings(file).get("metadata")
-        if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
-            return False  # that of a model, whose parts have names of their own
-        return bool(read_index(file))
-    return is_safetensors(file) and read_header(file).metadata.get("format") == FORMAT
 
 
 def _check_header(path: Path, header: Header) -> None:

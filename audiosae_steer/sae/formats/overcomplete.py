@@ -17,7 +17,7 @@ which, as `{"class": "TopKSAE", "top_k": 32}`, with `running_threshold` and `nor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +27,10 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...io.strict_json import read_settings
 from ...io.tensors.safetensors_header import check_shapes
-from ...io.tensors.state_dict import StandIns, load_object, stand_in, torch_file_in, torch_files
-from ..autoencoder import SAE, Gate
+from ...io.tensors.state_dict import StandIns, load_object, stand_in
+from ..autoencoder import Gate
 from .folding import just_below
+from .format import Parts, Shapes, TorchFormat, shapes_of, tensors_of
 from .settings import whole_number
 
 _READ = ("SAE", "TopKSAE", "BatchTopKSAE", "JumpSAE")
@@ -38,7 +39,7 @@ _LINEAR = "encoder.final_block.0."
 _BATCH_NORM = "encoder.final_block.1."
 _EPS = 1e-5  # of torch's BatchNorm1d, where the file does not say
 _FEATURES: list[tuple[str, ...]] = [("nb_concepts",)]
-_SHAPES: dict[str, list[tuple[str, ...]]] = {
+_SHAPES: Shapes = {
     "dictionary._weights": [("nb_concepts", "input_shape")],
     "dictionary.multiplier": [()],
     "thresholds": _FEATURES,
@@ -119,48 +120,38 @@ class _Saved(NamedTuple):
     tensors: dict[str, Any]
     """By their names in a state dict."""
     said: dict[str, Any]
-    """class, top_k, running_threshold, normalization, eps, fused: what is known of them."""
+    """Settings that are known: class, top_k, running_threshold, normalization, eps, fused."""
     source: str
-    """What says so."""
+    """The evidence for it."""
 
 
-class Overcomplete:
+class Overcomplete(TorchFormat):
     """Reads such a torch file, or a folder with one."""
 
     name = "overcomplete"
-    states_normalisation = False
+    content = "SAE of overcomplete"
 
-    def files(self, names: Sequence[str]) -> list[str]:
-        """The only torch file, and its settings."""
-        return torch_files(names)
+    def names(self, file: Path) -> _Saved:
+        """The tensors' names, and the fields of a saved model."""
+        return _saved(file)
 
-    def recognises(self, path: Path) -> bool:
-        """A torch file with one of its dictionary layers."""
-        return torch_file_in(path, _is_one, _saved) is not None
+    def fits(self, _: Path, content: _Saved) -> bool:
+        """One of its dictionary layers."""
+        return any(name in content.tensors for name in ("dictionary._weights", "dictionary.C"))
 
-    def read(self, path: Path) -> SAE:
-        """The SAE in a file.
-
-        Raises:
-            CheckpointError: the file is damaged, would run code, or holds what is no gate behind one linear map.
-        """
-        file = torch_file_in(path, _is_one, _saved)
-        if file is None:
-            raise CheckpointError(f"{path} holds no SAE of overcomplete; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """By its class; CheckpointError if it is no gate behind one linear map."""
         saved = _saved(file, mapped=False)
         if not saved.said:
             saved = _with_settings(file, saved)
-        tensors = {name: value for name, value in saved.tensors.items() if isinstance(value, Tensor)}
+        tensors = tensors_of(saved.tensors)
         kind = _kind(file, saved, tensors)
-        check_shapes(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _SHAPES)
+        check_shapes(file, shapes_of(tensors), _SHAPES)
         W_dec = _dictionary(file, saved, tensors)
         W_enc, b_enc = _encoder(tensors, W_dec, saved.said.get("eps"))
         gate, threshold = _gate(file, kind, saved, tensors)
         info = {"format": self.name, "read_as": kind, "because": saved.source}
-        try:
-            return SAE(W_enc, b_enc, W_dec, W_dec.new_zeros(W_dec.shape[1]), gate=gate, threshold=threshold, info=info)
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
+        return Parts(W_enc, b_enc, W_dec, W_dec.new_zeros(W_dec.shape[1]), gate, info, threshold)
 
 
 def _saved(file: Path, *, mapped: bool = True) -> _Saved:
@@ -172,10 +163,6 @@ def _saved(file: Path, *, mapped: bool = True) -> _Saved:
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise CheckpointError(f"{file} holds a {type(content).__name__}; expected a model of overcomplete's")
     return _Saved(dict(content), {}, "the names of its tensors")
-
-
-def _is_one(_: Path, saved: _Saved) -> bool:
-    return any(name in saved.tensors for name in ("dictionary._weights", "dictionary.C"))
 
 
 def _flatten(file: Path, module: _Module, prefix: str, tensors: dict[str, Any], left: list[int]) -> None:
@@ -195,7 +182,7 @@ def _flatten(file: Path, module: _Module, prefix: str, tensors: dict[str, Any], 
 
 
 def _said(model: _Module) -> dict[str, Any]:
-    """What a saved model says of itself beside its tensors."""
+    """The fields of a saved model that matter beside its tensors."""
     said: dict[str, Any] = {"class": type(model).__name__, **dict.fromkeys(("top_k", "running_threshold"))}
     said.update({name: model.fields.get(name) for name in ("top_k", "running_threshold")})
     dictionary, encoder = _inner(model, "dictionary"), _inner(model, "encoder")
@@ -242,7 +229,7 @@ def _kind(file: Path, saved: _Saved, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _reason(kind: object, saved: _Saved, tensors: Mapping[str, Tensor]) -> str | None:
-    """Why it is no gate behind one linear map; None if it is."""
+    """A reason why it is no gate behind one linear map; None if it is one."""
     encoder = {name for name in tensors if name.startswith("encoder.")}
     unknown = sorted(set(tensors) - set(_SHAPES))
     if "dictionary._weights" not in tensors:
@@ -282,7 +269,7 @@ def _missing(saved: _Saved, tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _dictionary(file: Path, saved: _Saved, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The dictionary as it is once the model is in `eval()`."""
+    """The dictionary as the model computes it once it is in `eval()`."""
     weights, fused = tensors["dictionary._weights"], saved.said.get("fused")
     if isinstance(fused, Tensor):
         if fused.shape != weights.shape:

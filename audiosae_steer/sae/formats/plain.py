@@ -21,8 +21,9 @@ from ...io.strict_json import read_settings
 from ...io.tensors.npz import load_npz, npz_shapes
 from ...io.tensors.safetensors_header import check_shapes, is_safetensors, load_tensors, read_header
 from ...io.tensors.zip_archive import is_npz
-from ..autoencoder import SAE, Gate
+from ..autoencoder import Gate
 from ..save import FORMAT
+from .format import Format, Parts
 from .settings import whole_number
 from .thresholds import stored_threshold
 
@@ -31,62 +32,6 @@ _VECTORS = ("b_enc", "b_dec", "threshold")
 _NAMES = (*_MATRICES, *_VECTORS, "k")
 
 Shape = tuple[int, ...]
-
-
-class Plain:
-    """Reads one such file, or a folder with one."""
-
-    name = "plain"
-    states_normalisation = False
-
-    def files(self, names: Sequence[str]) -> list[str]:
-        """The one safetensors file, or the one `.npz`."""
-        for ending in (".safetensors", ".npz"):
-            found = [name for name in names if name.endswith(ending)]
-            if len(found) == 1:
-                return found
-        return []
-
-    def recognises(self, path: Path) -> bool:
-        """Arrays W_enc and W_dec, in a file that is of no format with settings.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        return _file_of(path) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a file.
-
-        Raises:
-            CheckpointError: shapes disagree or tell nothing, names are unknown, or a number is none.
-        """
-        file = _file_of(path)
-        if file is None:
-            raise CheckpointError(f"{path} holds no W_enc and W_dec; load_sae() reads the other formats")
-        shapes, said = _header(file)
-        unknown = sorted(set(shapes) - set(_NAMES))
-        if unknown:
-            raise CheckpointError(
-                f"{file} holds {', '.join(unknown[:5])[:200]} beside W_enc and W_dec; what that means is not known: "
-                f"read are {', '.join(_NAMES)}"
-            )
-        n_features, d_model, because = _sizes(file, shapes)
-        tensors = load_tensors(file, _NAMES) if is_safetensors(file) else load_npz(file, _NAMES)
-        W_enc, W_dec = (_rows(tensors[name], n_features) for name in _MATRICES)
-        gate, threshold = _gate(file, tensors, said)
-        try:
-            return SAE(
-                W_enc,
-                tensors["b_enc"] if "b_enc" in tensors else W_enc.new_zeros(n_features),
-                W_dec,
-                tensors["b_dec"] if "b_dec" in tensors else W_enc.new_zeros(d_model),
-                gate=gate,
-                threshold=threshold,
-                info={"format": self.name, "read_as": gate.kind, "because": f"{because}; {_WHY[gate.kind]}{_USUAL}"},
-            )
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
 
 
 _WHY = {
@@ -98,22 +43,56 @@ _WHY = {
 _USUAL = "; taken for granted: x − b_dec is what its encoder reads, and x is not normalised"
 
 
-def _file_of(path: Path) -> Path | None:
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    found = [file for file in files if file.is_file() and _is_one(file)]
-    return found[0] if len(found) == 1 else None
+class Plain(Format):
+    """Reads one such file, or a folder with one."""
 
+    name = "plain"
+    content = "W_enc and W_dec"
 
-def _is_one(file: Path) -> bool:
-    if is_npz(file):
-        return set(_MATRICES) <= set(npz_shapes(file))
-    if not is_safetensors(file):
-        return False
-    header = read_header(file)
-    if not set(_MATRICES) <= set(header.shapes) or header.metadata.get("format") == FORMAT:
-        return False
-    settings = file.parent / "cfg.json"
-    return not (settings.is_file() and "d_in" in read_settings(settings))
+    def files(self, names: Sequence[str]) -> list[str]:
+        """The one safetensors file, or the one `.npz`."""
+        for ending in (".safetensors", ".npz"):
+            found = [name for name in names if name.endswith(ending)]
+            if len(found) == 1:
+                return found
+        return []
+
+    def holds(self, file: Path) -> bool:
+        """Arrays W_enc and W_dec, in a file that is of no format with settings."""
+        if not file.is_file():
+            return False
+        if is_npz(file):
+            return set(_MATRICES) <= set(npz_shapes(file))
+        if not is_safetensors(file):
+            return False
+        header = read_header(file)
+        if not set(_MATRICES) <= set(header.shapes) or header.metadata.get("format") == FORMAT:
+            return False
+        settings = file.parent / "cfg.json"
+        return not (settings.is_file() and "d_in" in read_settings(settings))
+
+    def parts(self, file: Path) -> Parts:
+        """By shapes and names; CheckpointError if they tell nothing, or a name is unknown."""
+        shapes, said = _header(file)
+        unknown = sorted(set(shapes) - set(_NAMES))
+        if unknown:
+            raise CheckpointError(
+                f"{file} holds {', '.join(unknown[:5])[:200]} beside W_enc and W_dec; what that means is not known: "
+                f"read are {', '.join(_NAMES)}"
+            )
+        n_features, d_model, because = _sizes(file, shapes)
+        tensors = load_tensors(file, _NAMES) if is_safetensors(file) else load_npz(file, _NAMES)
+        W_enc, W_dec = (_rows(tensors[name], n_features) for name in _MATRICES)
+        gate, threshold = _gate(file, tensors, said)
+        return Parts(
+            W_enc,
+            tensors["b_enc"] if "b_enc" in tensors else W_enc.new_zeros(n_features),
+            W_dec,
+            tensors["b_dec"] if "b_dec" in tensors else W_enc.new_zeros(d_model),
+            gate,
+            {"format": self.name, "read_as": gate.kind, "because": f"{because}; {_WHY[gate.kind]}{_USUAL}"},
+            threshold,
+        )
 
 
 def _header(file: Path) -> tuple[Mapping[str, Shape], Mapping[str, str]]:

@@ -19,8 +19,9 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...io.strict_json import read_settings
 from ...io.tensors.safetensors_header import check_shapes, is_safetensors, load_tensors, read_header
-from ..autoencoder import SAE, Gate, Normalisation
+from ..autoencoder import Gate, Normalisation
 from .folding import by_norms, gated_as_jumprelu, reading_raw
+from .format import Format, Parts, Shapes
 from .settings import agree, whole_number
 from .thresholds import stored_threshold
 
@@ -36,7 +37,7 @@ _ARCHITECTURES = {
 }
 _OPTIONAL = ("scaling_factor", "finetuning_scaling_factor")
 _THRESHOLDS = ("threshold", "log_threshold")
-_SHAPES: dict[str, list[tuple[str, ...]]] = {
+_SHAPES: Shapes = {
     "W_enc": [("d_in", "d_sae")],
     "b_enc": [("d_sae",)],
     "W_dec": [("d_sae", "d_in")],
@@ -53,10 +54,11 @@ _SHAPES: dict[str, list[tuple[str, ...]]] = {
 _SCALER = "activation_scaler.json"
 
 
-class SAELens:
+class SAELens(Format):
     """Reads a folder that SAELens wrote, or its weights with the settings beside them."""
 
     name = "saelens"
+    content = "SAE of SAELens"
     states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
@@ -69,23 +71,15 @@ class SAELens:
             return []
         return [by_name[name] for name in ("cfg.json", _SCALER, *weights) if name in by_name]
 
-    def recognises(self, path: Path) -> bool:
-        """Weights of its names and shapes, with its settings beside them.
+    def holds(self, file: Path) -> bool:
+        """Weights of its names, with its settings beside them."""
+        if not is_safetensors(file) or not {"W_enc", "W_dec"} <= set(read_header(file).shapes):
+            return False
+        settings = file.parent / "cfg.json"
+        return settings.is_file() and "d_in" in read_settings(settings)
 
-        Raises:
-            CheckpointError: the weights or the settings are damaged.
-        """
-        return _file_of(path) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a folder, with its meaning kept exactly.
-
-        Raises:
-            CheckpointError: an architecture, an input normalisation or a reshaping that is not read.
-        """
-        file = _file_of(path)
-        if file is None:
-            raise CheckpointError(f"{path} holds no SAE of SAELens; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """With their meaning kept exactly; CheckpointError for a normalisation or reshaping that is not read."""
         config = _modern(read_settings(file.parent / "cfg.json"))
         architecture = _architecture(file, config)
         shapes = read_header(file).shapes
@@ -104,30 +98,16 @@ class SAELens:
         info: dict[str, Any] = {"format": self.name, "architecture": architecture, "metadata": _metadata(config)}
         gate, threshold = _gate(file, config, architecture, tensors, info)
         W_enc, b_enc, W_dec, gated_threshold = _folded(tensors, config, architecture)
-        try:
-            return SAE(
-                W_enc,
-                b_enc,
-                W_dec,
-                tensors["b_dec"],
-                gate=gate,
-                threshold=threshold if gated_threshold is None else gated_threshold,
-                normalisation=normalisation,
-                info=info,
-            )
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
-
-
-def _file_of(path: Path) -> Path | None:
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    found = []
-    for file in files:
-        if is_safetensors(file) and {"W_enc", "W_dec"} <= set(read_header(file).shapes):
-            settings = file.parent / "cfg.json"
-            if settings.is_file() and "d_in" in read_settings(settings):
-                found.append(file)
-    return found[0] if len(found) == 1 else None
+        return Parts(
+            W_enc,
+            b_enc,
+            W_dec,
+            tensors["b_dec"],
+            gate,
+            info,
+            threshold if gated_threshold is None else gated_threshold,
+            normalisation,
+        )
 
 
 def _modern(config: Mapping[str, Any]) -> dict[str, Any]:

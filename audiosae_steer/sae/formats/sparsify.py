@@ -14,10 +14,11 @@ from typing import Any
 from ...errors import CheckpointError
 from ...io.strict_json import read_settings
 from ...io.tensors.safetensors_header import check_shapes, is_safetensors, load_tensors, read_header
-from ..autoencoder import SAE, Gate
+from ..autoencoder import Gate
+from .format import Format, Parts, Shapes
 from .settings import agree, whole_number
 
-_SHAPES: dict[str, list[tuple[str, ...]]] = {
+_SHAPES: Shapes = {
     "encoder.weight": [("num_latents", "d_in")],
     "encoder.bias": [("num_latents",)],
     "W_dec": [("num_latents", "d_in")],
@@ -30,10 +31,14 @@ _REFUSED = {
 }
 
 
-class Sparsify:
+_FILES = ("cfg.json", "sae.safetensors")
+
+
+class Sparsify(Format):
     """Reads a hookpoint's folder, or its weights with the settings beside them."""
 
     name = "sparsify"
+    content = "SAE of sparsify"
     states_normalisation = True
 
     def files(self, names: Sequence[str]) -> list[str]:
@@ -41,23 +46,12 @@ class Sparsify:
         by_name = {name.rsplit("/", 1)[-1]: name for name in names}
         return [by_name[name] for name in _FILES] if set(_FILES) <= set(by_name) else []
 
-    def recognises(self, path: Path) -> bool:
-        """A safetensors file with the weights of a `SparseCoder`, by their names.
+    def holds(self, file: Path) -> bool:
+        """A safetensors file with the weights of a `SparseCoder`, by their names."""
+        return is_safetensors(file) and {"encoder.weight", "W_dec"} <= set(read_header(file).shapes)
 
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        return _file_of(path) is not None
-
-    def read(self, path: Path) -> SAE:
-        """The SAE in a hookpoint's folder.
-
-        Raises:
-            CheckpointError: its settings are missing or belong to another SAE, or it is no autoencoder by TopK.
-        """
-        file = _file_of(path)
-        if file is None:
-            raise CheckpointError(f"{path} holds no SAE of sparsify; load_sae() reads the other formats")
+    def parts(self, file: Path) -> Parts:
+        """With the settings beside it; CheckpointError if it is no autoencoder by TopK."""
         settings = file.with_name("cfg.json")
         if not settings.is_file():
             raise CheckpointError(
@@ -75,19 +69,8 @@ class Sparsify:
             agree(file, config, {"expansion_factor": num_latents // d_in})
         gate = Gate("topk", whole_number(config.get("k"), f"{file}: k"))
         tensors = load_tensors(file, _SHAPES)
-        try:
-            return SAE(*(tensors[name] for name in _SHAPES), gate=gate, info={"format": self.name, "config": config})
-        except CheckpointError as error:
-            raise CheckpointError(f"{file}: {error}") from error
-
-
-_FILES = ("cfg.json", "sae.safetensors")
-
-
-def _file_of(path: Path) -> Path | None:
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    found = [f for f in files if is_safetensors(f) and {"encoder.weight", "W_dec"} <= set(read_header(f).shapes)]
-    return found[0] if len(found) == 1 else None
+        W_enc, b_enc, W_dec, b_dec = (tensors[name] for name in _SHAPES)
+        return Parts(W_enc, b_enc, W_dec, b_dec, gate, {"format": self.name, "config": config})
 
 
 def _refuse(file: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""What a stranger's recipe may hold: its texts, its numbers, and the files beside it."""
+"""Limits on an untrusted recipe: its texts, its numbers, and the files beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 from ...errors import RecipeError, is_one_line, printable
 from ...io.files import stays_inside
-from ..edits import Push, from_spec
+from ..edits import features_of, from_spec
 
 MAX_SAES, MAX_SITES, MAX_EDITS = 64, 128, 256
 MAX_MAPS = 4_000_000
@@ -65,7 +65,7 @@ def check_edits(specs: list[dict[str, Any]]) -> None:
         ValueError: says how many there are.
     """
     edits = [from_spec(spec) for spec in specs]
-    named = {feature for edit in edits if not isinstance(edit, Push) for feature in edit.features}
+    named = features_of(edits)
     if len(named) * len(edits) > MAX_MAPS:
         raise ValueError(f"{len(edits)} edits of {len(named)} features are too many; name fewer in each")
 

@@ -14,7 +14,8 @@ from make import make_openai
 from safetensors.torch import load_file
 
 from audiosae_steer.data.activations.capture import residuals
-from audiosae_steer.data.activations.collect import collect, load_activations
+from audiosae_steer.data.activations.collect import collect
+from audiosae_steer.data.activations.shards import load_activations
 from audiosae_steer.data.audio_paths import list_audio, recording_of
 from audiosae_steer.data.windows import windows_of
 from audiosae_steer.errors import AudioError, SiteError, SteeringError
@@ -87,25 +88,26 @@ def test_no_hook_is_left_behind(tiny_en, audio, tmp_path):
 
 def test_an_interrupted_collection_goes_on_where_it_stopped(tiny_en, audio, tmp_path, monkeypatch):
     from audiosae_steer.data.activations import collect as module
+    from audiosae_steer.data.activations import extraction
 
-    monkeypatch.setattr(module, "CLIPS_PER_SHARD", 1)
+    monkeypatch.setattr(module, "WINDOWS_PER_SHARD", 1)
     collect(tiny_en, [audio], [2], tmp_path / "whole", progress=False)
-    hear, heard = module._hear, []
+    place, placed = extraction.Extractor._place, []
 
-    def interrupted(clip, *rest):
-        if len(heard) == 2:
+    def interrupted(extractor, window, rng):
+        if len(placed) == 2:
             raise KeyboardInterrupt
-        heard.append(clip.path.name)
-        return hear(clip, *rest)
+        placed.append(window.path.name)
+        return place(extractor, window, rng)
 
-    monkeypatch.setattr(module, "_hear", interrupted)
+    monkeypatch.setattr(extraction.Extractor, "_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(tiny_en, [audio], [2], tmp_path / "cut", progress=False)
     with pytest.raises(SteeringError, match="no complete set"):
         load_activations(tmp_path / "cut", 2)
-    heard.clear()
+    placed.clear()
     collect(tiny_en, [audio], [2], tmp_path / "cut", progress=False)
-    assert heard == ["c.wav"]
+    assert placed == ["c.wav"]
     for whole in sorted((tmp_path / "whole").glob("*.safetensors")):
         for key, tensor in load_file(whole).items():
             assert torch.equal(tensor, load_file(tmp_path / "cut" / whole.name)[key])
@@ -246,10 +248,10 @@ def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
     samples = (0.1 * rng.standard_normal(20_000) * np.linspace(0, 1, 20_000)).astype(np.float32)
     processor = load_processor("tiny.en")
     for model, pad, options in ((tiny_en, "zeros", {}), (tiny_en_hf, "silence", {"processor": processor})):
-        heard = []
+        seen = []
         encoder = model.encoder if model is tiny_en else model.model.encoder
         handle = encoder.register_forward_pre_hook(
-            lambda module, args, kwargs, heard=heard: heard.append(args[0] if args else kwargs["input_features"]),
+            lambda module, args, kwargs, seen=seen: seen.append(args[0] if args else kwargs["input_features"]),
             with_kwargs=True,
         )
         try:
@@ -258,8 +260,8 @@ def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
             handle.remove()
         ours = mel(model, [samples], pad)
         # openai-whisper sees the sound's last frame with a window that reaches into the padding
-        torch.testing.assert_close(ours[..., :120], heard[0][..., :120], rtol=0, atol=1e-4)
-        torch.testing.assert_close(ours[..., 130:], heard[0][..., 130:], rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours[..., :120], seen[0][..., :120], rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours[..., 130:], seen[0][..., 130:], rtol=0, atol=1e-4)
     assert not torch.equal(mel(tiny_en, [samples], "zeros"), mel(tiny_en, [samples], "silence"))
 
 

@@ -12,7 +12,7 @@ from activations import sparse_frames, write_shards
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiosae_steer.data.activations.shards import Frames, Shards, Shuffled, open_shards
+from audiosae_steer.data.activations.shards import Frames, Shards, ShuffledBatches, open_shards
 from audiosae_steer.errors import SteeringError
 from audiosae_steer.models.sites import Site
 
@@ -62,7 +62,7 @@ def test_a_sample_is_of_the_frames_and_is_seeded(folder, frames):
 )
 def test_every_pass_takes_every_frame_once_and_is_a_function_of_seed_and_step(counts, batch, buffer, seed):
     frames = numbered(*counts)
-    order = Shuffled(frames, batch, seed, buffer)
+    order = ShuffledBatches(frames, batch, seed, buffer)
     steps = range(2 * order.per_pass)
     rows = [order.batch_of(step) for step in steps]
     assert all(torch.equal(row[:, 0], -row[:, 1]) for row in rows)
@@ -71,14 +71,14 @@ def test_every_pass_takes_every_frame_once_and_is_a_function_of_seed_and_step(co
         seen = [i for row in taken[turn * order.per_pass : (turn + 1) * order.per_pass] for i in row]
         assert len(set(seen)) == len(seen) == order.per_pass * batch
         assert set(seen) <= set(range(len(frames)))
-    again = Shuffled(frames, batch, seed, buffer)
+    again = ShuffledBatches(frames, batch, seed, buffer)
     for step in reversed(steps):  # whatever was asked for before
         assert again.batch_of(step)[:, 0].long().tolist() == taken[step]
 
 
 def test_passes_and_seeds_differ_and_neighbours_are_parted():
     frames = numbered(700, 300)
-    order, other = Shuffled(frames, 50, 1, 200), Shuffled(frames, 50, 2, 200)
+    order, other = ShuffledBatches(frames, 50, 1, 200), ShuffledBatches(frames, 50, 2, 200)
     first, second = order.batch_of(0)[:, 0], order.batch_of(20)[:, 0]
     assert not torch.equal(first, second)
     assert not torch.equal(first, other.batch_of(0)[:, 0])
@@ -88,7 +88,10 @@ def test_passes_and_seeds_differ_and_neighbours_are_parted():
 def test_in_shards_or_in_memory_the_batches_are_the_same_where_the_parts_are(folder, frames):
     stored = open_shards(folder, 2).train
     ends = [part.frames for part in stored._parts]
-    order, there = Shuffled(Frames(torch.split(frames[0], ends), 16), 64, 3, 512), Shuffled(stored, 64, 3, 512)
+    order, there = (
+        ShuffledBatches(Frames(torch.split(frames[0], ends), 16), 64, 3, 512),
+        ShuffledBatches(stored, 64, 3, 512),
+    )
     for step in (0, 17, 46, 3, 99):
         assert torch.equal(order.batch_of(step), there.batch_of(step))
         assert there.batch_of(step).dtype == torch.float32
@@ -97,7 +100,7 @@ def test_in_shards_or_in_memory_the_batches_are_the_same_where_the_parts_are(fol
 def peak(folder: Path, batch: int, buffer: int) -> tuple[int, int]:
     """Bytes that a pass over the batches takes at most, and that all frames would take."""
     train = open_shards(folder, 2).train
-    order = Shuffled(train, batch, 0, buffer)
+    order = ShuffledBatches(train, batch, 0, buffer)
     tracemalloc.start()
     try:
         for step in range(order.per_pass):
@@ -123,7 +126,7 @@ def test_memory_is_a_buffer_however_many_shards_there_are(tmp_path):
 
 def test_fewer_frames_than_a_batch_are_refused(frames):
     with pytest.raises(SteeringError, match="3001 frames are fewer than one batch of 4000; give more audio"):
-        Shuffled(Shards.of(*frames).train, 4000, 0)
+        ShuffledBatches(Shards.of(*frames).train, 4000, 0)
 
 
 def test_nothing_held_out_is_no_frames(frames):

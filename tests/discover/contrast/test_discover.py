@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from audiosae_steer.data.labels import from_folders, unlabelled
 from audiosae_steer.discover.contrast.discover import discover, find
 from audiosae_steer.discover.contrast.pooling import pool_clips
 from audiosae_steer.discover.contrast.recipe import edit_of
-from audiosae_steer.discover.contrast.results import DiscoverSettings
+from audiosae_steer.discover.contrast.settings import DiscoverSettings, LabelledSources, PoolSettings
+from audiosae_steer.discover.recipe_output import RecipeOutput
 from audiosae_steer.errors import AudioError, CheckpointError, SiteError, SteeringError
 from audiosae_steer.io.hub.read import sha256_of
 from audiosae_steer.sae.autoencoder import SAE
@@ -59,10 +61,10 @@ def cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def make(model, sae, sounds, out, cache, settings=QUICK, **other):
-    return discover(
-        model, sae, 2, [sounds / "low"], [sounds / "high"], out=out, settings=settings, cache=cache, **other
-    )
+def make(model, sae, sounds, out, cache, settings=QUICK, command=None, **other):
+    clips = LabelledSources(present=[sounds / "low"], absent=[sounds / "high"])
+    output = RecipeOutput(path=out, cache=cache, command=command)
+    return discover(model, sae, 2, clips, out=output, settings=settings, **other)
 
 
 def test_a_recipe_that_loads_and_steers(model, sae, sounds, tmp_path, cache):
@@ -81,7 +83,7 @@ def test_a_recipe_that_loads_and_steers(model, sae, sounds, tmp_path, cache):
     assert split["recordings"] == {"fit": 8, "held_out": 4}
     assert split["clips"] == {"fit": {"with": 4, "without": 4}, "held_out": {"with": 2, "without": 2}}
     assert read.provenance["command"] == "as typed"
-    assert read.provenance["discovered"] == json.loads(json.dumps(QUICK._asdict()))
+    assert read.provenance["discovered"] == json.loads(json.dumps(asdict(QUICK)))
     assert read.provenance["data"] == {"with": ["low"], "without": ["high"]}
     assert str(sounds) not in (tmp_path / "low.json").read_text()
     held = read.measured["held_out"]
@@ -116,7 +118,7 @@ def test_the_same_seed_gives_the_same_bytes(model, sae, sounds, tmp_path, cache)
     kept = load_recipe(tmp_path / "a" / "r.json")  # the cache changes nothing
     assert fresh.model_dump(mode="json") == kept.model_dump(mode="json")
     assert list((tmp_path / "c" / "r-cache").iterdir())
-    other = make(model, sae, sounds, tmp_path / "d.json", cache, QUICK._replace(seed=1), report=False)
+    other = make(model, sae, sounds, tmp_path / "d.json", cache, replace(QUICK, seed=1), report=False)
     assert other.provenance["split"] != fresh.provenance["split"]
 
 
@@ -128,7 +130,7 @@ def test_every_way_to_rank_pool_and_edit_makes_a_recipe(model, sae, sounds, tmp_
         ("fisher", "nonzero_mean", "clamp", "both"),
         ("difference", "max", "add", "silence"),
     ):
-        settings = QUICK._replace(rank=rank, pool=pool, edit=edit, pad=pad)
+        settings = replace(QUICK, rank=rank, pool=pool, edit=edit, pad=pad)
         recipe = make(model, sae, sounds, tmp_path / f"{rank}.json", cache, settings, report=False)
         (edits,) = recipe.sites[0].edits
         assert edits["kind"] == edit
@@ -147,7 +149,7 @@ def test_edits_as_written(model, sounds, cache):
     signs = [-np.sign(feature.weight) for feature in found.features]
 
     def edit(kind, amount=None, typical=True):
-        changed = found._replace(settings=QUICK._replace(edit=kind, amount=amount))
+        changed = replace(found, settings=replace(QUICK, edit=kind, amount=amount))
         return edit_of(changed, small if typical else without_typical(small))
 
     assert edit("add", 3.0) == {
@@ -158,8 +160,8 @@ def test_edits_as_written(model, sounds, cache):
     }
     assert edit("ablate") == {"kind": "ablate", "features": features}
     assert edit("scale") == {"kind": "scale", "features": features, "factor": 0.5}
-    fitted = found.peaks[~found.held]
-    absent = found.peaks[~found.held & ~found.labels]
+    fitted = found.peaks[~found.rows.held]
+    absent = found.peaks[~found.rows.held & ~found.rows.labels]
     np.testing.assert_allclose(edit("clamp", 2.0)["high"], 2 * absent.mean(0), atol=1e-5)
     raw = edit("add", 1.0, typical=False)
     assert "units" not in raw
@@ -176,10 +178,10 @@ def test_figures_of_a_feature_are_those_of_its_activations(model, sounds, cache)
     found = find(model, make_sae(d=32, F=60), 2, clips, QUICK, cache=cache)
     for column, feature in enumerate(found.features):
         peaks = found.peaks[:, column]  # the pool is max
-        assert feature.mean_present == pytest.approx(peaks[found.labels].mean())
-        assert feature.mean_absent == pytest.approx(peaks[~found.labels].mean())
-        assert feature.fires_present == pytest.approx((peaks[found.labels] > 0).mean())
-        present, absent = (peaks[found.held & (found.labels == kind)] for kind in (True, False))
+        assert feature.mean_present == pytest.approx(peaks[found.rows.labels].mean())
+        assert feature.mean_absent == pytest.approx(peaks[~found.rows.labels].mean())
+        assert feature.fires_present == pytest.approx((peaks[found.rows.labels] > 0).mean())
+        present, absent = (peaks[found.rows.held & (found.rows.labels == kind)] for kind in (True, False))
         wins = (present[:, None] > absent) + 0.5 * (present[:, None] == absent)
         assert feature.auc == pytest.approx(wins.mean())
     sizes = [abs(feature.weight) for feature in found.features]
@@ -189,17 +191,16 @@ def test_figures_of_a_feature_are_those_of_its_activations(model, sounds, cache)
 def test_the_model_s_own_behaviour_as_target(model, sae, sounds, tmp_path, cache):
     small = load_sae(sae).float()
     clips = unlabelled([sounds], "file")
-    settings = QUICK._replace(target="no_speech_prob", tau=0.0)
+    settings = replace(QUICK, target="no_speech_prob", tau=0.0)
     with pytest.raises(
         SteeringError, match=r"below 0 for none of these 12 clips.* lie between \S+ and \S+: take a tau"
     ):
         find(model, small, 2, clips, settings, cache=cache)
-    plain = [clip.window for clip in clips]
-    probabilities = pool_clips(model, small, 2, plain, write=1, cache=cache).no_speech
-    settings = settings._replace(tau=float(np.median(probabilities)))
-    recipe = discover(
-        model, sae, 2, absent=[sounds], out=tmp_path / "r.json", settings=settings, cache=cache, report=False
-    )
+    plain = [clip.clip for clip in clips]
+    probabilities = pool_clips(model, small, 2, plain, PoolSettings(write=1), cache=cache).no_speech
+    settings = replace(settings, tau=float(np.median(probabilities)))
+    output = RecipeOutput(path=tmp_path / "r.json", cache=cache)
+    recipe = discover(model, sae, 2, LabelledSources(absent=[sounds]), out=output, settings=settings, report=False)
     assert recipe.allow_empty
     counts = recipe.provenance["split"]["clips"]
     below = int((probabilities < settings.tau).sum())
@@ -207,7 +208,7 @@ def test_the_model_s_own_behaviour_as_target(model, sae, sounds, tmp_path, cache
     assert counts["fit"]["without"] + counts["held_out"]["without"] == 6
     assert min(counts["held_out"].values()) > 0
     with pytest.raises(SteeringError, match="the model writes text for (every one|none) of these 12 clips"):
-        find(model, small, 2, clips, QUICK._replace(target="text"), cache=cache)
+        find(model, small, 2, clips, replace(QUICK, target="text"), cache=cache)
 
 
 def test_an_sae_elsewhere_and_one_of_the_same_name(model, sae, sounds, tmp_path, cache):
@@ -233,30 +234,38 @@ def test_an_sae_elsewhere_and_one_of_the_same_name(model, sae, sounds, tmp_path,
         ({"sae": "gone.safetensors"}, CheckpointError, "no SAE at gone.safetensors"),
         ({"out": "recipe"}, SteeringError, "recipe does not end in .json"),
         ({"labels": "a.csv"}, SteeringError, "either a list of labels or the folders"),
-        ({"settings": QUICK._replace(target="text")}, SteeringError, "told by the model itself"),
+        ({"settings": {"target": "text"}}, SteeringError, "told by the model itself"),
         (
-            {"settings": QUICK._replace(target="mood")},
+            {"settings": {"target": "mood"}},
             SteeringError,
             "target 'mood' is unknown; expected one of labels",
         ),
-        ({"settings": QUICK._replace(top=0)}, SteeringError, "top is 0; expected at least 1"),
-        ({"settings": QUICK._replace(amount=-1.0)}, SteeringError, "amount is -1.0; expected 0 or more"),
-        ({"settings": QUICK._replace(pad="both ways")}, SteeringError, "pad 'both ways' is unknown"),
-        ({"settings": QUICK._replace(edit="push")}, SteeringError, "edit 'push' is unknown"),
+        ({"settings": {"top": 0}}, SteeringError, "top is 0; expected at least 1"),
+        ({"settings": {"amount": -1.0}}, SteeringError, "amount is -1.0; expected 0 or more"),
+        ({"settings": {"pad": "both ways"}}, SteeringError, "pad 'both ways' is unknown"),
+        ({"settings": {"edit": "push"}}, SteeringError, "edit 'push' is unknown"),
     ],
 )
 def test_what_cannot_be_says_why(model, sae, sounds, tmp_path, change, error, message):
-    given = {"sae": sae, "layer": 2, "present": [sounds / "low"], "absent": [sounds / "high"], "settings": QUICK}
-    given |= {"out": tmp_path / "r.json", "report": False, **change}
+    given = {"sae": sae, "layer": 2, "out": tmp_path / "r.json", "settings": {}}
+    sources = {"present": [sounds / "low"], "absent": [sounds / "high"]}
+    for key, value in change.items():
+        (given if key in given else sources)[key] = value
+
+    def attempt():
+        settings = replace(QUICK, **given.pop("settings"))
+        discover(model, clips=LabelledSources(**sources), settings=settings, report=False, **given)
+
     with pytest.raises(error, match=message):
-        discover(model, given.pop("sae"), **given)
+        attempt()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_says_so(model, sae, sounds, tmp_path):
     (tmp_path / "empty").mkdir()
+    clips = LabelledSources(present=[tmp_path / "empty"], absent=[sounds / "high"])
     with pytest.raises(AudioError, match="empty holds no audio"):
-        discover(model, sae, 2, [tmp_path / "empty"], [sounds / "high"], out=tmp_path / "r.json", settings=QUICK)
+        discover(model, sae, 2, clips, out=tmp_path / "r.json", settings=QUICK)
 
 
 def test_a_dictionary_in_which_nothing_fires(model, sounds, cache):
@@ -269,7 +278,7 @@ def test_a_dictionary_in_which_nothing_fires(model, sounds, cache):
 
 @pytest.fixture(scope="session")
 def speech(tiny_en, tmp_path_factory):
-    """Speech against sounds, as tiny.en hears twelve of the bundled clips."""
+    """Speech against sounds, on tiny.en and twelve of the bundled clips."""
     folder = tmp_path_factory.mktemp("bundled")
     for kind, names in (
         ("speech", [f"speech-0{n}" for n in range(1, 7)]),
@@ -279,11 +288,10 @@ def speech(tiny_en, tmp_path_factory):
         for name in names:
             shutil.copy(CLIPS / f"{name}.flac", folder / kind)
     out = folder / "out" / "speech.json"
-    settings = QUICK._replace(top=2, resamples=5)
-    recipe = discover(
-        tiny_en, SHIPPED, 4, [folder / "speech"], [folder / "sounds"], out=out, settings=settings, model_name="tiny.en"
-    )
-    return recipe, out
+    settings = replace(QUICK, top=2, resamples=5)
+    clips = LabelledSources(present=[folder / "speech"], absent=[folder / "sounds"])
+    output = RecipeOutput(path=out, model_name="tiny.en")
+    return discover(tiny_en, SHIPPED, 4, clips, out=output, settings=settings), out
 
 
 def test_features_of_speech_tell_speech_on_tiny_en(speech, tiny_en):

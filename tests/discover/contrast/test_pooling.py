@@ -15,6 +15,7 @@ from audiosae_steer.data.audio_paths import list_audio
 from audiosae_steer.data.windows import Window, read_window, windows_of
 from audiosae_steer.discover.contrast import pooling as module
 from audiosae_steer.discover.contrast.pooling import pool_clips
+from audiosae_steer.discover.contrast.settings import PoolSettings
 from audiosae_steer.errors import AudioError, SiteError, SteeringError
 from audiosae_steer.steering.gates import pool
 
@@ -43,7 +44,7 @@ def clips(tmp_path_factory) -> list[Window]:
 @pytest.mark.parametrize("kind", ["max", "mean", "nonzero_mean"])
 @pytest.mark.parametrize("frames", ["audio", "window"])
 def test_it_pools_what_the_sae_finds_in_the_clip(model, sae, clips, kind, frames):
-    found = pool_clips(model, sae, 2, clips, kind, "silence", frames=frames)
+    found = pool_clips(model, sae, 2, clips, PoolSettings(pool=kind, pad="silence", frames=frames))
     assert found.features.shape == found.peaks.shape == (3, 20)
     assert found.texts == ()
     assert found.no_speech.shape == (0,)
@@ -56,7 +57,9 @@ def test_it_pools_what_the_sae_finds_in_the_clip(model, sae, clips, kind, frames
 
 
 def test_the_two_ways_to_pad_differ(model, sae, clips):
-    zeros, silence = (pool_clips(model, sae, 1, clips[:1], "mean", pad) for pad in ("zeros", "silence"))
+    zeros, silence = (
+        pool_clips(model, sae, 1, clips[:1], PoolSettings(pool="mean", pad=pad)) for pad in ("zeros", "silence")
+    )
     assert not np.allclose(zeros.features, silence.features)
 
 
@@ -85,7 +88,7 @@ def test_interrupted_it_goes_on_where_it_stopped(model, sae, clips, tmp_path, mo
     assert heard == ["0.wav", "1.wav", "2.wav"]
     np.testing.assert_array_equal(whole.features, gone_on.features)
     assert told[-1] == ("pooling features, zeros", 3, 3)
-    pool_clips(model, sae, 1, clips, "mean", cache=tmp_path)  # another pool needs no second pass
+    pool_clips(model, sae, 1, clips, PoolSettings(pool="mean"), cache=tmp_path)  # another pool needs no second pass
     assert len(heard) == 3
 
 
@@ -103,9 +106,7 @@ def test_what_is_kept_is_not_taken_for_something_else(model, sae, clips, tmp_pat
         other,
         2 if change == "layer" else 1,
         [clip],
-        "max",
-        "silence" if change == "pad" else "zeros",
-        frames="window" if change == "frames" else "audio",
+        PoolSettings(pad="silence" if change == "pad" else "zeros", frames="window" if change == "frames" else "audio"),
         cache=tmp_path / "cache",
     )
     assert not np.allclose(before.features, after.features)
@@ -119,7 +120,7 @@ def test_what_the_model_writes_is_what_it_writes_when_asked_directly(model, sae,
         model, encode(model, [read_window(clip) for clip in clips], 2, progress=False), 2, timestamps=True, limit=3
     )
     for _ in range(2):  # made, and read again
-        found = pool_clips(model, sae, 2, clips, write=3, cache=tmp_path)
+        found = pool_clips(model, sae, 2, clips, PoolSettings(write=3), cache=tmp_path)
         assert found.texts == tuple(one.text for one in direct)
         np.testing.assert_allclose(found.no_speech, [one.no_speech_prob for one in direct], rtol=1e-2)
 
@@ -136,9 +137,9 @@ def test_what_does_not_fit_says_why(model, sae, clips):
     with pytest.raises(AudioError, match="no clips"):
         pool_clips(model, sae, 1, [])
     with pytest.raises(SteeringError, match="pool 'median' is unknown; expected one of max, mean, nonzero_mean"):
-        pool_clips(model, sae, 1, clips, "median")
+        PoolSettings(pool="median")
     with pytest.raises(SteeringError, match="pad 'noise' is unknown"):
-        pool_clips(model, sae, 1, clips, pad="noise")
+        PoolSettings(pad="noise")
     with pytest.raises(AudioError, match="gone.wav"):
         pool_clips(model, sae, 1, [Window(Path("gone.wav"), 0, False)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,9 +15,11 @@ from make import count_hooks, make_openai, make_sae
 
 from audiosae_steer.data.windows import Window
 from audiosae_steer.discover.contrast.images import _top_rows
-from audiosae_steer.discover.contrast.recipe import compose
+from audiosae_steer.discover.contrast.recipe import build_recipe
 from audiosae_steer.discover.contrast.report import write_report
-from audiosae_steer.discover.contrast.results import DiscoverSettings, Feature, Found
+from audiosae_steer.discover.contrast.results import ContrastResult, Feature, LabelledRows
+from audiosae_steer.discover.contrast.settings import DiscoverSettings, LabelledSources
+from audiosae_steer.discover.recipe_output import RecipeOutput
 from audiosae_steer.evaluate.metrics.feature_ranking import Separation
 from audiosae_steer.steering.recipes.sae_source import SAESpec
 
@@ -28,7 +31,7 @@ def model():
     return make_openai(d=32, layers=2)
 
 
-def made_up(folder: Path, features: int = 2) -> Found:
+def made_up(folder: Path, features: int = 2) -> ContrastResult:
     """Six clips of half a second; the names are such as could break a page or a formula."""
     rng = np.random.default_rng(0)
     clips = []
@@ -38,24 +41,28 @@ def made_up(folder: Path, features: int = 2) -> Found:
         clips.append(Window(path, 0, False))
     labels = np.array([True, False] * 3)
     top = tuple(Feature(3 * n, 0.5 - n, 0.9, 1.25, 0.5, 2 / 3, 1 / 3, 0.85 - 0.6 * (n % 2)) for n in range(features))
-    return Found(
+    return ContrastResult(
         settings=DiscoverSettings(top=features),
-        clips=tuple(clips),
-        groups=("a", "b", "a", "c", "d", "e"),
-        pads=("zeros",) * 6,
-        labels=labels,
-        held=np.array([False, False, False, False, True, True]),
+        rows=LabelledRows(
+            clips=tuple(clips),
+            groups=("a", "b", "a", "c", "d", "e"),
+            pads=("zeros",) * 6,
+            labels=labels,
+            held=np.array([False, False, False, False, True, True]),
+        ),
         peaks=rng.random((6, features)) + 0.1,
         features=top,
         scores=np.array([1.5, -0.5]),
         probe=Separation(0.875, 0.8, 0.95),
-        random=0.625,
+        random_auc=0.625,
     )
 
 
-def page_of(found: Found, model, path: Path) -> tuple[str, ElementTree.Element]:
+def page_of(found: ContrastResult, model, path: Path) -> tuple[str, ElementTree.Element]:
     sae = make_sae(d=32, F=40)
-    recipe = compose(found, model, sae, SAESpec(file="a.safetensors"), 2, NAME, "small", "a --b", {"with": ["x<y"]})
+    output = RecipeOutput(path=path.with_suffix(".json"), name=NAME, model_name="small", command="a --b")
+    clips = LabelledSources(present=["x<y"])
+    recipe = build_recipe(found, model, sae, 2, SAESpec(file="a.safetensors"), output, clips)
     assert write_report(found, model, sae, 2, path, recipe) == path
     text = path.read_text(encoding="utf-8")
     return text, ElementTree.fromstring(text)  # strict: every tag closed, every "&" escaped
@@ -146,6 +153,6 @@ def test_a_feature_is_shown_on_the_recordings_where_it_is_highest(tmp_path):
 def test_a_feature_that_fires_nowhere_and_equal_scores_are_drawn(model, tmp_path):
     found = made_up(tmp_path)
     found.peaks[:, 1] = 0
-    silent = found._replace(scores=np.array([0.5, 0.5]))
+    silent = replace(found, scores=np.array([0.5, 0.5]))
     _, root = page_of(silent, model, tmp_path / "page.html")
     assert len(root.findall(".//article")) == 2

@@ -1,4 +1,4 @@
-"""Gates fitted on clips: which frames count as spoken, and what the fitted gates do on clips they have not heard."""
+"""Gates fitted on clips: labels of frames, and the fitted gates on unseen clips."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import torch
 
 from audiosae_steer import load_audio, load_sae
 from audiosae_steer.discover.gates.fit import (
-    FRAME,
-    NEAR,
-    Kinds,
-    _between,
-    _sides,
-    _Window,
     make_clip_gate,
     make_frame_gate,
 )
+from audiosae_steer.discover.gates.labelled_frames import (
+    FRAME,
+    NEAR,
+    LabelledClips,
+    MixedWindow,
+    frames_by_kind,
+    mix_window,
+)
+from audiosae_steer.discover.gates.settings import ClipGateSettings, FrameGateSettings
 from audiosae_steer.errors import GateError
 from audiosae_steer.evaluate.transcription.from_residuals import encode
 from audiosae_steer.steering.gates import FrameProbe, Probe
@@ -32,10 +35,11 @@ KNOWN = json.loads((CLIPS / "clips.json").read_text(encoding="utf-8"))
 def kinds():
     """(to fit on, to place on, unseen)."""
     files = {
-        kind: [e["file"] for e in KNOWN if (e["kind"] == "speech") == (kind == "present")] for kind in Kinds._fields
+        kind: [e["file"] for e in KNOWN if (e["kind"] == "speech") == (kind == "present")]
+        for kind in LabelledClips._fields
     }
     clips = {kind: [load_audio(CLIPS / name)[: 3 * 16_000] for name in names] for kind, names in files.items()}
-    return [Kinds(clips["absent"][part::3][:4], clips["present"][part::3][:3]) for part in range(3)]
+    return [LabelledClips(clips["absent"][part::3][:4], clips["present"][part::3][:3]) for part in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def test_frames_near_loud_ones_are_spoken_and_those_out_of_reach_are_not():
     x = np.zeros(100 * FRAME, np.float32)
     x[40 * FRAME : 50 * FRAME] = 0.5
     x[60 * FRAME : 61 * FRAME] = 0.5 * 10 ** (-40 / 20)  # 40 dB weaker: not loud
-    silent, spoken = _sides(_Window(x, 20 * FRAME, 80 * FRAME), 1500, 5)
+    silent, spoken = frames_by_kind(MixedWindow(x, 20 * FRAME, 80 * FRAME), 1500, 5)
     assert spoken.tolist() == list(range(40 - NEAR, 50 + NEAR))
     within = silent[silent < 100]
     assert within.tolist() == [*range(15), *range(86, 100)]
@@ -59,24 +63,27 @@ def test_an_utterance_lies_where_it_is_said_to_between_weaker_sounds():
     speech = (0.3 * np.sin(np.arange(16_000))).astype(np.float32)
     noise = rng.normal(0, 0.5, 8_000).astype(np.float32)
     for _ in range(8):
-        window = _between(speech, [noise], rng)
+        window = mix_window(speech, [noise], rng)
         assert window.stop - window.start == len(speech)
         assert 2 * 16_000 <= window.start <= 5 * 16_000
         around = np.concatenate([window.samples[: window.start], window.samples[window.stop :]])
         assert np.sqrt(np.mean(around**2)) <= 1.01 * np.sqrt(np.mean(speech**2))
-    assert len(_between(np.ones(480_000, np.float32), [noise], rng).samples) <= 480_000
+    assert len(mix_window(np.ones(480_000, np.float32), [noise], rng).samples) <= 480_000
 
 
-def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sae, kinds, tmp_path):
+def test_fitted_gates_tell_unseen_clips_and_frames(tiny_en, sae, kinds, tmp_path):
     fit, place, unseen = kinds
     options = {"cache": tmp_path, "progress": False}
-    gate = make_clip_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
+    gate = make_clip_gate(tiny_en, sae, 4, fit, place, settings=ClipGateSettings(max_features=32), **options)
     assert gate.calibration["clips"] == [4, 3]
     assert gate.calibration["open_present"] == 0.0
-    assert gate == make_clip_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
-    silence = Kinds(place.absent, [*place.present, np.zeros(16_000, np.float32)])  # a clip in which nobody speaks
-    held = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, **options)
-    spared = make_clip_gate(tiny_en, sae, 4, fit, silence, max_features=32, budget=0.3, **options)
+    assert gate == make_clip_gate(tiny_en, sae, 4, fit, place, settings=ClipGateSettings(max_features=32), **options)
+    silent = np.zeros(16_000, np.float32)  # labelled speech, but holds none
+    silence = LabelledClips(place.absent, [*place.present, silent])
+    held = make_clip_gate(tiny_en, sae, 4, fit, silence, settings=ClipGateSettings(max_features=32), **options)
+    spared = make_clip_gate(
+        tiny_en, sae, 4, fit, silence, settings=ClipGateSettings(max_features=32, budget=0.3), **options
+    )
     assert held.calibration["open_present"] == 0.0 < spared.calibration["open_present"] <= 0.3
     assert spared.threshold < held.threshold
     probe = Probe(gate, sae)
@@ -87,7 +94,7 @@ def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sa
     assert sum(opened(unseen.absent)) >= 3
     assert not any(opened(unseen.present))
 
-    frames = make_frame_gate(tiny_en, sae, 4, fit, place, max_features=32, **options)
+    frames = make_frame_gate(tiny_en, sae, 4, fit, place, settings=FrameGateSettings(max_features=32), **options)
     assert frames.calibration["open_present"] <= 0.002
     read = FrameProbe(frames, sae, 50.0)
     rows = encode(tiny_en, [*unseen.absent, *unseen.present], 4, cache=tmp_path, progress=False)
@@ -97,7 +104,7 @@ def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sa
 
 
 def test_without_clips_of_a_kind_there_is_no_gate(tiny_en, sae, kinds):
-    none = Kinds([], kinds[0].present)
+    none = LabelledClips([], kinds[0].present)
     for make in (make_clip_gate, make_frame_gate):
         with pytest.raises(GateError, match="clips without and with speech"):
             make(tiny_en, sae, 4, none, kinds[1], progress=False)

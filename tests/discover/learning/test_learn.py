@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from audiosae_steer import AudioError, SteeringError, load_recipe, steer
 from audiosae_steer.cli.app import app
 from audiosae_steer.data.clips import load_clips, split_clips
-from audiosae_steer.discover.learning.learn import learn, material_of
-from audiosae_steer.discover.learning.optimise import LearnSettings
+from audiosae_steer.discover.learning.learn import learn, learning_clips
+from audiosae_steer.discover.learning.settings import LearnSettings
+from audiosae_steer.discover.recipe_output import RecipeOutput
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 SAE_FILE = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
@@ -49,16 +50,15 @@ def test_held_out_clips_share_no_recording(folders):
     parts = split_clips(without, {"learn": 0.7, "held": 0.3}, seed=1)
     assert {c.group for c in parts["learn"].clips}.isdisjoint({c.group for c in parts["held"].clips})
     assert sum(len(p.clips) for p in parts.values()) == len(NOISE)
-    material = material_of(without, having, 0)
-    assert all(len(clips) for clips in material)
+    assert all(len(clips) for clips in learning_clips(without, having, 0, LearnSettings().synthetic))
 
 
 def test_a_recipe_is_learned_and_steers(tiny_en, folders, tmp_path, less):
     out = tmp_path / "quiet.json"
+    output = RecipeOutput(path=out, model_name="tiny.en", command="audiosae-steer learn")
     recipe = learn(
-        tiny_en, SAE_FILE, 4, [folders / "noise"], [folders / "speech"], out=out, settings=FEW, model_name="tiny.en",
-        command="audiosae-steer learn", progress=False,
-    )  # fmt: skip
+        tiny_en, SAE_FILE, 4, [folders / "noise"], [folders / "speech"], out=output, settings=FEW, progress=False
+    )
     again = load_recipe(out)
     assert again.model_dump() == recipe.model_dump()
     assert again.gate is None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from make import make_hf, make_sae
 
 from audiosae_steer import Add, AudioError, SiteError, SteeringError, load_audio, load_sae, steer
-from audiosae_steer.discover.learning.optimise import LearnSettings, Material, learn_amounts
+from audiosae_steer.discover.learning.optimise import learn_amounts
+from audiosae_steer.discover.learning.settings import LearnSettings
+from audiosae_steer.discover.learning.targets import LearningClips
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 FEW = LearnSettings(features=8, steps=12, refine=6, batch=(3, 2), lr=0.2, l1=0.01, check=3)
@@ -20,7 +24,7 @@ def clips(*names: str) -> list[np.ndarray]:
     return [load_audio(checkpoints_dir() / "clips" / f"{name}.flac") for name in names]
 
 
-MATERIAL = Material(clips(*NOISE), clips(*SPEECH), clips("siren"), clips("speech-02"))
+GIVEN = LearningClips(clips(*NOISE), clips(*SPEECH), clips("siren"), clips("speech-02"))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def sae():
 def learned(tiny_en, sae, tmp_path_factory):
     before = {name: tensor.clone() for name, tensor in tiny_en.state_dict().items()}
     cache = tmp_path_factory.mktemp("learn")
-    found = learn_amounts(tiny_en, sae, 4, MATERIAL, FEW, cache=cache, progress=False)
+    found = learn_amounts(tiny_en, sae, 4, GIVEN, FEW, cache=cache, progress=False)
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_en.state_dict().items())
     return found, cache
 
@@ -71,24 +75,24 @@ def test_the_vector_is_what_the_edits_add(tiny_en, sae, learned):
 def test_the_same_seed_gives_the_same_amounts_and_the_cache_is_used(tiny_en, sae, learned):
     found, cache = learned
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert len([path for path in files if path.suffix == ".pt"]) == sum(map(len, MATERIAL))
-    again = learn_amounts(tiny_en, sae, 4, MATERIAL, FEW, cache=cache, progress=False)
+    assert len([path for path in files if path.suffix == ".pt"]) == sum(map(len, GIVEN))
+    again = learn_amounts(tiny_en, sae, 4, GIVEN, FEW, cache=cache, progress=False)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     assert again.features == found.features
     np.testing.assert_allclose(again.amounts, found.amounts, rtol=1e-4, atol=1e-6)
 
 
 def test_a_dense_vector_needs_no_sae(tiny_en, learned):
-    settings = FEW._replace(steps=2, refine=0)
-    found = learn_amounts(tiny_en, None, 4, MATERIAL, settings, cache=learned[1])
+    settings = replace(FEW, steps=2, refine=0)
+    found = learn_amounts(tiny_en, None, 4, GIVEN, settings, cache=learned[1])
     assert found.features == ()
     assert found.vector.shape == (384,)
     assert found.vector.norm() > 0
 
 
 def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
-    both = FEW._replace(steps=6, refine=3, decoder="all")
-    found = learn_amounts(tiny_en, sae, 4, MATERIAL, both, cache=learned[1], progress=False)
+    both = replace(FEW, steps=6, refine=3, decoder="all")
+    found = learn_amounts(tiny_en, sae, 4, GIVEN, both, cache=learned[1], progress=False)
     assert found.decoder.shape == (4, 384)
     assert (found.decoder.norm(dim=-1) > 0).all()
     assert learned[0].decoder is None
@@ -97,8 +101,8 @@ def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
 
 
 def test_constants_for_the_first_token_alone_leave_the_encoder_as_it_is(tiny_en, sae, learned):
-    first = FEW._replace(features=0, steps=6, decoder="first")
-    found = learn_amounts(tiny_en, sae, 4, MATERIAL, first, cache=learned[1], progress=False)
+    first = replace(FEW, features=0, steps=6, decoder="first")
+    found = learn_amounts(tiny_en, sae, 4, GIVEN, first, cache=learned[1], progress=False)
     assert found.features == found.amounts == ()
     assert found.vector.norm() == 0
     assert (found.decoder.norm(dim=-1) > 0).all()
@@ -107,26 +111,26 @@ def test_constants_for_the_first_token_alone_leave_the_encoder_as_it_is(tiny_en,
 
 def test_it_stops_where_held_out_clips_did_best(tiny_en, learned):
     """A rate that overshoots within a few steps: what is kept is the best look, not the last."""
-    wild = FEW._replace(steps=9, refine=0, lr=3.0, check=3)
-    found = learn_amounts(tiny_en, None, 4, MATERIAL, wild, cache=learned[1], progress=False)
+    wild = replace(FEW, steps=9, refine=0, lr=3.0, check=3)
+    found = learn_amounts(tiny_en, None, 4, GIVEN, wild, cache=learned[1], progress=False)
     assert found.checks[-1].badness == min(check.badness for check in found.checks)
     assert all(0 <= share <= 1 for check in found.checks for share in (check.text, check.blanked))
 
 
 def test_what_cannot_be_learned_says_why(tiny_en, sae):
     with pytest.raises(AudioError, match="no held present clips"):
-        learn_amounts(tiny_en, sae, 4, MATERIAL._replace(held_present=[]), FEW, progress=False)
+        learn_amounts(tiny_en, sae, 4, GIVEN._replace(held_present=[]), FEW, progress=False)
     with pytest.raises(SiteError, match="no encoder layer 5"):
-        learn_amounts(tiny_en, sae, 5, MATERIAL, FEW, progress=False)
+        learn_amounts(tiny_en, sae, 5, GIVEN, FEW, progress=False)
     with pytest.raises(SiteError, match="12 wide"):
-        learn_amounts(tiny_en, make_sae(), 4, MATERIAL, FEW, progress=False)
+        learn_amounts(tiny_en, make_sae(), 4, GIVEN, FEW, progress=False)
     for odd in ({"features": 0}, {"features": -1}):
         with pytest.raises(SteeringError, match="nothing to learn"):
-            learn_amounts(tiny_en, sae, 4, MATERIAL, FEW._replace(**odd), progress=False)
+            learn_amounts(tiny_en, sae, 4, GIVEN, replace(FEW, **odd), progress=False)
     with pytest.raises(SteeringError, match="expected one of none, all, first"):
-        learn_amounts(tiny_en, sae, 4, MATERIAL, FEW._replace(decoder=True), progress=False)
+        learn_amounts(tiny_en, sae, 4, GIVEN, replace(FEW, decoder=True), progress=False)
     with pytest.raises(SteeringError, match="openai-whisper"):
-        learn_amounts(make_hf(), sae, 4, MATERIAL, FEW, progress=False)
+        learn_amounts(make_hf(), sae, 4, GIVEN, FEW, progress=False)
     silence = [np.zeros(16_000, "f4")]
     with steer(tiny_en, "no-false-speech"), pytest.raises(AudioError, match="wrote no text"):
-        learn_amounts(tiny_en, sae, 4, MATERIAL._replace(present=silence), FEW, progress=False)
+        learn_amounts(tiny_en, sae, 4, GIVEN._replace(present=silence), FEW, progress=False)

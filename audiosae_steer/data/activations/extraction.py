@@ -1,0 +1,154 @@
+"""Residual frames of one shard's windows: in batches of 30 s for a Whisper, clip by clip for other models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...models.registry import family_of
+from ...models.sites import Site
+from ..audio import SAMPLE_RATE, WINDOW, Samples
+from ..augment import add_noise
+from ..windows import Window, read_window
+from .capture import capture_residuals, residuals
+from .manifest import SIDES, site_key, tensor_name
+
+MIXED_SHARE = 1 / 3
+"""Share of the windows that another one is mixed into."""
+GAIN_DB = (-20, 6)
+"""Range of the random gain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectSettings:
+    """Settings of a collection of activations."""
+
+    augment: bool = True
+    """Whether windows get a random gain, another window mixed in, and a random position in Whisper's 30 s."""
+    padding_share: float = 0.1
+    """Share of the frames of Whisper's padding to keep."""
+    batch: int = 8
+    """Windows per forward pass of a Whisper."""
+    seed: int = 0
+    """Seed of augmentation and of the frames of padding that are kept."""
+    nnsight: bool = False
+    """Whether residuals are read in nnsight's traces, clip by clip, rather than in hooks of torch."""
+
+
+class Placed(NamedTuple):
+    """A window in Whisper's 30 s."""
+
+    samples: Samples
+    """Mono at 16 kHz, from the start of the 30 s to the end of the window."""
+    first: int
+    """The sample at which the window begins."""
+
+
+class ShardFrames:
+    """Frames of one shard in float16, by site and side of the split."""
+
+    def __init__(self, keys: Sequence[int | str]) -> None:
+        self._frames: dict[tuple[int | str, str], list[Tensor]] = {(key, side): [] for key in keys for side in SIDES}
+        self._widths: dict[int | str, int] = {}
+
+    def add(self, key: int | str, held_out: bool, frames: Tensor) -> None:
+        """Add the frames (frames, d_model) of one window at one site."""
+        self._frames[key, SIDES[held_out]].append(frames.cpu().half())
+        self._widths[key] = frames.shape[-1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors (frames, d_model) by their names in the shard."""
+        return {
+            tensor_name(key, side): torch.cat(frames) if frames else torch.zeros(0, self._widths[key]).half()
+            for (key, side), frames in self._frames.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Extraction of a model's residual frames, shard by shard."""
+
+    model: nn.Module
+    """The model, unwrapped."""
+    sites: Sequence[Site]
+    """Sites to read."""
+    windows: Sequence[Window]
+    """Windows of the whole collection, any of which may be mixed into another."""
+    settings: CollectSettings
+    """Settings of the collection."""
+
+    def shard(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """A shard's tensors (frames, d_model) by name, of its windows and under its generator."""
+        of_encoder = all(site.path is None and site.side == "encoder" for site in self.sites)
+        if family_of(self.model).takes_windows and of_encoder and not self.settings.nnsight:
+            return self._of_windows(windows, rng)
+        return self._of_clips(windows, rng)
+
+    def _of_windows(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Frames of a Whisper's encoder layers: all that hold audio, and a random share of the padding."""
+        layers = [site.layer for site in self.sites]
+        kept = ShardFrames(layers)
+        for start in range(0, len(windows), self.settings.batch):
+            group = windows[start : start + self.settings.batch]
+            placed = [self._place(window, rng) for window in group]
+            taken = residuals(self.model, [samples for samples, _ in placed], layers)
+            for row, (window, place) in enumerate(zip(group, placed, strict=True)):
+                keep = _kept_frames(place, taken[layers[0]].shape[1], self.settings.padding_share, rng)
+                for layer in layers:
+                    kept.add(layer, window.held_out, taken[layer][row].cpu()[keep])
+        return kept.tensors()
+
+    def _of_clips(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Frames of any model, clip by clip, at any sites."""
+        family = family_of(self.model)
+        rate = family.sample_rate(self.model)
+        kept = ShardFrames([site_key(site) for site in self.sites])
+        for window in windows:
+            samples = read_window(window, rate)
+            if self.settings.augment:
+                samples = self._vary(samples, window, rng, rate)
+            for piece in _pieces(samples, family.max_seconds(self.model), rate):
+                module, args, kwargs = family.prepare(self.model, piece)
+                found = capture_residuals(
+                    self.model, self.sites, module, *args, nnsight=self.settings.nnsight, **kwargs
+                )
+                for site, taken in found.items():
+                    valid = family.valid_frames(self.model, site, taken.shape[1], len(piece) / rate)
+                    kept.add(site_key(site), window.held_out, taken[:, valid.to(taken.device)].flatten(0, 1))
+        return kept.tensors()
+
+    def _place(self, window: Window, rng: np.random.Generator) -> Placed:
+        samples = read_window(window)
+        if not self.settings.augment:
+            return Placed(samples, 0)
+        samples = self._vary(samples, window, rng)
+        first = int(rng.uniform(0, WINDOW - len(samples))) if rng.random() < 0.5 else 0
+        return Placed(np.pad(samples, (first, 0)), first)
+
+    def _vary(self, samples: Samples, window: Window, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Samples:
+        """The samples with a random gain, and for a share of the windows with another one mixed in."""
+        if rng.random() < MIXED_SHARE:
+            other = self.windows[int(rng.integers(len(self.windows)))]
+            if other.held_out == window.held_out:  # held-out audio must not leak into training
+                samples = add_noise(samples, read_window(other, rate), rng)
+        scaled: Samples = np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)
+        return scaled
+
+
+def _pieces(samples: Samples, longest: float | None, rate: int) -> Iterator[Samples]:
+    """The samples in pieces of at most `longest` seconds; in one piece for None."""
+    step = len(samples) if longest is None else int(longest * rate)
+    for start in range(0, len(samples), step):
+        yield samples[start : start + step]
+
+
+def _kept_frames(place: Placed, frames: int, padding_share: float, rng: np.random.Generator) -> Tensor:
+    """Indices of the frames to keep, of a 30-s window's: those of audio, half a second after it, and some padding."""
+    keep = rng.random(frames) < padding_share
+    keep[int(place.first / WINDOW * frames) : int(len(place.samples) / WINDOW * frames) + frames // 60] = True
+    return torch.from_numpy(np.flatnonzero(keep))
