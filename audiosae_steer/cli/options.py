@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -83,7 +83,8 @@ class Options:
             return type(word), word if value is None else value
         inner = _without_none(hint)
         if get_origin(inner) in (tuple, Sequence, list) or inner in (tuple, list):
-            item = next((each for each in get_args(inner) if each is not Ellipsis), str)
+            item = _without_none(next((each for each in get_args(inner) if each is not Ellipsis), str))
+            item = str if get_origin(item) is Literal else item  # the settings class refuses what it does not know
             return (list[item] | None), None  # type: ignore[valid-type]
         return hint, value
 
