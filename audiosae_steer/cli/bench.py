@@ -127,7 +127,7 @@ def run(
         paths = write_report(found, out)
         if "clips" in settings.parts:
             looked = ["learned-1", our_gated(list(bench.arms.values()))]
-            names = [name for name in looked if name is not None and (not settings.arms or name in found["arms"])]
+            names = [name for name in looked if name is not None and (not settings.arms or name in found.arms)]
             if names:
                 paths.append(write_failures(bench, bench.modes[0], names, out / "failures.html"))
         tell("writing the report", 1, 1)

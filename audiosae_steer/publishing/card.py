@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..data.datasets import parse
 from ..evaluate.benchmark.report import MODES
+from ..evaluate.benchmark.results import BenchResults
+from ..evaluate.metrics.rates import Share
+from ..evaluate.metrics.wer import Difference
 from ..io.files import write_whole
 from ..models.load import NAMES
 from ..steering.recipes.schema import Recipe
@@ -33,6 +36,41 @@ LEARNED = (
 RENAMED = {"large": "large-v3", "turbo": "large-v3-turbo"}
 
 
+class MeasuredRow(NamedTuple):
+    """Figures of one arm in one mode of decoding."""
+
+    text: Share
+    """Clips without speech with text, Whisper's filters off."""
+    filtered: Share
+    """The same with the filters on."""
+    wer: float | None
+    """Word error rate on speech; None if no text of it is known."""
+    change: Difference | None
+    """Its change against the unsteered model."""
+    new: int
+    """Clips with speech that are blanked, and are not by the unsteered model."""
+    clips: int
+    """Clips with speech."""
+
+
+def measured_rows(found: BenchResults) -> dict[str, dict[str, MeasuredRow]]:
+    """The figures of a card, by mode and arm."""
+    return {
+        mode: {
+            arm: MeasuredRow(
+                row.noise.text.after,
+                row.noise.filtered.after,
+                None if row.speech.wer is None else row.speech.wer.value,
+                None if row.speech.wer is None else row.speech.wer.change,
+                row.speech.new,
+                row.speech.clips,
+            )
+            for arm, row in arms.items()
+        }
+        for mode, arms in (found.clips or {}).items()
+    }
+
+
 def base_model(model: str | Path | None) -> str | None:
     """The Hub's id of a model, by openai-whisper's name or as it is; None of a file or folder."""
     if model is None or Path(model).exists():
@@ -47,7 +85,7 @@ def write_card(
     folder: Path,
     gated: Recipe,
     ungated: Recipe | None,
-    found: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, MeasuredRow]],
     dealt: Mapping[str, Any],
     *,
     refused: str | None = None,
@@ -60,7 +98,7 @@ def write_card(
         folder: where the recipe is.
         gated: the recipe.
         ungated: the one without gates, if there is one.
-        found: what the benchmark measured on the test clips.
+        found: rows measured on the test clips, by mode and arm.
         dealt: how the clips were dealt, as `deal` says it.
         refused: why there is none without gates.
         base: the model's id on the Hub.
@@ -155,21 +193,23 @@ def _how(gated: Recipe, ungated: Recipe | None, dealt: Mapping[str, Any], comman
     return "\n".join([*lines, "", *dealt_table(dealt)])
 
 
-def _measured(gated: Recipe, ungated: Recipe | None, found: Mapping[str, Any], refused: str | None) -> str:
+def _measured(
+    gated: Recipe, ungated: Recipe | None, found: Mapping[str, Mapping[str, MeasuredRow]], refused: str | None
+) -> str:
     parts = [ON_TEST]
     bare = f"`{ungated.name}`" if ungated else "the edits without gates"
-    parts += [measured_table(mode, rows, gated, bare) for mode, rows in found["clips"].items()]
+    parts += [measured_table(mode, rows, gated, bare) for mode, rows in found.items()]
     if refused is not None:
         parts.append(f"There is no recipe without gates: {refused.strip()}")
     return "\n\n".join(parts)
 
 
-def measured_table(mode: str, rows: Mapping[str, Any], recipe: Recipe, bare: str) -> str:
+def measured_table(mode: str, rows: Mapping[str, MeasuredRow], recipe: Recipe, bare: str) -> str:
     """What the benchmark measured in one mode of decoding, a row for each arm that a card shows.
 
     Args:
         mode: of `MODES`.
-        rows: of each arm, as the benchmark gives it.
+        rows: by arm.
         recipe: whose row is marked.
         bare: how the edits without gates are called.
     """
@@ -192,21 +232,18 @@ def shown(recipe: Recipe) -> str:
     return "both-gated" if clip and frame else "clip-gated" if clip else "frame-gated" if frame else "learned-1"
 
 
-def _row(label: str, row: Mapping[str, Any]) -> str:
-    noise, speech = row["noise"], row["speech"]
-    wer = speech["wer"]
-    cells = [_share(noise["text"]["after"]), _share(noise["filtered"]["after"])]
-    if wer is None:
+def _row(label: str, row: MeasuredRow) -> str:
+    cells = [_share(row.text), _share(row.filtered)]
+    if row.wer is None or row.change is None:
         cells += ["–", "–"]
     else:
-        value, low, high = (100 * number for number in wer["change"])
-        cells += [f"{wer['value']:.2%}", f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"]
-    return f"| {label} | {' | '.join(cells)} | {speech['new']} of {speech['clips']} |"
+        value, low, high = (100 * number for number in row.change)
+        cells += [f"{row.wer:.2%}", f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"]
+    return f"| {label} | {' | '.join(cells)} | {row.new} of {row.clips} |"
 
 
-def _share(found: Any) -> str:
-    hits, clips, low, high = found
-    return f"{hits} of {clips} [{low:.1%}, {high:.1%}]"
+def _share(share: Share) -> str:
+    return f"{share.hits} of {share.clips} [{share.low:.1%}, {share.high:.1%}]"
 
 
 def limits(recipe: Recipe) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 from ..data.datasets import parse
 from ..errors import HubError
 from ..evaluate.benchmark.report import MODES
-from ..evaluate.metrics.rates import share
+from ..evaluate.metrics.rates import Share, share
+from ..evaluate.metrics.wer import Difference
 from ..models.load import NAMES
 from ..steering.recipes.schema import Recipe
-from .card import LEARNED, ON_TEST, data_and_licences, dealt_table, edited, front, limits, measured_table
+from .card import LEARNED, ON_TEST, MeasuredRow, data_and_licences, dealt_table, edited, front, limits, measured_table
 
 TAG = "audiosae-steer"
 """On everything of ours on the Hub."""
@@ -172,7 +173,7 @@ def _measured(recipe: Recipe) -> str:
     return "\n\n".join([*parts, *(_table(key, _rows({key: value})) for key, value in rest.items())])
 
 
-def _as_benchmark(tested: Any) -> dict[str, Any] | None:
+def _as_benchmark(tested: Any) -> dict[str, dict[str, MeasuredRow]] | None:
     """What `make` records of its test, by mode and arm, in the form in which the benchmark gives it; None if it is not
     that."""
     if not isinstance(tested, Mapping) or not tested or not set(tested) <= set(MODES):
@@ -183,24 +184,19 @@ def _as_benchmark(tested: Any) -> dict[str, Any] | None:
         return None
 
 
-def _benchmark_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    def shared(hits: int, clips: int) -> Sequence[float]:
+def _benchmark_row(row: Mapping[str, Any]) -> MeasuredRow:
+    def shared(hits: int, clips: int) -> Share:
         if not 0 <= hits <= clips < 10_000_000:
             raise ValueError("no share")
         return share([True] * hits + [False] * (clips - hits))
 
-    rate = None
+    wer, change = None, None
     if "wer" in row:
         value, low, high = (float(number) / 100 for number in row["wer_change"])
-        rate = {"value": float(row["wer"]) / 100, "change": [value, low, high]}
+        wer, change = float(row["wer"]) / 100, Difference(value, low, high)
     new, clips = row["blanked"]
-    return {
-        "noise": {
-            "text": {"after": shared(*row["text"])},
-            "filtered": {"after": shared(*row["text_filters_on"])},
-        },
-        "speech": {"wer": rate, "new": int(new), "clips": int(clips)},
-    }
+    text, filtered = shared(*row["text"]), shared(*row["text_filters_on"])
+    return MeasuredRow(text, filtered, wer, change, int(new), int(clips))
 
 
 def _limits(recipe: Recipe) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from audiosae_steer.evaluate.benchmark.arms import LABELS
 from audiosae_steer.evaluate.benchmark.material import Sound
 from audiosae_steer.evaluate.benchmark.measures import of_noise, of_speech
+from audiosae_steer.evaluate.benchmark.results import ArmInfo, ArmResult, BenchResults, ClipsInfo, Machine
+from audiosae_steer.evaluate.benchmark.settings import BenchSettings
+from audiosae_steer.evaluate.latency import Latency
 from audiosae_steer.evaluate.transcription.from_residuals import Written
 
 SAID = "we walked along the river until the sun went down"
@@ -72,31 +79,42 @@ ARMS: dict[str, tuple[str, str, bool, float, int, int]] = {
 }
 
 
-def results(names: Any = tuple(ARMS)) -> dict[str, Any]:
-    """What `run_bench` gives, of made-up texts."""
-    from audiosae_steer.evaluate.benchmark.arms import LABELS
-
+def results(names: Any = tuple(ARMS)) -> BenchResults:
+    """Results of a run, of made-up texts."""
     absent = [sound(i, source=("fan", "rain")[i % 2]) for i in range(200)]
     present = [sound(i, SAID) for i in range(100)]
     before = noisy(ARMS["unsteered"][3]), spoken(ARMS["unsteered"][4])
     rows, described = {}, {}
     for name in names:
         curve, at, marked, share, errors, blanked = ARMS[name]
-        rows[name] = {
-            "noise": of_noise(absent, before[0], noisy(share)),
-            "speech": of_speech(present, before[1], spoken(errors, blanked)),
-        }
-        described[name] = {"label": f"{LABELS[curve]} {at}".rstrip(), "curve": curve, "at": at, "marked": marked}
-    kinds = {"clips": 200, "minutes": 3.3, "with_text": 0, "sources": {"fan": 100, "rain": 100}}
-    return {
-        "model": "tiny.en",
-        "recipe": "made-up",
-        "settings": {"budget": 0.005, "random_clips": 64},
-        "data": {"absent": kinds, "present": kinds | {"clips": 100, "with_text": 100, "sources": {"made": 100}}},
-        "machine": {"processor": "a processor", "threads": 1},
-        "versions": {"python": "3.11", "gone": None},
-        "arms": described,
-        "clips": {"timed": rows},
-        "latency": {"unsteered": None, "clip-gated": {"share": 0.004, "low": 0.003, "high": 0.006}},
-        "left_out": {"frame-gated": "the recipe has no frame gate"},
-    }
+        rows[name] = ArmResult(
+            noise=of_noise(absent, before[0], noisy(share)),
+            speech=of_speech(present, before[1], spoken(errors, blanked)),
+        )
+        described[name] = ArmInfo(label=f"{LABELS[curve]} {at}".rstrip(), curve=curve, at=at, marked=marked)
+    return BenchResults(
+        model="tiny.en",
+        recipe="made-up",
+        recipes={"ours": "made-up"},
+        layer=4,
+        settings=BenchSettings(budget=0.005, random_clips=64),
+        data={
+            "absent": ClipsInfo(clips=200, minutes=3.3, with_text=0, sources={"fan": 100, "rain": 100}),
+            "present": ClipsInfo(clips=100, minutes=3.3, with_text=100, sources={"made": 100}),
+        },
+        arms=described,
+        machine=Machine(processor="a processor", threads=1),
+        versions={"python": "3.11", "gone": None},
+        clips={"timed": rows},
+        latency={"unsteered": None, "clip-gated": Latency(0.004, 0.003, 0.006)},
+        left_out={"frame-gated": "the recipe has no frame gate"},
+    )
+
+
+def read_results(path: Path) -> BenchResults:
+    """The results that a `false-speech.json` holds."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    clips = content.get("clips", {})
+    content["random"] = {mode: rows.pop("random") for mode, rows in clips.items() if "random" in rows}
+    content["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["settings"].items()}
+    return TypeAdapter(BenchResults).validate_python(content)

@@ -6,7 +6,9 @@ import pytest
 
 from audiosae_steer import load_recipe
 from audiosae_steer.data.partitions import PARTITIONS
-from audiosae_steer.publishing.card import base_model, shown, write_card
+from audiosae_steer.evaluate.metrics.rates import Share
+from audiosae_steer.evaluate.metrics.wer import Difference
+from audiosae_steer.publishing.card import MeasuredRow, base_model, shown, write_card
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 DEALT = {
@@ -23,20 +25,15 @@ DEALT = {
 }
 
 
-def row(text: int, blanked: int, wer: float | None) -> dict:
-    share = [text, 50, text / 50, min(text / 50 + 0.07, 1.0)]
-    rate = None if wer is None else {"value": wer, "change": [wer - 0.04, wer - 0.05, wer - 0.03]}
-    return {
-        "noise": {"text": {"after": share}, "filtered": {"after": share}},
-        "speech": {"wer": rate, "new": blanked, "clips": 40},
-    }
+def row(text: int, blanked: int, wer: float | None) -> MeasuredRow:
+    share = Share(text, 50, text / 50, min(text / 50 + 0.07, 1.0))
+    change = None if wer is None else Difference(wer - 0.04, wer - 0.05, wer - 0.03)
+    return MeasuredRow(share, share, wer, change, blanked, 40)
 
 
 FOUND = {
-    "clips": {
-        "timed": {"unsteered": row(45, 0, 0.04), "learned-1": row(2, 1, 0.042), "clip-gated": row(1, 0, 0.04)},
-        "untimed": {"unsteered": row(40, 0, None), "clip-gated": row(0, 0, None)},
-    }
+    "timed": {"unsteered": row(45, 0, 0.04), "learned-1": row(2, 1, 0.042), "clip-gated": row(1, 0, 0.04)},
+    "untimed": {"unsteered": row(40, 0, None), "clip-gated": row(0, 0, None)},
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import CheckpointError, SteeringError, ThresholdWarning
 from ...models.sites import Side, Site
 from ...sae.autoencoder import SAE
-from ...sae.convert import _agree, layers_in
+from ...sae.convert import layers_in, state_layer
 from ...sae.load import load_sae
 from ..audio_paths import list_audio
 from .collect import collect
@@ -27,7 +27,7 @@ def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
         CheckpointError: it says another layer or side than is given, or no layer is known.
         SiteError: there is no such layer or side.
     """
-    _agree(sae, layer, side)
+    state_layer(sae, layer, side)
     if sae.info.get("layer") is None:
         raise CheckpointError(f"{where} does not say of which layer it is; name it by --layer")
     return Site(sae.info["layer"], sae.info["side"])

@@ -49,9 +49,7 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
     specs = {key: spec for key, spec in base.saes.items() if key in used}
     if output.path is not None:
         folder = output.path.parent
-        specs = {
-            key: _placed(base, key, spec, evaluator.saes[number][key], folder) for key, spec in specs.items()
-        }
+        specs = {key: _placed(base, key, spec, evaluator.saes[number][key], folder) for key, spec in specs.items()}
     described = candidate.describe(evaluator.recipes)
     recipe = base.model_copy(
         update={
@@ -152,7 +150,7 @@ def _placed(base: Recipe, key: str, spec: SAESpec, sae: SAE, folder: Path) -> SA
     if spec.file is None or base._folder is None:
         return spec
     layers = [site.layer for site in base.sites if site.sae == key]
-    source = base.folder / spec.file
+    source = base._folder / spec.file
     if source.parent.resolve() == folder.resolve():
         return spec
     return place_sae(sae, source, layers[0] if layers else 0, folder)

@@ -15,7 +15,7 @@ from ...errors import AudioError
 
 SPEECH, PAUSE = "speech", "pause"
 SHORTEST_GAP = 2.0
-"""Seconds between utterances from which on it is a gap and not a pause of the speaker's."""
+"""Seconds between utterances from which on there is a gap, and not a pause of the speaker."""
 GAPS = (5.0, 30.0)
 """Seconds that the gaps of an assembled recording last."""
 PAUSES = (0.3, 1.0)
@@ -27,6 +27,7 @@ LEVELS = (-20.0, 0.0)
 FLOOR_DB = -75.0
 """The microphone's own noise, all through: a recording is nowhere digitally silent."""
 FRAME = SAMPLE_RATE // 100
+"""Samples of the 10 ms by which quiet ends are found."""
 
 
 class Piece(NamedTuple):
@@ -37,13 +38,13 @@ class Piece(NamedTuple):
     end: float
     """Seconds."""
     text: str | None
-    """What is said; None where nobody speaks."""
+    """The transcript; None without speech."""
     kind: str
     """`speech`, `pause`, or the kind of sound that fills the gap."""
 
 
 class LongFile(NamedTuple):
-    """A recording of which it is known who speaks when, and what."""
+    """A recording whose utterances and gaps are known."""
 
     samples: Samples
     """Mono, 16 kHz."""
@@ -59,12 +60,12 @@ class LongFile(NamedTuple):
 
     @property
     def gaps(self) -> tuple[Piece, ...]:
-        """Where nobody speaks; the pauses between utterances that follow each other are none."""
+        """Stretches without speech; pauses between utterances that follow each other do not count."""
         return tuple(piece for piece in self.pieces if piece.text is None and piece.kind != PAUSE)
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Length."""
         return len(self.samples) / SAMPLE_RATE
 
 
@@ -101,7 +102,7 @@ def assemble(
         utterances: samples and what is said in them.
         fillers: sounds of each kind, such as `{"noise": [...], **synthetic_fillers()}`; short ones go round.
         seed: of everything that is drawn.
-        minutes: how long it is to last; the last gap goes on until then.
+        minutes: length; the last gap fills the rest.
         levels: RMS of a gap beside that of speech, from and to, in dB, by kind; −20 to 0 dB unless given here, and
             −50 to −30 dB for `near-silence`.
         name: for tables.
@@ -115,36 +116,23 @@ def assemble(
     rng = np.random.default_rng(seed)
     spoken = [(_levelled(_trimmed(mono(samples)), SPOKEN_DB), text) for samples, text in utterances]
     ranges = {"near-silence": (-50.0, -30.0), **(levels or {})}
+    draw = _Draw(rng, spoken, {kind: fillers[kind] for kind in kinds}, ranges)
     total = round(minutes * 60 * SAMPLE_RATE)
-    order, kind_order = _Turns(rng, len(spoken)), _Turns(rng, len(kinds))
-    parts: list[tuple[Samples, str | None, str]] = []
+    parts: list[_Part] = []
     used = 0
-
-    def gap(n: int) -> None:
-        kind = kinds[next(kind_order)]
-        sounds = fillers[kind]
-        sound = looped(sounds[int(rng.integers(len(sounds)))], n, int(rng.integers(2**31)))
-        parts.append((_faded(_levelled(sound, SPOKEN_DB + rng.uniform(*ranges.get(kind, LEVELS)))), None, kind))
-
     while True:
-        before = round(rng.uniform(*GAPS) * SAMPLE_RATE)
-        block = [spoken[next(order)] for _ in range(int(rng.integers(1, 4)))]
-        pauses = [round(rng.uniform(*PAUSES) * SAMPLE_RATE) for _ in block[1:]]
-        length = before + sum(len(samples) for samples, _ in block) + sum(pauses)
+        before, block = draw.block()
+        length = before + sum(len(part.samples) for part in block)
         if used + length + GAPS[0] * SAMPLE_RATE > total:
             break
-        gap(before)
-        for number, (samples, text) in enumerate(block):
-            if number:
-                parts.append((np.zeros(pauses[number - 1], np.float32), None, PAUSE))
-            parts.append((samples, text, SPEECH))
+        parts += [draw.gap(before), *block]
         used += length
     if not parts:
         raise AudioError(f"{minutes:g} minutes are too short for a gap, an utterance and a gap; make it 2 or more")
     while used < total:  # the rest, in gaps no longer than the others
         left = total - used
         n = left if left <= GAPS[1] * SAMPLE_RATE else min(left // 2, round(GAPS[1] * SAMPLE_RATE))
-        gap(n)
+        parts.append(draw.gap(n))
         used += n
     return _joined(parts, rng, name)
 
@@ -195,14 +183,62 @@ class _Turns:
         return self.left.pop()
 
 
-def _joined(parts: Sequence[tuple[Samples, str | None, str]], rng: np.random.Generator, name: str) -> LongFile:
-    ends = np.cumsum([len(samples) for samples, _, _ in parts])
+class _Part(NamedTuple):
+    """A `Piece` in the making."""
+
+    samples: Samples
+    text: str | None
+    kind: str
+
+
+class _Draw:
+    """Draws of what an assembled recording is made of.
+
+    Args:
+        rng: of everything that is drawn.
+        spoken: utterances, levelled, and their texts.
+        fillers: sounds by kind.
+        levels: RMS of a gap beside that of speech, in dB, by kind; `LEVELS` for the others.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        spoken: Sequence[tuple[Samples, str]],
+        fillers: Mapping[str, Sequence[Samples]],
+        levels: Mapping[str, tuple[float, float]],
+    ) -> None:
+        self.rng, self.spoken, self.fillers, self.levels = rng, spoken, fillers, levels
+        self.kinds = list(fillers)
+        self.order, self.kind_order = _Turns(rng, len(spoken)), _Turns(rng, len(fillers))
+
+    def block(self) -> tuple[int, list[_Part]]:
+        """Samples of the gap before it, and one to three utterances with pauses between them."""
+        before = round(self.rng.uniform(*GAPS) * SAMPLE_RATE)
+        block = [self.spoken[next(self.order)] for _ in range(int(self.rng.integers(1, 4)))]
+        parts = [_Part(samples, text, SPEECH) for samples, text in block]
+        pauses = [round(self.rng.uniform(*PAUSES) * SAMPLE_RATE) for _ in block[1:]]
+        for number, pause in reversed(list(enumerate(pauses, 1))):
+            parts.insert(number, _Part(np.zeros(pause, np.float32), None, PAUSE))
+        return before, parts
+
+    def gap(self, n: int) -> _Part:
+        """A gap of n samples, of the kind whose turn it is."""
+        kind = self.kinds[next(self.kind_order)]
+        sounds = self.fillers[kind]
+        sound = looped(sounds[int(self.rng.integers(len(sounds)))], n, int(self.rng.integers(2**31)))
+        level = SPOKEN_DB + self.rng.uniform(*self.levels.get(kind, LEVELS))
+        return _Part(_faded(_levelled(sound, level)), None, kind)
+
+
+def _joined(parts: Sequence[_Part], rng: np.random.Generator, name: str) -> LongFile:
+    ends = np.cumsum([len(part.samples) for part in parts])
     starts = [0, *ends[:-1]]
     pieces = tuple(
-        Piece(float(start / SAMPLE_RATE), float(end / SAMPLE_RATE), text, kind)
-        for start, end, (_, text, kind) in zip(starts, ends, parts, strict=True)
+        Piece(float(start / SAMPLE_RATE), float(end / SAMPLE_RATE), part.text, part.kind)
+        for start, end, part in zip(starts, ends, parts, strict=True)
     )
-    whole = np.concatenate([samples for samples, _, _ in parts])
+    whole = np.concatenate([part.samples for part in parts])
     whole = whole + 10 ** (FLOOR_DB / 20) * rng.standard_normal(len(whole), dtype=np.float32)
     return LongFile(np.asarray(np.clip(whole, -1, 1), np.float32), pieces, name)
 

@@ -1,4 +1,4 @@
-"""The benchmark in one picture: text on noise against word error rate, every arm a point or a curve."""
+"""Picture of the benchmark: text on noise against word error rate, every arm a point or a curve."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ...errors import MissingExtraError
 from ...io.files import whole
 from .arms import LABELS
+from .results import BenchResults
 
 TITLES = {
     "timed": "with timestamps",
@@ -44,25 +45,23 @@ class Point(NamedTuple):
     marked: bool
 
 
-def points(found: dict[str, Any], mode: str) -> list[Point]:
-    """What there is to draw of a mode, in the order of tables."""
+def points(found: BenchResults, mode: str) -> list[Point]:
+    """The points of a mode, in the order of tables."""
     chosen = []
-    for name, row in found["clips"][mode].items():
-        if name == "random":
-            if "capped_change" in row:
-                chosen.append(Point("random", LABELS["random"], 100 * row["capped_change"][0], row["text"][0], True))
-            continue
-        wer = row["speech"]["wer"]
+    for name, row in (found.clips or {})[mode].items():
+        wer = row.speech.wer
         if wer is None:
             continue
-        arm, hits = found["arms"][name], row["noise"]["text"]["after"]
-        chosen.append(
-            Point(arm["curve"], arm["label"], 100 * wer["capped_change"][0], hits[0] / max(hits[1], 1), arm["marked"])
-        )
+        arm, hits = found.arms[name], row.noise.text.after
+        x, y = 100 * wer.capped_change.value, hits.hits / max(hits.clips, 1)
+        chosen.append(Point(arm.curve, arm.label, x, y, arm.marked))
+    draws = found.random.get(mode)
+    if draws is not None and draws.capped_change is not None:
+        chosen.append(Point("random", LABELS["random"], 100 * draws.capped_change.mean, draws.text.mean, True))
     return chosen
 
 
-def draw_front(found: dict[str, Any], path: Path) -> Path:
+def draw_front(found: BenchResults, path: Path) -> Path:
     """Write the PNG, a panel for each mode, and return its path.
 
     Raises:
@@ -73,17 +72,17 @@ def draw_front(found: dict[str, Any], path: Path) -> Path:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("the picture needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
-    panels = {mode: points(found, mode) for mode in found["clips"]}
+    panels = {mode: points(found, mode) for mode in found.clips or ()}
     panels = {mode: chosen for mode, chosen in panels.items() if chosen}
     figure = Figure(figsize=(11.5, 1.0 + 6.6 * max(len(panels), 1)), layout="constrained", facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots(max(len(panels), 1), 1, squeeze=False)[:, 0]
     for axis, (mode, chosen) in zip(axes, panels.items(), strict=False):
         _panel(axis, found, mode, chosen)
-    data = found["data"]
+    data = found.data
     figure.suptitle(
-        f"{found['model']}: text on {data['absent']['clips']} clips without speech, against the change in word error "
-        f"rate on {data['present']['with_text']} utterances, loops capped\n"
+        f"{found.model}: text on {data['absent'].clips} clips without speech, against the change in word error "
+        f"rate on {data['present'].with_text} utterances, loops capped\n"
         "better: down and left; large symbols: operating points",
         fontsize=12, color=INK, x=0.01, ha="left",
     )  # fmt: skip
@@ -96,7 +95,7 @@ def draw_front(found: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _panel(axis: Any, found: dict[str, Any], mode: str, chosen: Sequence[Point]) -> None:
+def _panel(axis: Any, found: BenchResults, mode: str, chosen: Sequence[Point]) -> None:
     for curve, group in itertools.groupby(chosen, key=lambda point: point.curve):
         own = list(group)
         colour = COLOURS.get(curve, PAPERS)
@@ -123,8 +122,9 @@ def _panel(axis: Any, found: dict[str, Any], mode: str, chosen: Sequence[Point])
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(colors=MUTED, labelsize=9)
-    base = found["clips"][mode]["unsteered"]["speech"]["wer"]["capped"]
-    what = f"WER, loops capped, against unsteered ({base:.1%}), points; linear within ±{NEAR:g}"
+    base = (found.clips or {})[mode]["unsteered"].speech.wer
+    rate = "" if base is None else f" ({base.capped:.1%})"
+    what = f"WER, loops capped, against unsteered{rate}, points; linear within ±{NEAR:g}"
     axis.set_xlabel(what, color=MUTED)
     axis.set_ylabel("clips without speech that get text", color=MUTED)
     axis.set_title(TITLES[mode], loc="left", fontsize=11, color=INK)
@@ -178,7 +178,7 @@ def _along(axis: Any, chosen: Sequence[Point]) -> Iterator[tuple[float, float]]:
 
 
 def _named(chosen: Sequence[Point]) -> dict[Point, str]:
-    """What is labelled: the operating point of each curve, with where on it that is, and its ends."""
+    """Labels: the operating point of each curve, with its place on it, and the curve's ends."""
     named = {}
     for _, group in itertools.groupby(chosen, key=lambda point: point.curve):
         own = list(group)

@@ -1,14 +1,27 @@
-"""What the benchmark found, as tables: `table.md` for people, `false-speech.json` with every figure."""
+"""Files of the benchmark's results: `table.md` with its tables, `false-speech.json` with every figure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...io.files import write_whole
+from ..latency import Latency
+from ..metrics.rates import Share
+from ..metrics.wer import Difference
 from .arms import LABELS
+from .results import (
+    ArmResult,
+    BenchResults,
+    ClipsInfo,
+    Interval,
+    LongFileInfo,
+    LongResult,
+    RandomDraws,
+    SpeechResult,
+    to_json,
+)
 
 MODES = {
     "timed": "With timestamps, as `whisper.transcribe` does by default",
@@ -17,7 +30,7 @@ MODES = {
 }
 
 
-def write_report(found: dict[str, Any], out: Path) -> list[Path]:
+def write_report(found: BenchResults, out: Path) -> list[Path]:
     """Write `false-speech.json`, `table.md`, and `front.png` if clips were measured, into a folder; their paths.
 
     Raises:
@@ -25,59 +38,59 @@ def write_report(found: dict[str, Any], out: Path) -> list[Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "false-speech.json", out / "table.md"]
-    write_whole(paths[0], json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_whole(paths[0], json.dumps(to_json(found), indent=1, ensure_ascii=False) + "\n")
     write_whole(paths[1], tables(found))
-    if found.get("clips"):
+    if found.clips:
         from .plot import draw_front
 
         paths.append(draw_front(found, out / "front.png"))
     return paths
 
 
-def tables(found: dict[str, Any]) -> str:
-    """Everything as Markdown."""
+def tables(found: BenchResults) -> str:
+    """All results as Markdown."""
     parts = [_head(found)]
-    for mode, rows in found.get("clips", {}).items():
-        parts.append(f"## Clips: {MODES[mode][0].lower()}{MODES[mode][1:]}\n\n{_clips(found, rows)}")
-    if found.get("latency"):
-        parts.append(f"## Latency\n\n{_latency(found)}")
-    titles = {"mixtures": "Speech in noise", "hard": "Hard speech"}
-    for part, title in titles.items():
-        for mode, kinds in found.get(part, {}).items():
+    for mode in found.clips or ():
+        parts.append(f"## Clips: {MODES[mode][0].lower()}{MODES[mode][1:]}\n\n{_clips(found, mode)}")
+    if found.latency:
+        parts.append(f"## Latency\n\n{_latency(found, found.latency)}")
+    for title, by_mode in (("Speech in noise", found.mixtures), ("Hard speech", found.hard)):
+        for mode, kinds in (by_mode or {}).items():
             parts.append(f"## {title}: {MODES[mode][0].lower()}{MODES[mode][1:]}\n\n{_speech(found, kinds)}")
-    for way in ("transcribe", "pipeline"):
-        rows = found.get("long", {}).get(way)
-        if rows:
-            how = "`whisper.transcribe`" if way == "transcribe" else "transformers' pipeline, chunks of 30 s"
-            parts.append(f"## Long files: {how}\n\n{_long(found, rows)}")
-    if found.get("left_out"):
-        lines = [f"- {LABELS.get(name, name)}: {why}" for name, why in found["left_out"].items()]
+    if found.long is not None:
+        for how, arms in (
+            ("`whisper.transcribe`", found.long.transcribe),
+            ("transformers' pipeline, chunks of 30 s", found.long.pipeline),
+        ):
+            if arms:
+                parts.append(f"## Long files: {how}\n\n{_long(found, found.long.files, arms)}")
+    if found.left_out:
+        lines = [f"- {LABELS.get(name, name)}: {why}" for name, why in found.left_out.items()]
         parts.append("## Left out\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
-def _head(found: dict[str, Any]) -> str:
-    data = found["data"]
+def _head(found: BenchResults) -> str:
+    data = found.data
     absent, present = data["absent"], data["present"]
     lines = [
-        f"# False speech: {found['model']}, recipe {found['recipe']}",
+        f"# False speech: {found.model}, recipe {found.recipe}",
         "",
-        f"- {absent['clips']} clips in which nobody speaks ({absent['minutes']:.1f} min: {_sources(absent)})",
-        f"- {present['clips']} clips in which somebody speaks ({present['minutes']:.1f} min, {present['with_text']} "
+        f"- {absent.clips} clips in which nobody speaks ({absent.minutes:.1f} min: {_sources(absent)})",
+        f"- {present.clips} clips in which somebody speaks ({present.minutes:.1f} min, {present.with_text} "
         f"with an exact text: {_sources(present)})",
     ]
     if "find_absent" in data:
         lines.append(
-            f"- fits and thresholds: {data['find_absent']['clips']} and {data['find_present']['clips']} other clips; "
-            f"tuned gates may blank {found['settings']['budget']:.1%} of those with speech"
+            f"- fits and thresholds: {data['find_absent'].clips} and {data['find_present'].clips} other clips; "
+            f"tuned gates may blank {found.settings.budget:.1%} of those with speech"
         )
-    tokens = found["settings"].get("noise_tokens")
+    tokens = found.settings.noise_tokens
     if tokens:
         lines.append(f"- where nobody speaks, texts are cut off after {tokens} tokens")
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items() if number)
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items() if number)
     lines += [
-        f"- {machine['processor']}, {machine['threads']} thread(s); {versions}",
+        f"- {found.machine.processor}, {found.machine.threads} thread(s); {versions}",
         "",
         "Greedy decoding, the first 30 s of each clip. *Text*: share of the clips without speech for which anything is "
         "written, Whisper's own filters off, and on; *less text*: by which part it is rarer than with the unsteered "
@@ -91,101 +104,101 @@ def _head(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _clips(found: dict[str, Any], rows: dict[str, Any]) -> str:
+def _clips(found: BenchResults, mode: str) -> str:
     head = ["arm", "text", "less text", "filters on", "words", "detected", "words/min"]
     head += ["WER", "change", "change, loops capped", "deletions", "blanked"]
-    lines = []
-    for name, row in rows.items():
-        if name == "random":
-            lines.append(_random(row, found["settings"]["random_clips"]))
-            continue
-        noise, speech = row["noise"], row["speech"]
-        wer = speech["wer"]
-        cells = [
-            _share(noise["text"]["after"]),
-            _less(noise["text"]["reduction"], name),
-            _percent(noise["filtered"]["after"]),
-            _percent(noise["words"]["after"]),
-            _percent(noise["detected"]["after"]),
-            f"{noise['words_per_minute'][0]:.1f}",
-            "–" if wer is None else f"{wer['value']:.2%}",
-            "–" if wer is None else _change(wer["change"], name),
-            "–" if wer is None else _change(wer["capped_change"], name),
-            "–" if wer is None else f"{wer['new_deletions']:+d}" if name != "unsteered" else str(wer["deletions"]),
-            f"{speech['blanked'][0]} ({speech['new']} new)" if name != "unsteered" else f"{speech['blanked'][0]}",
-        ]
-        lines.append([_name(found, name), *cells])
+    lines = [_arm(found, name, row) for name, row in (found.clips or {})[mode].items()]
+    if mode in found.random:
+        lines.append(_random(found.random[mode], found.settings.random_clips))
     return _table(head, lines)
 
 
-def _random(row: dict[str, Any], clips: int) -> list[str]:
-    mean, low, high = row["text"]
-    changes = [
-        "{:+.2f} [{:+.2f} to {:+.2f}]".format(*(100 * value for value in row[key])) if key in row else "–"
-        for key in ("wer_change", "capped_change")
+def _arm(found: BenchResults, name: str, row: ArmResult) -> list[str]:
+    noise, speech, wer = row.noise, row.speech, row.speech.wer
+    own = name != "unsteered"
+    errors = ["–"] * 4
+    if wer is not None:
+        deletions = f"{wer.new_deletions:+d}" if own else str(wer.deletions)
+        errors = [f"{wer.value:.2%}", _change(wer.change, name), _change(wer.capped_change, name), deletions]
+    return [
+        _name(found, name),
+        _share(noise.text.after),
+        _less(noise.text.reduction, name),
+        _percent(noise.filtered.after),
+        _percent(noise.words.after),
+        _percent(noise.detected.after),
+        f"{noise.words_per_minute.value:.1f}",
+        *errors,
+        f"{speech.blanked.hits} ({speech.new} new)" if own else f"{speech.blanked.hits}",
     ]
-    blanked = "{} to {}".format(*row["blanked"])
-    label = f"{LABELS['random']}: mean and range of {row['draws']} draws, on {clips} + {clips} clips"
+
+
+def _random(row: RandomDraws, clips: int) -> list[str]:
+    mean, low, high = row.text
+    changes = [
+        "–" if change is None else "{:+.2f} [{:+.2f} to {:+.2f}]".format(*(100 * value for value in change))
+        for change in (row.wer_change, row.capped_change)
+    ]
+    blanked = "{} to {}".format(*row.blanked)
+    label = f"{LABELS['random']}: mean and range of {row.draws} draws, on {clips} + {clips} clips"
     return [label, f"{mean:.1%} [{low:.1%} to {high:.1%}]", *["–"] * 6, *changes, "–", blanked]
 
 
-def _speech(found: dict[str, Any], kinds: dict[str, Any]) -> str:
+def _speech(found: BenchResults, kinds: dict[str, dict[str, SpeechResult]]) -> str:
     names = list(dict.fromkeys(name for rows in kinds.values() for name in rows))
     head = ["arm"]
     for kind, rows in kinds.items():
-        clips = next(iter(rows.values()))["clips"]
+        clips = next(iter(rows.values())).clips
         head += [f"{kind}: WER, loops capped", f"blanked of {clips}"]
     lines = []
     for name in names:
         cells = []
         for rows in kinds.values():
             row = rows[name]
-            wer = row["wer"]
-            change = "" if wer is None or name == "unsteered" else f" ({100 * wer['capped_change'][0]:+.2f})"
-            new = "" if name == "unsteered" else f" ({row['new']} new)"
-            cells += ["–" if wer is None else f"{wer['capped']:.2%}{change}", f"{row['blanked'][0]}{new}"]
+            wer = row.wer
+            change = "" if wer is None or name == "unsteered" else f" ({100 * wer.capped_change.value:+.2f})"
+            new = "" if name == "unsteered" else f" ({row.new} new)"
+            cells += ["–" if wer is None else f"{wer.capped:.2%}{change}", f"{row.blanked.hits}{new}"]
         lines.append([_name(found, name), *cells])
     return _table(head, lines)
 
 
-def _long(found: dict[str, Any], rows: dict[str, Any]) -> str:
+def _long(found: BenchResults, recordings: Sequence[LongFileInfo], rows: dict[str, LongResult]) -> str:
     first = next(iter(rows.values()))
-    files = found["long"]["files"][: first["files"]]
+    files = recordings[: first.files]
     head = ["arm", "words/min of gap", "change", "loops", "WER, all", "WER, speech", "change", "deletions", "drift, s"]
     lines = []
     for name, row in rows.items():
-        before = first["words_per_minute"][0]
-        less = "" if name == "unsteered" or not before else f"{row['words_per_minute'][0] / before - 1:+.1%}"
-        drift = "–" if row["drift"] is None else f"{row['drift']:.2f} (95 %: {row['drift_95']:.2f})"
-        value, low, high = row["words_per_minute"]
+        before = first.words_per_minute.value
+        value, low, high = row.words_per_minute
         lines.append(
             [
                 _name(found, name),
                 f"{value:.2f} [{low:.2f} to {high:.2f}]" if len(files) > 1 else f"{value:.2f}",
-                less,
-                str(row["loops"]),
-                f"{row['wer']:.2%}",
-                f"{row['speech']['value']:.2%}",
-                _change(row["speech"]["change"], name),
-                f"{row['speech']['deletions']}",
-                drift,
+                "" if name == "unsteered" or not before else f"{value / before - 1:+.1%}",
+                str(row.loops),
+                f"{row.wer:.2%}",
+                f"{row.speech.value:.2%}",
+                _change(row.speech.change, name),
+                f"{row.speech.deletions}",
+                "–" if row.drift is None else f"{row.drift:.2f} (95 %: {row.drift_95:.2f})",
             ]
         )
-    minutes = sum(file["minutes"] for file in files)
-    kinds = ", ".join(sorted({kind for file in files for kind in file["kinds"]}))
+    minutes = sum(file.minutes for file in files)
+    kinds = ", ".join(sorted({kind for file in files for kind in file.kinds}))
     note = (
-        f"{len(files)} recordings, {minutes:.1f} min, {first['gap_minutes']:.1f} of them gaps ({kinds}); words per "
+        f"{len(files)} recordings, {minutes:.1f} min, {first.gap_minutes:.1f} of them gaps ({kinds}); words per "
         "minute with the range over recordings; Silero VAD as `vad_filter=True` cuts the recording."
     )
     return f"{note}\n\n{_table(head, lines)}"
 
 
-def _latency(found: dict[str, Any]) -> str:
-    lines = []
-    for name, row in found["latency"].items():
-        if row is None:
-            continue
-        lines.append([_name(found, name), f"{row['share']:.2%}", f"{row['low']:.2%} to {row['high']:.2%}"])
+def _latency(found: BenchResults, latency: dict[str, Latency | None]) -> str:
+    lines = [
+        [_name(found, name), f"{row.share:.2%}", f"{row.low:.2%} to {row.high:.2%}"]
+        for name, row in latency.items()
+        if row is not None
+    ]
     if not lines:
         return "No arm takes time of its own."
     note = (
@@ -196,32 +209,32 @@ def _latency(found: dict[str, Any]) -> str:
     return f"{note}\n\n{_table(['arm', 'share of the encoder', 'range'], lines)}"
 
 
-def _name(found: dict[str, Any], name: str) -> str:
-    arm = found["arms"][name]
-    several = sum(other["curve"] == arm["curve"] for other in found["arms"].values()) > 1
-    return f"**{arm['label']}**" if several and arm["marked"] else str(arm["label"])
+def _name(found: BenchResults, name: str) -> str:
+    arm = found.arms[name]
+    several = sum(other.curve == arm.curve for other in found.arms.values()) > 1
+    return f"**{arm.label}**" if several and arm.marked else arm.label
 
 
-def _share(hits: Sequence[float]) -> str:
-    return f"{_percent(hits)} [{hits[2]:.1%}, {hits[3]:.1%}]"
+def _share(share: Share) -> str:
+    return f"{_percent(share)} [{share.low:.1%}, {share.high:.1%}]"
 
 
-def _less(reduction: Sequence[float] | None, name: str) -> str:
+def _less(reduction: Interval | None, name: str) -> str:
     if name == "unsteered" or reduction is None:
         return ""
     return "{:.1%} [{:.1%}, {:.1%}]".format(*reduction)
 
 
-def _percent(hits: Sequence[float]) -> str:
-    return f"{hits[0] / max(hits[1], 1):.1%}"
+def _percent(share: Share) -> str:
+    return f"{share.hits / max(share.clips, 1):.1%}"
 
 
-def _change(change: Sequence[float], name: str) -> str:
+def _change(change: Difference, name: str) -> str:
     return "" if name == "unsteered" else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * value for value in change))
 
 
-def _sources(described: dict[str, Any]) -> str:
-    names = list(described["sources"])
+def _sources(described: ClipsInfo) -> str:
+    names = list(described.sources)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 

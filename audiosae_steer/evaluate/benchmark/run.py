@@ -1,10 +1,11 @@
-"""The benchmark of false speech: every arm on clips, mixtures, hard speech and long files, in both decoding modes."""
+"""Runs of the benchmark of false speech: arms on clips, mixtures, hard speech and long files, in each mode."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -17,13 +18,15 @@ import torch
 from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
+from ..latency import Latency
+from ..transcription.from_residuals import Written
 from . import arms as arm_module
-from . import material as sound_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
-from .baselines import fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
+from .baselines import Summary, fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
 from .long_form import LONG, run_long_part
-from .material import Material, Sound
+from .material import Material, Sound, hard, long_files, mixtures, spread
 from .measures import of_noise, of_speech, spread_of
+from .results import ArmInfo, ArmResult, BenchResults, ClipsInfo, LongResults, Machine, RandomDraws, SpeechResult
 from .runner import UNSTEERED, Runner
 from .settings import MODES, BenchData, BenchSettings, Recipes, check, sae_of
 
@@ -41,17 +44,17 @@ def run_bench(
     *,
     transformers: Callable[[], tuple[Any, Any]] | None = None,
     progress: Tell | None = None,
-) -> dict[str, Any]:
-    """Measure the arms; plain data, as `false-speech.json` has it.
+) -> BenchResults:
+    """Measure the arms.
 
     Everything decoded is kept in `cache`, which several processes may share: run parts or arms apart, then all at once.
 
     Args:
         model: an openai-whisper model, unsteered.
-        recipes: what is measured.
+        recipes: those to measure.
         data: the clips.
         cache: folder, about 1 MB a clip and mode.
-        settings: what to run.
+        settings: parts, modes and arms to run.
         transformers: gives the same model by transformers, and its processor; without it its pipeline is left out.
         progress: called with what is being done, how many are done, and how many there are.
 
@@ -64,7 +67,7 @@ def run_bench(
 
 
 class Bench:
-    """One run: its arms, and what they write. Made by `run_bench`, and by whoever wants to look at single clips."""
+    """One run: its arms and their texts. Made by `run_bench`, and to look at single clips."""
 
     def __init__(
         self, model: Any, recipes: Recipes, data: BenchData, cache: Path, settings: BenchSettings, progress: Tell | None
@@ -83,34 +86,39 @@ class Bench:
         )
         self.arms = {arm.name: arm for arm in self._arms(sae, sae_layer)}
 
-    def run(self, transformers: Callable[[], tuple[Any, Any]] | None = None) -> dict[str, Any]:
+    def run(self, transformers: Callable[[], tuple[Any, Any]] | None = None) -> BenchResults:
         """Every part that is asked for."""
-        found = self._head()
-        parts = self.settings.parts
-        if "clips" in parts:
-            found["clips"] = {mode.name: self._clips(mode) for mode in self.modes}
-            found["latency"] = self._latencies()
-        usual = [mode for mode in self.modes if mode is not STRICT]
-        if "mixtures" in parts:
-            found["mixtures"] = {mode.name: self._speech(self._mixtures(), mode) for mode in usual}
-        if "hard" in parts:
-            found["hard"] = {mode.name: self._speech(self._hard(), mode) for mode in usual}
-        if "long" in parts:
-            files = self.data.long or sound_module.long_files(
-                self.present.sounds, self.absent.sounds, self.settings.long_count, self.settings.long_minutes,
-                self.settings.seed,
-            )  # fmt: skip
-            wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
-            found["long"] = run_long_part(
-                self.runner, files, wanted, self.arms, transformers, self.settings.pipeline_files
-            )
-            if transformers is None:
-                self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
-        found["left_out"] = self.left_out
-        return found
+        ours, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
+        recipes = {
+            "ours": ours,
+            "ungated": self.recipes.ungated,
+            "contrast": self.recipes.contrast,
+            "dense": self.recipes.dense,
+        }
+        described = self._described()
+        arms = {arm.name: _arm_info(arm) for arm in self._wanted()}
+        clips, random = self._clips() if "clips" in parts else (None, {})
+        return BenchResults(
+            model=ours.model.name,
+            recipe=ours.name,
+            recipes={part: recipe.name for part, recipe in recipes.items() if recipe is not None},
+            layer=self.runner.layer,
+            settings=self.settings,
+            data=described,
+            arms=arms,
+            machine=Machine(processor=_processor(), threads=torch.get_num_threads()),
+            versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+            clips=clips,
+            random=random,
+            latency=self._latencies() if "clips" in parts else None,
+            mixtures=self._speech(usual, self._mixtures) if "mixtures" in parts else None,
+            hard=self._speech(usual, self._hard) if "hard" in parts else None,
+            long=self._long(transformers) if "long" in parts else None,
+            left_out=self.left_out,
+        )
 
-    def written(self, name: str, material: Material, mode: Mode) -> list[Any]:
-        """What an arm writes."""
+    def written(self, name: str, material: Material, mode: Mode) -> list[Written]:
+        """The texts of an arm, clip by clip."""
         limit = self.settings.noise_tokens if material.name == self.absent.name else None
         return self.runner.written(self.arms[name], material, mode, self.arms, limit=limit)
 
@@ -121,7 +129,7 @@ class Bench:
         return None if gate is None else self.recipes.main.load_saes()[gate.sae]
 
     def _arms(self, sae: SAE | None, layer: int | None) -> Iterator[Arm]:
-        """All arms that can be made; why others cannot is noted."""
+        """All arms that can be made; `left_out` gets the reasons of the others."""
         recipes, settings = self.recipes, self.settings
         yield UNSTEERED
         if sae is None or layer is None:
@@ -177,8 +185,9 @@ class Bench:
             self.left_out |= without
             yield from arms
 
-    def _summary(self, sae: SAE, layer: int, absent: Material, present: Material) -> Any:
-        modes = {mode.pad: mode for mode in reversed(self.modes)}  # one for each way to fill up 30 s
+    def _summary(self, sae: SAE, layer: int, absent: Material, present: Material) -> Summary:
+        """Pooled features of the clips for finding, computed once and kept."""
+        modes = {mode.pad: mode for mode in reversed(self.modes)}  # one for each padding to 30 s
         name = [layer, sae.digest(), absent.key, present.key, sorted(modes)]
         path = self.runner.cache / "fits" / f"{_digest(name)}.safetensors"
         if not path.is_file():
@@ -196,6 +205,7 @@ class Bench:
         return load_summary(path)
 
     def _wanted(self) -> list[Arm]:
+        """The arms that are asked for, in the order of tables."""
         asked = set(self.settings.arms)
         names = [*self.arms, *(arm.curve for arm in self.arms.values())]
         unknown = sorted(asked - {*names, *LABELS})
@@ -205,94 +215,90 @@ class Bench:
         chosen = [a for a in self.arms.values() if not asked or {a.name, a.curve} & {*asked, "unsteered"}]
         return sorted(chosen, key=lambda arm: order.index(arm.curve))
 
-    def _clips(self, mode: Mode) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        draws: list[dict[str, Any]] = []
-        for arm in self._wanted():
-            if mode is STRICT and not _only_masks(arm, self.arms):
-                continue
-            count = self.settings.random_clips if arm.sampled else None
-            row: dict[str, Any] = {}
-            for name, material, measure in (
-                ("noise", self.absent, of_noise),
-                ("speech", self.present, of_speech),
-            ):
-                chosen = material if count is None else material.sample(count)
-                before = self.written("unsteered", material, mode)
-                if count is not None:
-                    kept = {sound.key: one for sound, one in zip(material.sounds, before, strict=True)}
-                    before = [kept[sound.key] for sound in chosen.sounds]
-                row[name] = measure(chosen.sounds, before, self.written(arm.name, chosen, mode))
-            if arm.curve == "random":
-                draws.append(row)
-            else:
-                found[arm.name] = row
-        if draws:
-            found["random"] = spread_of(draws) | {"clips": self.settings.random_clips}
-        return found
+    def _clips(self) -> tuple[dict[str, dict[str, ArmResult]], dict[str, RandomDraws]]:
+        """Each arm on all clips by mode, and random features by mode."""
+        found: dict[str, dict[str, ArmResult]] = {}
+        random: dict[str, RandomDraws] = {}
+        for mode in self.modes:
+            rows = found[mode.name] = {}
+            draws: list[ArmResult] = []
+            for arm in self._wanted():
+                if mode is STRICT and not _only_masks(arm, self.arms):
+                    continue
+                row = self._arm(arm, mode)
+                if arm.curve == "random":
+                    draws.append(row)
+                else:
+                    rows[arm.name] = row
+            if draws:
+                random[mode.name] = spread_of(draws, self.settings.random_clips)
+        return found, random
+
+    def _arm(self, arm: Arm, mode: Mode) -> ArmResult:
+        """One arm on clips of both kinds, or on a sample of them."""
+
+        def texts(material: Material) -> tuple[tuple[Sound, ...], list[Written], list[Written]]:
+            before = self.written("unsteered", material, mode)
+            chosen = material.sample(self.settings.random_clips) if arm.sampled else material
+            if arm.sampled:
+                kept = {sound.key: one for sound, one in zip(material.sounds, before, strict=True)}
+                before = [kept[sound.key] for sound in chosen.sounds]
+            return chosen.sounds, before, self.written(arm.name, chosen, mode)
+
+        return ArmResult(noise=of_noise(*texts(self.absent)), speech=of_speech(*texts(self.present)))
 
     def _mixtures(self) -> Iterator[tuple[str, Material]]:
-        return sound_module.mixtures(self._spoken(), self.absent.sounds)
+        return mixtures(self._spoken(), self.absent.sounds)
 
     def _hard(self) -> Iterator[tuple[str, Material]]:
-        return sound_module.hard(self._spoken(), self.absent.sounds, self.data.digits)
+        return hard(self._spoken(), self.absent.sounds, self.data.digits)
 
     def _spoken(self) -> list[Sound]:
         """Utterances with a text, that leave room for what comes before them."""
         short = [s for s in self.present.sounds if s.text and s.seconds <= 28]
-        return sound_module.spread(short, self.settings.utterances)
+        return spread(short, self.settings.utterances)
 
-    def _speech(self, materials: Iterator[tuple[str, Material]], mode: Mode) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, material in materials:
-            before = self.written("unsteered", material, mode)
-            found[name] = {
-                arm.name: of_speech(material.sounds, before, self.written(arm.name, material, mode))
-                for arm in self._wanted()
-                if arm.curve in SMALL and arm.marked
-            }
+    def _speech(
+        self, modes: Sequence[Mode], materials: Callable[[], Iterator[tuple[str, Material]]]
+    ) -> dict[str, dict[str, dict[str, SpeechResult]]]:
+        """The marked arms of a few curves on mixtures or on hard speech, by mode and kind."""
+        marked = [arm for arm in self._wanted() if arm.curve in SMALL and arm.marked]
+        found: dict[str, dict[str, dict[str, SpeechResult]]] = {}
+        for mode in modes:
+            kinds = found[mode.name] = {}
+            for name, material in materials():
+                before = self.written("unsteered", material, mode)
+                kinds[name] = {
+                    arm.name: of_speech(material.sounds, before, self.written(arm.name, material, mode))
+                    for arm in marked
+                }
         return found
 
-    def _latencies(self) -> dict[str, Any]:
+    def _long(self, transformers: Callable[[], tuple[Any, Any]] | None) -> LongResults:
+        settings = self.settings
+        files = self.data.long or long_files(
+            self.present.sounds, self.absent.sounds, settings.long_count, settings.long_minutes, settings.seed
+        )
+        if transformers is None:
+            self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
+        wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
+        return run_long_part(self.runner, files, wanted, self.arms, transformers, settings.pipeline_files)
+
+    def _latencies(self) -> dict[str, Latency | None]:
         half = self.settings.timed_clips // 2
         sounds = [*self.absent.sample(half).sounds, *self.present.sample(half).sounds] if half else []
         chosen = [arm for arm in self._wanted() if arm.marked] if sounds else []
         return {arm.name: self.runner.latency(arm, sounds, self.arms) for arm in chosen}
 
-    def _head(self) -> dict[str, Any]:
-        settings, ours = self.settings, self.recipes.main
-        kinds = {"absent": self.absent, "present": self.present}
-        recipes = {
-            "ours": ours,
-            "ungated": self.recipes.ungated,
-            "contrast": self.recipes.contrast,
-            "dense": self.recipes.dense,
-        }
-        return {
-            "schema": 1,
-            "model": ours.model.name,
-            "recipe": ours.name,
-            "recipes": {k: v.name for k, v in recipes.items() if v is not None},
-            "layer": self.runner.layer,
-            "settings": {key: _plain(value) for key, value in vars(settings).items()},
-            "data": {name: _described(material.sounds) for name, material in kinds.items()}
-            | {
-                name: _described(getattr(self.data, name))
-                for name in ("find_absent", "find_present", "digits")
-                if getattr(self.data, name)
-            },
-            "arms": {
-                arm.name: {"label": arm.label, "curve": arm.curve, "at": arm.at, "marked": arm.marked}
-                | ({"threshold": dict(arm.threshold)} if isinstance(arm, Masked) and arm.threshold else {})
-                for arm in self._wanted()
-            },
-            "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
-            "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
-        }
+    def _described(self) -> dict[str, ClipsInfo]:
+        data = self.data
+        others = {"find_absent": data.find_absent, "find_present": data.find_present, "digits": data.digits}
+        kinds = {"absent": self.absent.sounds, "present": self.present.sounds} | {k: s for k, s in others.items() if s}
+        return {name: _clips_info(sounds) for name, sounds in kinds.items()}
 
 
 def _only_masks(arm: Arm, arms: dict[str, Arm]) -> bool:
-    """Whether it never decodes with an edit: with the empty text forbidden, others write something always."""
+    """An arm that never decodes with an edit: with the empty text forbidden, all others write something always."""
     return arm is UNSTEERED or (isinstance(arm, Masked) and arm.of == "unsteered")
 
 
@@ -304,17 +310,18 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _described(sounds: Sequence[Sound]) -> dict[str, Any]:
-    sources: dict[str, int] = {}
-    for sound in sounds:
-        sources[sound.source] = sources.get(sound.source, 0) + 1
-    minutes = sum(sound.seconds for sound in sounds) / 60
-    return {"clips": len(sounds), "minutes": round(minutes, 2), "with_text": sum(bool(s.text) for s in sounds),
-            "sources": sources}  # fmt: skip
+def _arm_info(arm: Arm) -> ArmInfo:
+    threshold = dict(arm.threshold) if isinstance(arm, Masked) and arm.threshold else None
+    return ArmInfo(label=arm.label, curve=arm.curve, at=arm.at, marked=arm.marked, threshold=threshold)
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+def _clips_info(sounds: Sequence[Sound]) -> ClipsInfo:
+    return ClipsInfo(
+        clips=len(sounds),
+        minutes=round(sum(sound.seconds for sound in sounds) / 60, 2),
+        with_text=sum(bool(sound.text) for sound in sounds),
+        sources=dict(Counter(sound.source for sound in sounds)),
+    )
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ from ...io.files import write_whole
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
 from ...models.registry import fingerprint
-from ..latency import measure_latency
+from ..latency import Latency, measure_latency
 from ..transcription.from_residuals import Written, encode, write
 from ..transcription.vad import highest_probability
 from .arms import STRICT, TIMED, UNTIMED, Arm, Masked, Mode, Steered
@@ -113,10 +113,10 @@ class Runner:
         self.tell(f"{material.name}: VAD", len(material.sounds), len(material.sounds))
         return [float(found[sound.key]["speech"]) for sound in material.sounds]
 
-    def latency(self, arm: Arm, sounds: Sequence[Sound], arms: Mapping[str, Arm]) -> dict[str, float] | None:
-        """An arm's own time as a share of the encoder's on the same clips: median, lowest, highest. None: no time.
+    def latency(self, arm: Arm, sounds: Sequence[Sound], arms: Mapping[str, Arm]) -> Latency | None:
+        """An arm's own time as a share of the encoder's on the same clips; None if it takes none.
 
-        Timed in turns with the encoder, on the machine as it is; what a mask costs is what it has to run.
+        Timed in turns with the encoder, on whatever machine this is; what a mask costs is what it has to run.
         """
         if isinstance(arm, Masked):
             own = self._timed("vad", lambda: self._vad_time(sounds)) if arm.by == "vad" else None
@@ -134,12 +134,12 @@ class Runner:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
-    def _timed(self, name: str, make: Callable[[], list[float]]) -> dict[str, float]:
+    def _timed(self, name: str, make: Callable[[], list[float]]) -> Latency:
         def summary() -> dict[str, float]:
             ratios = make()
-            return {"share": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+            return Latency(statistics.median(ratios), min(ratios), max(ratios))._asdict()
 
-        return self.kept(f"latency/{name}", summary)
+        return Latency(**self.kept(f"latency/{name}", summary))
 
     def _steering_time(self, arm: Steered, sounds: Sequence[Sound]) -> list[float]:
         ratios = []
@@ -212,7 +212,7 @@ def _written(row: Mapping[str, Any]) -> Written:
     return Written(**{**row, "tokens": tuple(row["tokens"])})
 
 
-def _added(first: dict[str, float] | None, second: dict[str, float] | None) -> dict[str, float] | None:
+def _added(first: Latency | None, second: Latency | None) -> Latency | None:
     if first is None or second is None:
         return first or second
-    return {key: first[key] + second[key] for key in first}
+    return Latency(first.share + second.share, first.low + second.low, first.high + second.high)

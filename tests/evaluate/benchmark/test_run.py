@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -34,6 +35,7 @@ from audiosae_steer.evaluate.benchmark.material import (
     open_sounds,
     words,
 )
+from audiosae_steer.evaluate.benchmark.results import to_json
 from audiosae_steer.evaluate.benchmark.run import Bench, run_bench
 from audiosae_steer.evaluate.benchmark.runner import BATCH, UNSTEERED, Runner
 from audiosae_steer.evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
@@ -147,17 +149,17 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
     found = run_bench(
         tiny_en, Recipes(main=shipped), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings
     )  # fmt: skip
-    rows = found["clips"]["timed"]
+    rows = found.clips["timed"]
     assert list(rows) == ["unsteered", "learned-1", "clip-gated", "gate-alone"]
-    assert [row["noise"]["text"]["after"][:2] for row in rows.values()][2:] == [[0, 2], [0, 2]]
-    assert rows["clip-gated"]["speech"]["wer"]["value"] == 0.0
-    assert rows["clip-gated"]["speech"]["blanked"][:2] == [0, 1]
-    assert found["latency"]["unsteered"] is None
-    assert 0 < found["latency"]["clip-gated"]["low"] <= found["latency"]["clip-gated"]["share"]
-    assert found["latency"]["gate-alone"] == found["latency"]["clip-gated"]
-    assert found["data"]["absent"]["clips"] == 2
-    assert {"dense", "contrast", "frame-gated"} <= set(found["left_out"])
-    json.dumps(found, allow_nan=False)
+    assert [row.noise.text.after[:2] for row in rows.values()][2:] == [(0, 2), (0, 2)]
+    assert rows["clip-gated"].speech.wer.value == 0.0
+    assert rows["clip-gated"].speech.blanked[:2] == (0, 1)
+    assert found.latency["unsteered"] is None
+    assert 0 < found.latency["clip-gated"].low <= found.latency["clip-gated"].share
+    assert found.latency["gate-alone"] == found.latency["clip-gated"]
+    assert found.data["absent"].clips == 2
+    assert {"dense", "contrast", "frame-gated"} <= set(found.left_out)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
@@ -228,17 +230,17 @@ def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
     arms = {arm.name: arm for arm in (UNSTEERED, *own, *vad_arms(own, ["timed"]))}
     wanted = [arms[name] for name in ("unsteered", "vad-0.5")]
     found = run_long_part(runner, [file], wanted, arms)
-    assert set(found["transcribe"]) == {"unsteered", "vad-0.5"}
-    row = found["transcribe"]["vad-0.5"]
-    assert row["gap_minutes"] == pytest.approx(ends[0] / 60)
-    assert row["speech"]["words"] == 10
-    assert row["words_per_minute"][0] == row["gap_words"] / row["gap_minutes"]
+    assert set(found.transcribe) == {"unsteered", "vad-0.5"}
+    row = found.transcribe["vad-0.5"]
+    assert row.gap_minutes == pytest.approx(ends[0] / 60)
+    assert row.speech.words == 10
+    assert row.words_per_minute.value == row.gap_words / row.gap_minutes
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("long/*.json")}
     assert len(files) == 2
     assert run_long_part(runner, [file], wanted, arms) == found
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert run_long_part(runner, [file], wanted, arms, lambda: pytest.fail("loaded"), pipeline_files=0) == found
-    json.dumps(found, allow_nan=False)
+    assert not any(math.isnan(number) for each in found.transcribe.values() for number in each.words_per_minute)
 
 
 def test_clips_are_read_with_their_texts(tmp_path):
