@@ -12,7 +12,7 @@ from typing import Any
 from ...data.audio import Samples
 from ...data.clips import ClipSet
 from ...errors import SteeringError
-from ...evaluate.benchmark.material import Sound
+from ...evaluate.benchmark.bench_clips import BenchClip
 from ...evaluate.benchmark.report import write_report
 from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
@@ -85,7 +85,14 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
                 _write(recipe, run, found, result)
         refused = None if bare is not None else (ungated / REFUSED).read_text("utf-8")
         write_card(
-            result, chosen, bare, measured_rows(found), run.dealt.provenance, refused=refused, base=run.base, command=run.command
+            result,
+            chosen,
+            bare,
+            measured_rows(found),
+            run.dealt.provenance,
+            refused=refused,
+            base=run.base,
+            command=run.command,
         )
 
     asked = run.settings.test
@@ -96,10 +103,10 @@ def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
     return run.stages.run("test", hangs_on, test) / "result"
 
 
-def _sounds(kind: ClipSet) -> list[Sound]:
+def _sounds(kind: ClipSet) -> list[BenchClip]:
     pairs = zip(kind.clips, kind.samples, strict=True)
     return [
-        Sound(clip.name, clip.label or Path(clip.source).name, partial(_same, samples), clip.text)
+        BenchClip(clip.name, clip.label or Path(clip.source).name, partial(_same, samples), clip.text)
         for clip, samples in pairs
     ]
 
