@@ -10,6 +10,7 @@ import typing as _typing
 
 from .data.audio import load_audio
 from .errors import (
+    ActivationError,
     AudioError,
     AudioSAESteerError,
     AudioSAESteerWarning,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SAE",
     "Ablate",
+    "ActivationError",
     "Add",
     "AudioError",
     "AudioSAESteerError",

@@ -2,6 +2,7 @@
 
     AudioSAESteerError
     ├── CheckpointError        an SAE file is truncated, forged, of an unknown layout, or lacks what running it needs
+    ├── ActivationError        tensors given to an SAE do not fit it: another width, no frames, NaN
     ├── HubError               the Hub, its cache or the network did not give what was asked for
     ├── ModelError             a model could not be loaded
     │   └── UnknownModelError  nothing here knows how to load or to steer that model
@@ -32,7 +33,7 @@ import unicodedata
 class AudioSAESteerError(Exception):
     """Base of every exception that this package raises on purpose.
 
-    Messages quote what strangers wrote: as text they are cut short, and hold nothing that a terminal would act on.
+    Messages quote untrusted text: as `str` they are cut short, and hold nothing that a terminal would act on.
     """
 
     def __str__(self) -> str:
@@ -41,6 +42,10 @@ class AudioSAESteerError(Exception):
 
 class CheckpointError(AudioSAESteerError):
     """An SAE file cannot be used."""
+
+
+class ActivationError(AudioSAESteerError, ValueError):
+    """Tensors given to an SAE do not fit it: another width, no frames, NaN, or no residual for its norms."""
 
 
 class HubError(AudioSAESteerError):
@@ -136,7 +141,7 @@ def printable(text: str, longest: int | None = LONGEST) -> str:
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a name is one line of text that prints as it is."""
+    """True if a name is one line of text that prints unchanged."""
     return printable(text, None) == text and not any(character in text for character in _KEPT)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import CheckpointError
+from ..errors import ActivationError
 from .console import ModelOption, progress, say
 from .options import Options, with_settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..models.sites import Site
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="file, folder, or user/repo on the Hub; of any format that is read")
+    str, typer.Argument(help="file, folder, or user/repo or user/repo/folder on the Hub; any format that is read")
 ]
 LayerOption = Annotated[int | None, typer.Option(help="which, where there are several; default: all")]
 RevisionOption = Annotated[str | None, typer.Option(help="branch, tag or commit on the Hub")]
@@ -55,13 +55,17 @@ def convert(
 ) -> None:
     """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
     from ..data.activations.for_sae import sites_in
+    from ..sae.convert import ConvertSettings
     from ..sae.convert import convert as convert_all
 
     sites = sites_in(source, layer, on.side, revision) if on.audio else {}
     with _frames(model, on, sites) as frames, progress() as tell:
         done = convert_all(
-            source, out, layer, revision=revision, precision=precision, activations=frames, side=on.side, progress=tell,
-            measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+            source, out, layer, revision=revision, activations=frames, progress=tell,
+            settings=ConvertSettings(
+                precision=precision, side=on.side,
+                measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+            ),
         )  # fmt: skip
     for one in done:
         if one.sae is None:
@@ -132,7 +136,7 @@ def calibrate_threshold(
         assert frames is not None
         x = frames(None)
     if x.shape[-1] != plain.d_model:
-        raise CheckpointError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
+        raise ActivationError(f"{source} reads residuals of width {plain.d_model}; those of {model} are {x.shape[-1]}")
     sae = recalibrated(plain, x, k)
     sae.save(out)
     before, after = measure(plain, x), measure(sae, x)

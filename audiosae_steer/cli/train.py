@@ -10,7 +10,7 @@ import typer
 
 from ..errors import SteeringError
 from ..models.sites import Site
-from ..training.settings import TrainSettings
+from ..training.settings import TrainOptions, TrainSettings
 from .console import ModelOption, say
 from .discover import command
 from .options import Options, with_settings
@@ -83,8 +83,10 @@ def train(
     if start is not None:
         made["started_from"] = Path(start).name
     sae = train_sae(
-        load_model(model), site, audio, out, settings=settings, start=begin, cache=extras.cache,
-        collect_layers=extras.collect_layer or None, most=extras.most, info=made, licence=extras.licence,
+        load_model(model), site, audio, out, settings=settings, start=begin,
+        options=TrainOptions(
+            cache=extras.cache, collect_layers=extras.collect_layer, most=extras.most, info=made, licence=extras.licence
+        ),
     )  # fmt: skip
     say(f"wrote {out}: {sae}")
     on = "held-out recordings" if "held_out" in sae.info else "the frames it was trained on"

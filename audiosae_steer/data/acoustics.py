@@ -1,4 +1,4 @@
-"""Speech as it is hard to tell from silence: quiet, through a telephone, in a hall, after noise, in noise.
+"""Conditions in which speech is hard to tell from silence: quiet, telephone, reverberation, noise before it or in it.
 
 Pure functions of samples at 16 kHz (float32, full scale ±1) and, where something is drawn, of a seed.
 """
@@ -14,9 +14,9 @@ from ..errors import AudioError
 from .audio import SAMPLE_RATE, Samples
 
 SNRS = (20.0, 10.0, 5.0, 0.0)
-"""dB, of the mixtures that are reported."""
+"""Signal-to-noise ratios in dB of the mixtures that are reported."""
 LONGEST = 30.0
-"""Seconds that Whisper hears at once."""
+"""Seconds of the window that Whisper encodes at once."""
 JOIN = 320
 """Samples over which two sounds are faded into each other: 20 ms."""
 
@@ -39,21 +39,21 @@ def mono(samples: NDArray[np.floating]) -> Samples:
 
 
 def quiet(speech: Samples, gain_db: float = -40.0) -> Samples:
-    """Speech from far below full scale; 32-bit floats keep all of it."""
+    """Speech far below full scale, which 32-bit floats represent without loss."""
     return np.asarray(mono(speech) * 10 ** (gain_db / 20), np.float32)
 
 
 def telephone(speech: Samples, low: float = 300.0, high: float = 3400.0) -> Samples:
-    """What a telephone lets through: `low` to `high` Hz, sampled at 8 kHz and back at 16; as long, at the same RMS."""
+    """Speech in a telephone's band of `low` to `high` Hz, resampled to 8 kHz and back; of the same length and RMS."""
     import soxr
 
-    heard = mono(speech)
-    narrow = soxr.resample(heard, SAMPLE_RATE, 8000, quality="HQ")
+    dry = mono(speech)
+    narrow = soxr.resample(dry, SAMPLE_RATE, 8000, quality="HQ")
     spectrum, frequency = np.fft.rfft(narrow), np.fft.rfftfreq(len(narrow), 1 / 8000)
     spectrum *= np.clip((frequency - low) / 50 + 1, 0, 1) * np.clip((high - frequency) / 50 + 1, 0, 1)
     wide = soxr.resample(np.fft.irfft(spectrum, len(narrow)), 8000, SAMPLE_RATE, quality="HQ")
-    fitted = np.pad(wide, (0, max(len(heard) - len(wide), 0)))[: len(heard)]
-    return _at_level(fitted, _rms(heard))
+    fitted = np.pad(wide, (0, max(len(dry) - len(wide), 0)))[: len(dry)]
+    return _at_level(fitted, _rms(dry))
 
 
 def reverb(speech: Samples, seed: int = 0, t60: float = 1.2, direct_db: float = 0.0) -> Samples:
@@ -63,20 +63,20 @@ def reverb(speech: Samples, seed: int = 0, t60: float = 1.2, direct_db: float = 
 
     Args:
         speech: samples at 16 kHz.
-        seed: of the hall.
-        t60: seconds in which its sound falls by 60 dB.
+        seed: seed of the hall's impulse response.
+        t60: reverberation time: seconds in which the sound falls by 60 dB.
         direct_db: energy of the direct sound over that of all the rest, in dB.
     """
-    heard = mono(speech)
+    dry = mono(speech)
     n = round(t60 * SAMPLE_RATE)
     tail = np.random.default_rng(seed).standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
     tail[: SAMPLE_RATE // 200] = 0
     hall = tail * np.sqrt(10 ** (-direct_db / 10) / np.sum(tail**2))
     hall[0] = 1
-    length = len(heard) + n
+    length = len(dry) + n
     size = 1 << (length - 1).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(hall, size), size)[:length]
-    return _at_level(wet, _rms(heard) * np.sqrt(len(heard) / length))
+    wet = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(hall, size), size)[:length]
+    return _at_level(wet, _rms(dry) * np.sqrt(len(dry) / length))
 
 
 def after_noise(
@@ -89,36 +89,36 @@ def after_noise(
     Raises:
         AudioError: the speech alone is longer than that, or either is silent.
     """
-    heard = mono(speech)
-    room = LONGEST - len(heard) / SAMPLE_RATE
+    dry = mono(speech)
+    room = LONGEST - len(dry) / SAMPLE_RATE
     if room < 0:
         raise AudioError(
-            f"the speech lasts {len(heard) / SAMPLE_RATE:.1f} s; noise and speech have to fit into {LONGEST:g} s"
+            f"the speech lasts {len(dry) / SAMPLE_RATE:.1f} s; noise and speech have to fit into {LONGEST:g} s"
         )
     n = int(min(seconds, room) * SAMPLE_RATE)
     if n < 2 * JOIN:
-        return heard
+        return dry
     lead = looped(noise, n, seed)
-    lead = lead * (_loudness(heard) * 10 ** (-snr_db / 20) / _loudness(lead))
+    lead = lead * (_loudness(dry) * 10 ** (-snr_db / 20) / _loudness(lead))
     lead[-JOIN:] *= np.linspace(1, 0, JOIN)
-    return _within(np.concatenate([lead, heard]))
+    return _within(np.concatenate([lead, dry]))
 
 
 def mixture(speech: Samples, noise: Samples, snr_db: float, seed: int = 0) -> Samples:
     """Speech with noise all through it, at a ratio of mean powers in dB; as long as the speech.
 
-    What would exceed full scale is turned down as a whole, which leaves the ratio as it is.
+    A mixture that exceeds full scale is turned down, both parts alike, which keeps the ratio.
 
     Raises:
         AudioError: either is silent.
     """
-    heard = mono(speech)
-    under = looped(noise, len(heard), seed)
-    return _within(heard + under * (_loudness(heard) * 10 ** (-snr_db / 20) / _loudness(under)))
+    dry = mono(speech)
+    under = looped(noise, len(dry), seed)
+    return _within(dry + under * (_loudness(dry) * 10 ** (-snr_db / 20) / _loudness(under)))
 
 
 def looped(sound: Samples, n: int, seed: int = 0) -> Samples:
-    """n samples of a sound: from a random place on if it is longer, else around and around, faded where it begins anew.
+    """n samples of a sound: from a random position if it is longer, else repeated, cross-faded where it repeats.
 
     Raises:
         AudioError: the sound is shorter than 50 ms.
@@ -153,7 +153,7 @@ def _rms(samples: NDArray[np.floating]) -> float:
 
 
 def _loudness(samples: Samples) -> float:
-    """RMS of what there has to be some of."""
+    """RMS of samples that must not be silent."""
     found = _rms(samples)
     if found < 1e-9:
         raise AudioError("the speech or the noise is silent, so that no ratio of the two can be set; leave it out")

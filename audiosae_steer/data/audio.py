@@ -1,4 +1,4 @@
-"""Audio files as Whisper wants them, without ffmpeg."""
+"""Audio files decoded to mono samples, without ffmpeg."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 
 Samples = NDArray[np.float32]
-"""Mono samples of one recording, (n,), at `SAMPLE_RATE` where nothing else is said."""
+"""Mono samples of one recording, (n,) float32; at `SAMPLE_RATE` by default."""
 SAMPLE_RATE = 16_000
 """Hz."""
 WINDOW = 30 * SAMPLE_RATE
@@ -46,9 +46,9 @@ def decode(
 
     Args:
         file: a path, or an open binary file.
-        name: what to call it in errors.
+        name: its name in errors.
         sample_rate: of the result, in Hz.
-        start: seconds to leave out at its beginning.
+        start: seconds to skip at its beginning.
         seconds: most seconds to read after that; all by default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Audio files named by folders, files and lists."""
+"""Paths of audio files, from folders, files and lists of them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..io.paths import local
 from .audio import audio_files
 
 MAX_LISTS = 10
-"""Lists of audio that may lie within one another."""
+"""Depth to which lists of audio may name lists."""
 
 
 def list_audio(sources: Sequence[str | Path]) -> list[Path]:
-    """The files that `sources` name: folders, files, and `.txt` lists of either, one a line, relative to the list.
+    """Files of `sources`: folders, files, and `.txt` lists of either, one a line, relative to the list.
 
     Raises:
-        AudioError: there is none, something is not there or cannot be read, or a list is no text or names itself.
+        AudioError: there is no audio, a path does not exist or cannot be read, or a list is not text or names itself.
     """
     return list(dict.fromkeys(_listed(sources, ())))
 
 
 def _listed(sources: Sequence[str | Path], within: tuple[Path, ...]) -> list[Path]:
-    """The files, of lists too; `within` are those lists that are being read."""
+    """Files of `sources`; `within` are the lists that are being read."""
     files: list[Path] = []
     for source in sources:
         path = local(source, AudioError)

@@ -1,7 +1,7 @@
-"""Clips to learn and to fit on, varied as recordings vary: loud and soft, noisy, brief, beside noise, and synthetic.
+"""Augmentation of clips to learn and to fit on: gain, noise within and beside speech, brief stretches, synthetic noise.
 
-What is fitted on whole sentences alone takes single words for noise, and what has heard recordings alone does not know
-hum. All clips are mono float32 samples at 16 kHz, 30 s at most; everything is a function of the seed.
+Gates that are fitted on whole sentences alone take single words for noise, and those fitted on recordings alone do not
+know hum. All clips are mono float32 samples at 16 kHz, 30 s at most; everything is a function of the seed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .audio import SAMPLE_RATE, WINDOW, Samples
 
 
 def vary_absent(clips: Sequence[Samples], seed: int, *, synthetic: int = 80, brief_share: float = 0.3) -> list[Samples]:
-    """Clips without speech at −20 to +6 dB, some synthetic noise, and brief stretches of a share of both."""
+    """Non-speech at −20 to +6 dB, some synthetic noise, and brief stretches of a share of both."""
     rng = np.random.default_rng(seed)
     whole = [louder(x[:WINDOW], rng.uniform(-20, 6)) for x in clips] + synthetic_noise(seed + 1, synthetic)
     return whole + brief(_some(whole, brief_share, rng), seed + 2)
@@ -48,7 +48,7 @@ def vary_present(
 
 
 def louder(x: Samples, decibels: float) -> Samples:
-    """The clip with a gain, clipped at ±1 as a recording would be."""
+    """Samples with a gain in dB, clipped at ±1 as a recording would be."""
     return np.clip(quiet(x, decibels), -1, 1)
 
 
@@ -64,7 +64,7 @@ def add_noise(samples: Samples, noise: Samples, rng: np.random.Generator) -> Sam
 
 
 def brief(clips: Sequence[Samples], seed: int) -> list[Samples]:
-    """0.3 to 1.2 s of each clip, round a loud moment of it: of speech a word or two. Half in a telephone's band."""
+    """Stretches of 0.3 to 1.2 s around a loud moment of each clip: a word or two; half in a telephone band."""
     rng = np.random.default_rng(seed)
     found = []
     for x in clips:
@@ -106,7 +106,7 @@ def beside_noise(clips: Sequence[Samples], noises: Sequence[Samples], seed: int)
 
 
 def synthetic_noise(seed: int, count: int) -> list[Samples]:
-    """Noise that no microphone recorded: white, pink, brown, hum, tones, beeps, clicks, near-silence; 2 to 8 s."""
+    """Synthetic noise of 2 to 8 s: white, pink, brown, hum, tones, beeps, clicks, near-silence."""
     rng = np.random.default_rng(seed)
     clips = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Clips of several sources, read into memory, in parts that share no recording and no speaker."""
+"""Sets of clips in memory, from several sources, and their split by recording and speaker."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class ClipSet(NamedTuple):
     """Clips with their samples."""
 
     clips: tuple[Clip, ...]
-    """What is known of each."""
+    """Name, transcript, group and label of each."""
     samples: tuple[NDArray[np.float32], ...]
     """Mono at 16 kHz, at most 30 s each."""
     sources: tuple[str, ...]
-    """Where they are from, data sets pinned to a commit."""
+    """Their sources; data sets of the Hub are pinned to a commit."""
 
     @property
     def texts(self) -> list[str | None]:
-        """What is said in each, where it is known."""
+        """Transcript of each clip; None where there is none."""
         return [clip.text for clip in self.clips]
 
     def provenance(self) -> dict[str, Any]:
@@ -35,19 +35,19 @@ class ClipSet(NamedTuple):
         return {"sources": names, "clips": len(self.clips)}
 
     def pick(self, positions: Sequence[int]) -> ClipSet:
-        """Some of them."""
+        """The clips at these positions."""
         return ClipSet(tuple(self.clips[i] for i in positions), tuple(self.samples[i] for i in positions), self.sources)
 
 
 def load_clips(
     sources: Sequence[str | Path], *, most: int | None = None, seed: int = 0, progress: bool = True
 ) -> ClipSet:
-    """Every clip of all sources; see `data.open_source` for what a source may be.
+    """Read every clip of all sources; see `sources.open_source` for what a source may be.
 
     Args:
         sources: folders, files, `.txt` lists, or data sets of the Hub.
         most: most clips to take of each source, drawn at random.
-        seed: of that draw.
+        seed: seed of that draw.
         progress: show progress bars.
 
     Raises:
@@ -66,7 +66,7 @@ def load_clips(
 
 
 def split_clips(clips: ClipSet, shares: Mapping[str, float], seed: int = 0) -> dict[str, ClipSet]:
-    """Parts of about these shares that have no recording and no speaker in common.
+    """Split clips into parts of about these shares that have no recording and no speaker in common.
 
     Raises:
         AudioError: there are fewer recordings than parts.

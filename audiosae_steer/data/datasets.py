@@ -1,4 +1,4 @@
-"""Data sets on the Hub: how they are named, and which of their files a name means."""
+"""Data sets on the Hub: their names as sources, and the files that a name stands for."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .transcripts import is_table
 
 
 class Preset(NamedTuple):
-    """A data set with a name of its own."""
+    """A data set with a short name."""
 
     repo: str
-    """Where it lies on the Hub."""
+    """Its repository on the Hub."""
     files: tuple[str, ...]
-    """Shell patterns; the first that fits any file counts, since repositories hold the same part twice."""
+    """Shell patterns; the first that matches any file counts, since repositories hold the same part twice."""
     note: str
-    """What it is, and under which licence."""
+    """Description and licence."""
 
 
 PRESETS = {
     "esc50": Preset(
         "ashraq/esc50",
         ("data/*.parquet", "*.parquet"),
-        "ESC-50 (Piczak 2015): 2,000 sounds of 50 kinds, 5 s each. Nobody speaks in them, but voices are heard (a baby "
+        "ESC-50 (Piczak 2015): 2,000 sounds of 50 kinds, 5 s each. Non-speech, but with voices (a baby "
         "cries, people laugh, cough, sneeze). CC BY-NC 3.0",
     ),
     "librispeech-test-clean": Preset(
@@ -41,25 +41,25 @@ PRESETS = {
 
 
 class Spec(NamedTuple):
-    """What `hub:name[@revision][:part]` says."""
+    """A source `hub:name[@revision][:part]`, parsed."""
 
     repo: str
-    """Where the data set lies on the Hub."""
+    """The data set's repository on the Hub."""
     revision: str | None
     """Branch, tag or commit."""
     part: str | None
     """Config, split, both or a shell pattern."""
     preset: Preset | None
-    """Of which preset it is."""
+    """The preset of that name."""
     name: str
     """The name as it was given."""
 
 
 def parse(source: str) -> Spec | None:
-    """What a source says; None if it is none of the Hub.
+    """Parse a source; None if it is not on the Hub.
 
     Raises:
-        HubError: it begins with `hub:` and goes on wrongly.
+        HubError: it begins with `hub:`, and is malformed.
     """
     if not source.startswith("hub:"):
         return None
@@ -74,12 +74,12 @@ def parse(source: str) -> Spec | None:
 
 
 def pinned(spec: Spec, commit: str) -> str:
-    """The source as it is at one commit."""
+    """The source's name, pinned to a commit."""
     return f"hub:{spec.name}@{commit}" + (f":{spec.part}" if spec.part else "")
 
 
 def choose(found: Listing, spec: Spec) -> tuple[str, ...]:
-    """Names of the files of the part that is meant: parquet files, or else audio.
+    """Names of the files of the requested part: parquet files, or else audio.
 
     Raises:
         HubError: there is no such part, or there are several and none was named.
@@ -118,13 +118,13 @@ def _is_part(name: str, part: str) -> bool:
 
 
 def tables_beside(found: Listing, chosen: Sequence[str]) -> list[str]:
-    """Tables that lie beside the chosen audio, or above it."""
+    """Names of the tables beside the chosen audio, or in folders above it."""
     above = {str(parent) for n in chosen if not n.endswith(".parquet") for parent in PurePosixPath(n).parents}
     return [n for n in found.files if is_table(n) and str(PurePosixPath(n).parent) in above]
 
 
 def fetch_files(spec: Spec, found: Listing, names: Sequence[str]) -> Path:
-    """Bring files into the Hub's cache; the folder they lie in.
+    """Download files into the Hub's cache; returns their folder there.
 
     Raises:
         HubError: they cannot be had, or the data set changed since it was listed.

@@ -1,4 +1,4 @@
-"""Which clips have a concept and which have not, and a split of them that tears no recording apart."""
+"""Windows of audio with labels: whether they have a concept, from folders or a CSV."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class LabelledWindow(NamedTuple):
 
     window: Window
     group: str
-    """The recording that it is a piece of: all of a group is on one side of the split."""
+    """Its recording: all windows of a group are on one side of the split."""
     present: bool | None
-    """Whether it has the concept; None where only the model can tell."""
+    """Whether it has the concept; None where the model is to tell."""
 
 
 def from_folders(present: Sources, absent: Sources, groups: Groups = "recording") -> list[LabelledWindow]:
-    """The clips of `present`, which have the concept, and of `absent`, which have not.
+    """Windows of the clips in `present`, which have the concept, and in `absent`, which lack it.
 
     Args:
         present: folders, files, or `.txt` lists of them.
@@ -34,7 +34,7 @@ def from_folders(present: Sources, absent: Sources, groups: Groups = "recording"
         groups: `recording` keeps pieces of one recording together, told by their names; `file` takes each file alone.
 
     Raises:
-        AudioError: there is no audio, a file is none, or it is on both sides.
+        AudioError: there is no audio, a file is not audio, or it is on both sides.
     """
     sides = [list_audio(present), list_audio(absent)]
     both = {path.resolve() for path in sides[0]} & {path.resolve() for path in sides[1]}
@@ -51,14 +51,14 @@ def from_folders(present: Sources, absent: Sources, groups: Groups = "recording"
 
 
 def unlabelled(sources: Sources, groups: Groups = "recording") -> list[LabelledWindow]:
-    """The clips of `sources`, of which only the model can tell; see `from_folders`."""
+    """Windows of the clips in `sources`, without labels; see `from_folders`."""
     return [LabelledWindow(window, _group(window.path, groups), None) for window in windows_of(list_audio(sources))]
 
 
 def from_csv(
     path: str | Path, root: str | Path | None = None, positive: str | None = None, groups: Groups = "recording"
 ) -> list[LabelledWindow]:
-    """The clips that a CSV names in its columns `file` and `label`, and perhaps `group`.
+    """Windows of the clips that a CSV names in its columns `file`, `label` and optionally `group`.
 
     Args:
         path: the CSV, UTF-8, with a header.

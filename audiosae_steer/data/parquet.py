@@ -1,4 +1,4 @@
-"""Sounds, and what is known of them, in a parquet file laid out as data sets on the Hub are."""
+"""Audio and its metadata in a parquet file with the columns of data sets on the Hub."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from ..errors import AudioError, MissingExtraError
 from .metadata import GROUPS, LABELS, NAMES, TEXTS, ClipMetadata
 
 MAX_SOUND = 256 * 2**20
+"""Bytes of one encoded file: 25 minutes of uncompressed CD audio."""
 MAX_ROW_GROUP = 4 * 2**30
+"""Bytes of one group of rows, uncompressed; a damaged or hostile file may claim any number."""
 ROWS_AT_ONCE = 8
 
 
 class Parquet:
-    """One parquet file: what is known of all its rows, and their sounds one by one.
+    """One parquet file: the metadata of all rows, and their audio one by one.
 
-    The sounds are streamed in the file's order, a few rows at a time; ask for them in that order.
+    Audio is streamed in the file's order, a few rows at a time: reading it in that order is fastest.
 
     Raises:
-        AudioError: it is no parquet file, it is damaged, or no column of it holds sound.
+        AudioError: it is not a parquet file, it is damaged, or no column of it holds audio.
         MissingExtraError: pyarrow is not installed.
     """
 
     rows: list[ClipMetadata]
-    """In the file's order."""
+    """Metadata, in the file's order."""
 
     def __init__(self, path: Path, name: str) -> None:
         try:
@@ -38,7 +40,7 @@ class Parquet:
                 "reading parquet files needs pyarrow; run: pip install 'audiosae-steer[make]'"
             ) from error
         self.name = name
-        with self._told():
+        with self._arrow_errors():
             # not read ahead: a group of rows may hold a thousand sounds
             self._file: Any = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
             self._column = self._find_sound()
@@ -52,16 +54,16 @@ class Parquet:
         self._last: tuple[int, bytes] | None = None
 
     def sound(self, row: int) -> bytes:
-        """The encoded file in a row.
+        """The encoded audio file in a row.
 
         Raises:
-            AudioError: the row holds none, it is too large, or the file is damaged there.
+            AudioError: the row is empty or too large, or the file is damaged there.
         """
         if self._last is not None and self._last[0] == row:
             return self._last[1]
         group = bisect_right(self._starts, row) - 1
         found: Any = None
-        with self._told():
+        with self._arrow_errors():
             if group != self._open or row < self._next:
                 self._open, self._next, self._sounds = group, self._starts[group], self._stream(group)
             for value in islice(self._sounds, row - self._next + 1):
@@ -138,8 +140,8 @@ class Parquet:
         return [None if value is None or value == "" else str(value) for value in values]
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Arrow's complaints as ours."""
+    def _arrow_errors(self) -> Iterator[None]:
+        """Turn Arrow's errors into AudioError."""
         from pyarrow import ArrowException
 
         try:

@@ -1,4 +1,4 @@
-"""Clips dealt to finding, calibrating and testing, so that no two of these share a recording, a speaker or a sound."""
+"""Partitions of clips for finding, calibrating and testing, which share no recording, speaker or kind of sound."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Source = str | Path
 
 
 class PartitionSources(NamedTuple):
-    """Sources of one kind of clips."""
+    """Sources of one kind of clips, speech or non-speech, for each partition."""
 
     find: Sequence[Source]
-    """For finding; also for those of the others that are not given, which then get a share of these clips."""
+    """For finding; and for those of the others that are left empty, which get a share of these clips."""
     calibrate: Sequence[Source] = ()
     """For calibrating."""
     test: Sequence[Source] = ()
@@ -31,13 +31,13 @@ class Partition(NamedTuple):
     """Clips of both kinds for one purpose."""
 
     absent: ClipSet
-    """Nobody speaks."""
+    """Non-speech."""
     present: ClipSet
-    """Somebody does."""
+    """Speech."""
 
     @property
     def key(self) -> str:
-        """Names their samples and texts."""
+        """A hash of the samples, groups and transcripts."""
         digest = hashlib.sha256()
         for gathered in self:
             for clip, samples in zip(gathered.clips, gathered.samples, strict=True):
@@ -47,7 +47,7 @@ class Partition(NamedTuple):
 
 
 class Partitions(NamedTuple):
-    """The three sides."""
+    """The three partitions, which share no clip."""
 
     find: Partition
     calibrate: Partition
@@ -65,50 +65,50 @@ def partition_clips(
     seed: int = 0,
     progress: bool = True,
 ) -> Partitions:
-    """Read all clips and deal them out.
+    """Read all clips and divide them into partitions.
 
-    Non-speech sides differ in recording and, where labels say enough, in the kind of sound; speech sides in speaker or
-    recording. A clip whose very samples are on an earlier side is left out of a later one.
+    Partitions of non-speech differ in recording and, where labels allow it, in the kind of sound; those of speech in
+    speaker or recording. A clip whose samples are in an earlier partition is left out of a later one.
 
     Args:
-        absent: clips in which nobody speaks.
-        present: clips in which somebody does.
-        shares: of finding, calibrating and testing, where they are dealt from the same clips.
+        absent: sources of non-speech.
+        present: sources of speech.
+        shares: shares of finding, calibrating and testing, where they come from the same clips.
         most: most clips to take of each source.
-        seed: of the draws.
+        seed: seed of the draws.
         progress: show progress bars.
 
     Raises:
         AudioError: there is no audio, or there are too few recordings, speakers or kinds of sound.
-        HubError: a data set cannot be had.
+        HubError: a data set cannot be downloaded.
     """
     kinds, how = {}, {}
     for kind, given, apart in (("without speech", absent, ("group", "label")), ("with speech", present, ("group",))):
         parts, kept_apart = _parts(given, apart, shares, most, seed, progress)
         left_out = _without_copies(parts)
-        empty = [side for side in PARTITIONS if not parts[side].clips]
+        empty = [part for part in PARTITIONS if not parts[part].clips]
         if empty:
             raise AudioError(
                 f"the clips {kind} for {empty[0]} are all among those of an earlier side; give other ones for each"
             )
         kinds[kind] = parts
         how[kind] = {
-            **{side: parts[side].provenance() for side in PARTITIONS},
+            **{part: parts[part].provenance() for part in PARTITIONS},
             "apart": kept_apart,
             **({"copies left out": left_out} if left_out else {}),
         }
     without, having = kinds["without speech"], kinds["with speech"]
-    find, calibrate, test = (Partition(without[side], having[side]) for side in PARTITIONS)
+    find, calibrate, test = (Partition(without[part], having[part]) for part in PARTITIONS)
     return Partitions(find, calibrate, test, how)
 
 
 def _parts(
     given: PartitionSources, apart: Sequence[str], shares: Sequence[float], most: int | None, seed: int, progress: bool
 ) -> tuple[dict[str, ClipSet], str]:
-    own = {side: sources for side, sources in given._asdict().items() if sources and side != "find"}
-    found = {side: load_clips(sources, most=most, seed=seed, progress=progress) for side, sources in own.items()}
+    own = {part: sources for part, sources in given._asdict().items() if sources and part != "find"}
+    found = {part: load_clips(sources, most=most, seed=seed, progress=progress) for part, sources in own.items()}
     pool = load_clips(given.find, most=most, seed=seed, progress=progress)
-    wanted = {side: share for side, share in zip(PARTITIONS, shares, strict=True) if side not in own}
+    wanted = {part: share for part, share in zip(PARTITIONS, shares, strict=True) if part not in own}
     if len(wanted) == 1:
         return {**found, "find": pool}, "given apart"
     # one kind of sound, or none that is named, says nothing: kinds of sound are kept apart where there are some
@@ -126,18 +126,18 @@ def _parts(
     words = "recording or speaker" + (" and kind of sound" if "label" in keys else "")
     if own:
         words += f"; {' and '.join(own)} given apart"
-    return {**found, **{side: pool.pick(chosen) for side, chosen in positions.items()}}, words
+    return {**found, **{part: pool.pick(chosen) for part, chosen in positions.items()}}, words
 
 
 def _without_copies(parts: dict[str, ClipSet]) -> int:
-    """Leave out of each side what an earlier one has, in place; how many clips that were."""
+    """Remove, in place, clips that an earlier partition has; returns their number."""
     seen: set[str] = set()
     left_out = 0
-    for side in PARTITIONS:
-        keys = [samples_key(samples) for samples in parts[side].samples]
+    for part in PARTITIONS:
+        keys = [samples_key(samples) for samples in parts[part].samples]
         fresh = [i for i, key in enumerate(keys) if key not in seen]
         left_out += len(keys) - len(fresh)
         if len(fresh) < len(keys):
-            parts[side] = parts[side].pick(fresh)
+            parts[part] = parts[part].pick(fresh)
         seen |= set(keys)
     return left_out

@@ -1,4 +1,4 @@
-"""Clips to find and to test recipes on: from this machine, or from public data sets on the Hub."""
+"""Sources of clips: folders, files and lists on this machine, or data sets on the Hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import random
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError, AudioSAESteerWarning, HubError
 from ..io.hub.read import Listing, is_cached, listing
+from ..io.progress import track
 from .audio import SUFFIXES, audio_files, decode
 from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
@@ -24,28 +25,29 @@ from .parquet import Parquet
 from .transcripts import transcripts
 
 SECONDS = 30
-"""What Whisper hears at once."""
+"""Longest clip: the window that Whisper encodes at once."""
 SHORTEST = 0.25
-"""What is left of a recording is a piece of its own from this many seconds on, as in `collect`."""
+"""Seconds from which the rest of a recording is a clip of its own, as in `collect`."""
 LONGEST = 24 * 3600
 RATES = (1_000, 768_000)
 CHANNELS = 64
+"""Limits of what a header may claim: seconds, Hz and channels. Beyond them it is damaged, or meant to fill memory."""
 T = TypeVar("T")
 
 
 class Clip(NamedTuple):
-    """What is known of a stretch of sound, at most 30 s long, besides its samples."""
+    """One recording of a source, or a piece of 30 s of a longer one; without its samples."""
 
     name: str
     """The file's name, or the data set's; ends in "@30s" where it starts 30 s into a longer recording."""
     text: str | None
-    """What is said in it, if the source says so."""
+    """Its transcript, if the source has one."""
     group: str
-    """The speaker or the recording: clips of one group belong on one side of every split."""
+    """Its speaker or recording: clips of one group belong on one side of every split."""
     label: str | None
-    """What kind of sound it is, if the source says so; of local files, the folder within the source."""
+    """Its kind of sound, if the source has one; of local files, the folder within the source."""
     source: str
-    """The source it is from."""
+    """Its source."""
 
 
 class RemoteFile(NamedTuple):
@@ -60,14 +62,14 @@ class RemoteFile(NamedTuple):
 
 
 class Download(NamedTuple):
-    """What opening a source takes from the network."""
+    """Files that opening a source downloads."""
 
     source: str
     """The source, pinned to the commit that its branch stands for now: open this one."""
     files: tuple[RemoteFile, ...]
-    """All files that may be needed; none of a local source. Of a small sample, the first few may do."""
+    """All files that may be needed; empty for a local source. A small sample may need the first few alone."""
     note: str
-    """What it is, and under which licence, where that is known here."""
+    """Description and licence, where they are known here."""
 
     @property
     def missing(self) -> int:
@@ -90,11 +92,11 @@ class _Item(NamedTuple):
 
 
 class Source:
-    """Clips whose samples are read when they are asked for; those of parquet files fastest in order."""
+    """Clips of a source, whose samples are read on demand; those of parquet files fastest in order."""
 
     def __init__(self, source: str, clips: Sequence[Clip], items: Sequence[_Item]) -> None:
         self.source = source
-        """Where they are from, pinned to a commit."""
+        """The source's name, pinned to a commit."""
         self.clips = tuple(clips)
         self._items = tuple(items)
 
@@ -112,7 +114,7 @@ class Source:
 
 
 def plan_download(source: str | Path, *, most: int | None = None, seed: int = 0) -> Download:
-    """What opening `source` downloads, without downloading it; the arguments are those of `open_source`.
+    """List what opening `source` would download; the arguments are those of `open_source`.
 
     Raises:
         HubError: no such data set, revision or part; no permission; no network and nothing in the cache.
@@ -130,18 +132,18 @@ def plan_download(source: str | Path, *, most: int | None = None, seed: int = 0)
 
 
 def open_source(source: str | Path, *, most: int | None = None, seed: int = 0, progress: bool = True) -> Source:
-    """Clips of `source`, downloaded as far as they are needed; what the cache has is not downloaded again.
+    """Open the clips of `source`; of a data set on the Hub, download the files that are needed and not cached.
 
-    Recordings longer than 30 s come as pieces of 30 s; with a text they are left out, since nobody knows which words
-    fall in which piece. What cannot be decoded is left out. A warning counts both.
+    Recordings longer than 30 s become clips of 30 s; with a transcript they are left out, since it is not known which
+    words fall into which clip. What cannot be decoded is left out. A warning counts both.
 
     Args:
         source: a folder, an audio or parquet file, or a `.txt` list of audio. Tables beside the audio (`text.tsv`,
-            `labels.csv`: columns file, text, speaker, label; LibriSpeech's `.trans.txt`) say what is spoken. Or
+            `labels.csv`: columns file, text, speaker, label; LibriSpeech's `.trans.txt`) give transcripts. Or
             `hub:user/dataset[@revision][:part]`, where part is a config, a split, `config/split` or a shell pattern of
             file names; or one of PRESETS, as `hub:esc50`.
         most: most clips to take, drawn at random from all, or from the first parquet files that hold as many.
-        seed: of that draw.
+        seed: seed of that draw.
         progress: show a progress bar.
 
     Raises:
@@ -236,7 +238,7 @@ def _file_rows(
 
 
 def _group(row: ClipMetadata, name: str) -> str:
-    """The row's speaker or recording, or what its name says of it."""
+    """The clip's speaker or recording, by its metadata or by its name."""
     if row.group is not None:
         return row.group
     # LibriSpeech: speaker, chapter, utterance
@@ -245,12 +247,12 @@ def _group(row: ClipMetadata, name: str) -> str:
 
 
 def _checked(source: str, rows: Sequence[tuple[_Item, ClipMetadata]], progress: bool) -> tuple[list[Clip], list[_Item]]:
-    """Clips of those that can be decoded."""
+    """Clips of the rows that can be decoded, each with its item."""
     clips: list[Clip] = []
     items: list[_Item] = []
     damaged: list[AudioError] = []
     long = 0
-    for item, row in _track(rows, progress):
+    for item, row in track(rows, "looking at the clips", progress):
         name = row.name or (f"{item.file.name}:{item.row}" if isinstance(item.file, Parquet) else str(item.file))
         try:
             seconds = _seconds(_opened(item), name)
@@ -279,7 +281,7 @@ def _opened(item: _Item) -> Path | io.BytesIO:
 
 
 def _seconds(file: Path | io.BytesIO, name: str) -> float:
-    """How long it is, from its header and a look at its end: a file that was cut short is told from a whole one."""
+    """Duration in seconds by the header, and by reading the last frame: a truncated file is damaged."""
     import soundfile
 
     try:
@@ -300,11 +302,3 @@ def _sample(items: Sequence[T], most: int | None, seed: int) -> list[T]:
     if most is None or len(items) <= most:
         return list(items)
     return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), most))]
-
-
-def _track(items: Sequence[T], progress: bool) -> Iterable[T]:
-    if not progress:
-        return items
-    from rich.progress import track
-
-    return track(items, description="looking at the clips")

@@ -1,4 +1,4 @@
-"""Parts of a collection of clips that share no speaker, no recording and, if asked, no kind of sound."""
+"""Splits of clips into parts that share no speaker, no recording and, on request, no kind of sound."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Flags = NDArray[np.bool_]
 def split(
     clips: Sequence[Clip], shares: Mapping[str, float], seed: int = 0, *, apart: Sequence[str] = ("group",)
 ) -> dict[str, list[int]]:
-    """Positions of `clips` in parts of about these shares, so that no group is on two sides.
+    """Split `clips` into parts of about these shares, so that no group is in two parts; returns positions.
 
     Args:
         clips: of one source or several.
-        shares: the parts, and the share of the clips that each should get.
-        seed: which groups go where; the same whatever the clips' order.
-        apart: what no two parts share: "group" (speakers, recordings), and "label" too if kinds of sound should differ.
+        shares: names of the parts, with the share of the clips that each should get.
+        seed: seed of the draw; the result does not depend on the clips' order.
+        apart: attributes that no two parts share: "group" (speakers, recordings), and "label" for kinds of sound.
 
     Raises:
         AudioError: fewer groups than parts, no shares, or a share that is not positive.
@@ -56,7 +56,7 @@ def _drawn(key: str, seed: int) -> bytes:
 
 
 def _connected(clips: Sequence[Clip], apart: Sequence[str]) -> dict[str, list[int]]:
-    """Clips that must stay together, by the least of what they share."""
+    """Positions of clips that must stay together, by the smallest key that they share."""
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -80,7 +80,7 @@ def _connected(clips: Sequence[Clip], apart: Sequence[str]) -> dict[str, list[in
 
 
 def hold_out(labels: Flags, groups: Sequence[str], share: float, seed: int) -> Flags:
-    """Which rows are held out: about `share` of the groups of either kind, and of a group all or nothing.
+    """Mask (n,) of the rows to hold out: about `share` of the groups of either kind, whole groups only.
 
     Raises:
         SteeringError: a side would be left without one of the two kinds.
@@ -112,6 +112,6 @@ def hold_out(labels: Flags, groups: Sequence[str], share: float, seed: int) -> F
 
 
 def one_kind(labels: Flags) -> str:
-    """What to say where all clips are of one kind."""
+    """Error message for clips that are all of one kind."""
     what = "have" if labels.all() else "lack"
     return f"all {len(labels)} clips {what} what is looked for; it takes clips of both kinds, at least two of each"

@@ -1,4 +1,4 @@
-"""What is said in audio files, and by whom: tables that lie beside them."""
+"""Metadata of audio files (transcript, speaker, label) from tables beside them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..errors import AudioError
 from .metadata import FILES, GROUPS, LABELS, TEXTS, ClipMetadata
 
 TABLES = ("text.tsv", "text.csv", "labels.csv", "labels.tsv", "metadata.csv")
-"""Tables with a header: a file's name, relative to the table, and what is known of it."""
+"""Tables with a header: columns with a file's name, relative to the table, and its metadata."""
 TRANS = ".trans.txt"
 """LibriSpeech's: lines of a file's name without its ending, a space, and the text."""
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of that name is such a table."""
+    """Tell whether a file of that name is a table of metadata."""
     base = name.rsplit("/", 1)[-1]
     return base in TABLES or base.endswith(TRANS)
 
 
 def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, ClipMetadata]:
-    """What the tables in `folders` say of `files`; nothing of files they do not name.
+    """Metadata of `files` from the tables in `folders`; files that no table names are left out.
 
     Raises:
         AudioError: a table cannot be read, has no column of file names, or names none of the files.
     """
-    wanted = {_plain(file): file for file in files} | {_plain(file.with_suffix("")): file for file in files}
+    wanted = {_normal(file): file for file in files} | {_normal(file.with_suffix("")): file for file in files}
     found: dict[Path, ClipMetadata] = {}
     for folder in dict.fromkeys(folders):
         for table in sorted(path for path in folder.iterdir() if is_table(path.name) and path.is_file()):
@@ -45,7 +45,7 @@ def transcripts(files: Sequence[Path], folders: Iterable[Path]) -> dict[Path, Cl
 
 
 def _rows(table: Path) -> Iterator[tuple[str, ClipMetadata]]:
-    """(path of the file, what is known) for each line of a table."""
+    """(path of the file, its metadata) for each line of a table."""
     try:
         content = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,7 +54,7 @@ def _rows(table: Path) -> Iterator[tuple[str, ClipMetadata]]:
         for line in content.splitlines():
             name, _, text = line.strip().partition(" ")
             if text:
-                yield _plain(table.parent / name), ClipMetadata(text=text)
+                yield _normal(table.parent / name), ClipMetadata(text=text)
         return
     tabs = table.suffix == ".tsv"
     lines = csv.DictReader(
@@ -72,12 +72,12 @@ def _rows(table: Path) -> Iterator[tuple[str, ClipMetadata]]:
         for cells in lines:
             if cells[file]:
                 yield (
-                    _plain(table.parent / cells[file]),
+                    _normal(table.parent / cells[file]),
                     ClipMetadata(None, *(cells.get(c or "") or None for c in others)),
                 )
     except csv.Error as error:
         raise AudioError(f"{table} is no table ({error}); expected comma- or tab-separated lines") from error
 
 
-def _plain(path: Path) -> str:
+def _normal(path: Path) -> str:
     return os.path.normpath(path)

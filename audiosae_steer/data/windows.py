@@ -15,27 +15,29 @@ from .audio import SAMPLE_RATE, WINDOW, load_audio
 from .audio_paths import recording_of
 
 HELD_OUT_ONE_IN = 20
+"""One recording in so many is held out."""
 
 
 class Window(NamedTuple):
-    """One stretch of a file, at most 30 s long."""
+    """A stretch of an audio file, at most 30 s long."""
 
     path: Path
+    """The file."""
     start: int
     """First sample at 16 kHz."""
     held_out: bool
-    """Whether its frames are kept from training."""
+    """Whether it is kept from training."""
 
 
 def windows_of(files: Sequence[Path]) -> list[Window]:
-    """Every file cut into stretches of at most 30 s; a rest of less than a quarter of a second is left out.
+    """Windows of at most 30 s of every file, in order; a rest of less than 0.25 s is left out.
 
     Raises:
         AudioError: a file is not audio.
     """
     import soundfile
 
-    clips = []
+    windows = []
     for path in files:
         try:
             info = soundfile.info(path)
@@ -44,11 +46,11 @@ def windows_of(files: Sequence[Path]) -> list[Window]:
         samples = int(info.frames / info.samplerate * SAMPLE_RATE)
         digest = hashlib.sha256(recording_of(path).encode()).hexdigest()
         held_out = int(digest, 16) % HELD_OUT_ONE_IN == 0
-        clips += [Window(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
-    return clips
+        windows += [Window(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]
+    return windows
 
 
-def read_window(clip: Window, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """The clip's mono samples at 16 kHz, or another rate."""
-    start = clip.start * sample_rate // SAMPLE_RATE
-    return load_audio(clip.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]
+def read_window(window: Window, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """Mono samples (n,) of a window at `sample_rate` Hz."""
+    start = window.start * sample_rate // SAMPLE_RATE
+    return load_audio(window.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]

@@ -17,7 +17,7 @@ def open_sae(source: SAE | str | Path, layer: int) -> SAE:
     """The SAE of that layer, in float32.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: it is missing or damaged.
         HubError: the Hub did not give it.
     """
     if isinstance(source, SAE):
@@ -27,7 +27,11 @@ def open_sae(source: SAE | str | Path, layer: int) -> SAE:
 
 
 def place_sae(sae: SAE, source: SAE | str | Path, layer: int, folder: Path) -> SAESpec:
-    """How a recipe in `folder` names its SAE: pinned on the Hub, or as a file beside it, which is copied if need be."""
+    """Name of the SAE in a recipe in `folder`: pinned on the Hub, or a file beside it, which is copied if need be.
+
+    Raises:
+        RecipeError: the SAE cannot be written into the folder.
+    """
     on_hub = sae.info.get("source")
     if isinstance(source, str) and not Path(source).expanduser().exists() and isinstance(on_hub, dict):
         return SAESpec(

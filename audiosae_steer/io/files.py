@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
 
 from safetensors import SafetensorError
 
@@ -25,27 +24,30 @@ except ImportError:  # Windows, where a file that is open cannot be deleted anyw
     fcntl = None
 
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
-"""What a disk says when it takes no more."""
+"""Error numbers of a disk that takes no more."""
+PART, OLD = ".part", ".old"
+"""Endings of a temporary, and of a folder that is being replaced."""
 MARK = "audiosae-steer.json"
 """In every folder with a model that is written by this package; only such a one, or an empty one, is ever replaced."""
 
 
 @contextmanager
 def whole(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESteerError) -> Iterator[Path]:
-    """A temporary file to write into, which takes the place of `path` where the block ends without an error.
+    """A temporary file to write into, which atomically replaces `path` once the block ends without an error.
 
-    A reader, or a crash at any moment, sees the old file or the new one. Folders that are missing are made. What a
-    killed process left beside `path` is removed by the next write. A file that was there before keeps its permissions.
+    A reader, or a crash at any moment, sees the old file or the new one. Folders that are missing are made. The
+    leftovers of a killed process beside `path` are removed by the next write. A file that was there before keeps its
+    permissions.
 
     Raises:
         raising: it cannot be written there.
     """
     path = Path(path)
-    temporary, held = None, None
+    temporary, lock = None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        temporary, held = _begin(path)
+        _sweep(path, PART)
+        temporary, lock = _begin(path, lambda: _new_file(path))
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -59,12 +61,12 @@ def whole(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESteerErr
         with suppress(OSError):
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
-        if held is not None:
-            held.close()
+        if lock is not None:
+            os.close(lock)
 
 
 def write_whole(path: str | Path, data: bytes | str, raising: type[AudioSAESteerError] = AudioSAESteerError) -> None:
-    """Put `data`, text as UTF-8, at `path` in one step; see `whole`.
+    """Write `data`, text as UTF-8, to `path` atomically; see `whole`.
 
     Raises:
         raising: it cannot be written there.
@@ -74,7 +76,7 @@ def write_whole(path: str | Path, data: bytes | str, raising: type[AudioSAESteer
 
 
 def stays_inside(folder: Path, file: Path) -> bool:
-    """Whether `file`, with links followed, lies in `folder`; or, of a folder in the Hub's cache, in its blobs.
+    """True if `file`, with links followed, lies in `folder`; or, of a folder in the Hub's cache, in its blobs.
 
     Raises:
         OSError, RuntimeError: the links lead in a circle.
@@ -85,51 +87,11 @@ def stays_inside(folder: Path, file: Path) -> bool:
     return any(real.is_relative_to(root) for root in (home, *blobs[:1]))
 
 
-def _begin(path: Path) -> tuple[Path, BinaryIO | None]:
-    """A new temporary beside `path`, and the open file whose lock says that its writer lives."""
-    while True:
-        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
-        file = temporary.open("xb")
-        if fcntl is None:
-            file.close()
-            return temporary, None
-        with suppress(OSError):  # a file system without locks: then nothing is swept there either
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if temporary.exists():  # else another process swept it up before it was locked
-            return temporary, file
-        file.close()
-
-
-def _sweep(path: Path) -> None:
-    """Remove the temporaries of processes that no longer live."""
-    for stale in path.parent.glob(f".{glob.escape(path.name[:100])}.*.part"):
-        with suppress(OSError):
-            if fcntl is None:
-                stale.unlink()
-                continue
-            descriptor = os.open(stale, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stale.unlink()
-            finally:
-                os.close(descriptor)
-
-
-def _settle(folder: Path) -> None:
-    """Make a rename durable; not every file system lets one ask for it."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def check_free(to: Path) -> None:
-    """Whether a model may be written to `to`: it is not there, is empty, or holds what this package wrote.
+    """Refuse to write a model to `to` unless it is not there, is empty, or holds what this package wrote.
 
     Raises:
-        ModelError: it holds something else, or cannot be looked into.
+        ModelError: it holds something else, or cannot be read.
     """
     try:
         if to.resolve() == Path.cwd():
@@ -147,10 +109,10 @@ def check_free(to: Path) -> None:
 def whole_folder(
     to: Path, check: Callable[[Path], None] = check_free, raising: type[AudioSAESteerError] = ModelError
 ) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `to` once the block has ended without an error.
+    """A new folder to write into, which atomically replaces `to` once the block ends without an error.
 
-    Until then, and after an error, `to` is as it was. What a killed process left beside it is put back, if it is the
-    old folder on its way out, or removed.
+    Until then, and after an error, `to` is unchanged. The leftovers of a killed process beside it are put back, if they
+    are the old folder that it was replacing, or removed.
 
     Args:
         to: the folder.
@@ -166,11 +128,10 @@ def whole_folder(
         check(to)
         to = to.resolve()
         to.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_folders(to)
-        part = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=".part"))
+        _sweep(to, PART)
+        part, lock = _begin(to, lambda: _new_folder(to, PART))
     except (OSError, RuntimeError) as error:  # the latter of links in a circle
         raise _unwritable(to, error, raising) from error
-    held = _hold(part)
     try:
         try:
             yield part
@@ -187,15 +148,15 @@ def whole_folder(
             raise _unwritable(to, error, raising) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if held is not None:
-            os.close(held)
+        if lock is not None:
+            os.close(lock)
 
 
 def _replace(part: Path, to: Path) -> None:
     if not to.is_dir() or not any(to.iterdir()):
         os.replace(part, to)
         return
-    old = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=".old"))
+    old = _new_folder(to, OLD)
     try:
         os.replace(to, old)
         os.replace(part, to)
@@ -208,49 +169,87 @@ def _replace(part: Path, to: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _leftovers(to: Path, suffix: str) -> list[Path]:
-    pattern = f".{glob.escape(to.name[:100])}.*{suffix}"
-    return sorted(path for path in to.parent.glob(pattern) if path.is_dir() and not path.is_symlink())
-
-
 def _restore(to: Path) -> None:
-    """Put back what a process was replacing when it was killed."""
+    """Put back the folder that a process was replacing when it was killed."""
     if not to.exists():
-        for old in _leftovers(to, ".old")[-1:]:
+        for old in [path for path in _leftovers(to, OLD) if path.is_dir()][-1:]:
             os.replace(old, to)
 
 
-def _hold(part: Path) -> int | None:
-    """A lock on a folder that is being written, by which others see that its writer lives."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(part, os.O_RDONLY)
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
+def _new_file(path: Path) -> Path:
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{PART}")
+    temporary.open("xb").close()
+    return temporary
 
 
-def _sweep_folders(to: Path) -> None:
-    """Remove what processes that no longer live were writing."""
-    if fcntl is None:
-        return
-    for stale in _leftovers(to, ".part"):
+def _new_folder(to: Path, suffix: str) -> Path:
+    return Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=suffix))
+
+
+def _leftovers(path: Path, suffix: str) -> list[Path]:
+    pattern = f".{glob.escape(path.name[:100])}.*{suffix}"
+    return sorted(found for found in path.parent.glob(pattern) if not found.is_symlink())
+
+
+def _begin(path: Path, make: Callable[[], Path]) -> tuple[Path, int | None]:
+    """A new temporary beside `path`, and the descriptor of the lock that tells other processes that its writer lives.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        temporary = make()
+        if fcntl is None:
+            return temporary, None
+        with suppress(FileNotFoundError):  # another process swept it up before it was locked
+            lock = _open(temporary)
+            with suppress(OSError):  # a file system without locks: then nothing is swept there either
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if temporary.exists():
+                return temporary, lock
+            os.close(lock)
+
+
+def _sweep(path: Path, suffix: str) -> None:
+    """Remove the temporaries beside `path`, files and folders, of processes that no longer live."""
+    for stale in _leftovers(path, suffix):
         with suppress(OSError):
-            descriptor = os.open(stale, os.O_RDONLY)
+            if fcntl is None:
+                stale.unlink()  # which fails while the file is open, and for a folder
+                continue
+            lock = _open(stale)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale, ignore_errors=True)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stale.is_dir():
+                    shutil.rmtree(stale, ignore_errors=True)
+                else:
+                    stale.unlink()
             finally:
-                os.close(descriptor)
+                os.close(lock)
+
+
+def _open(path: Path) -> int:
+    """A descriptor to lock: open for writing if it can be, without which NFS locks no file."""
+    return os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW)
+
+
+def _settle(path: Path) -> None:
+    """Make a rename in a folder durable; not every file system lets one ask for it."""
+    with suppress(OSError):
+        _fsync(path)
 
 
 def _sync(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unwritable(to: Path, error: Exception, raising: type[AudioSAESteerError]) -> AudioSAESteerError:

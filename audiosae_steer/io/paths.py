@@ -1,4 +1,4 @@
-"""Paths that were typed by somebody, before anything is read from them."""
+"""Paths as users type them, checked before anything is read; and texts without their absolute paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def local(source: str | Path, raising: type[AudioSAESteerError] = CheckpointErro
 
     Raises:
         raising: the system does not let it be read, or not say whether it is there: a folder or file without
-            permission, a name that is too long, a home folder of nobody.
+            permission, a name that is too long, the home folder of an unknown user.
     """
     try:
         path = Path(source).expanduser()
@@ -41,7 +41,7 @@ _WHOLE = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\n'\"]*[/\\][^\n'\"]*")
 
 
 def without_places(value: Any) -> Any:
-    """What JSON holds, with the last part of each absolute path in place of the whole.
+    """JSON content with the last part of each absolute path in place of the whole.
 
     Paths with spaces are known where they are all that a string holds, are quoted, or lie below the user's home.
     """

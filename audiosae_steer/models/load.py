@@ -1,4 +1,4 @@
-"""`load_whisper`: a Whisper by name, folder or file, as either library's model."""
+"""Loading of models by name, file, folder or Hub id: a Whisper as either library's, any other as transformers'."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_whisper(source: str | Path, library: Library = "openai", device: str | 
         device: where to put it.
 
     Raises:
-        UnknownModelError: the source is none of these.
+        UnknownModelError: the source is not one of these.
         ModelError: its files are damaged, or it is neither on this machine nor to be downloaded.
     """
     if library not in ("openai", "transformers"):
@@ -52,6 +52,45 @@ def load_whisper(source: str | Path, library: Library = "openai", device: str | 
     if isinstance(found, Path):
         mark(model, baked_in(found))
     return model
+
+
+def load_model(source: str | Path) -> Any:
+    """A model with its weights in float32.
+
+    Args:
+        source: as for `load_whisper`; or a transformers folder, or Hub id, of any other model.
+
+    Raises:
+        UnknownModelError: the source is not one of these, or of a class that transformers does not have.
+        ModelError: its files are damaged, or it is neither on this machine nor to be downloaded.
+        MissingExtraError: transformers is not installed.
+    """
+    folder = Path(source)
+    here = (folder / "config.json").is_file() and not (folder / "model.bin").is_file()
+    if not here and (folder.exists() or str(source).count("/") != 1):
+        return load_whisper(source)
+    transformers = read_transformers.library()
+    try:
+        if here:
+            named = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        else:
+            named = transformers.AutoConfig.from_pretrained(str(source)).to_dict()
+        kind = (named.get("architectures") or ["AutoModel"])[0]
+        if named.get("model_type") == "whisper":
+            return load_whisper(source)
+        found = getattr(transformers, kind, None)
+        if found is None:
+            raise UnknownModelError(
+                f"{source} is a {kind}, which transformers {transformers.__version__} does not have; load it by its "
+                "own code, and pass the module to steer(model, site=Site(path=...))"
+            )
+        return found.from_pretrained(str(source), dtype=torch.float32).eval()
+    except (OSError, ValueError, RuntimeError, AttributeError, TypeError, LookupError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"{source} could not be loaded ({reason}); expected a folder with config.json and model.safetensors, as "
+            "save_pretrained writes them, or the id of such a model on the Hub, within reach"
+        ) from error
 
 
 def load_processor(source: str | Path) -> Any:
@@ -85,7 +124,7 @@ def load_processor(source: str | Path) -> Any:
 
 
 def comes_alone(source: str | Path) -> bool:
-    """Whether a source of `load_whisper` has no tokenizer of its own: openai-whisper's models, folders of weights."""
+    """True if a source of `load_whisper` has no tokenizer of its own: openai-whisper's models, folders of weights."""
     path = Path(source)
     if path.is_dir():
         return not _has_tokenizer(path)
@@ -168,43 +207,3 @@ def _download(name: str) -> Any:
 def _hub_id(source: str) -> str:
     names = {"large": "large-v3", "turbo": "large-v3-turbo"}
     return f"openai/whisper-{names.get(source, source)}" if source in NAMES else source
-
-
-def load_model(source: str | Path) -> Any:
-    """A model with its weights in float32.
-
-    Args:
-        source: as for `load_whisper`; or a transformers folder, or Hub id, of any other model.
-
-    Raises:
-        UnknownModelError: the source is none of these, or of a class that transformers does not have.
-        ModelError: its files are damaged, or it is neither on this machine nor to be downloaded.
-    """
-    folder = Path(source)
-    here = (folder / "config.json").is_file() and not (folder / "model.bin").is_file()
-    if not here and (folder.exists() or str(source).count("/") != 1):
-        return load_whisper(source)
-    transformers = read_transformers.library()
-    import torch
-
-    try:
-        if here:
-            named = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        else:
-            named = transformers.AutoConfig.from_pretrained(str(source)).to_dict()
-        kind = (named.get("architectures") or ["AutoModel"])[0]
-        if named.get("model_type") == "whisper":
-            return load_whisper(source)
-        found = getattr(transformers, kind, None)
-        if found is None:
-            raise UnknownModelError(
-                f"{source} is a {kind}, which transformers {transformers.__version__} does not have; load it by its "
-                "own code, and pass the module to steer(model, site=Site(path=...))"
-            )
-        return found.from_pretrained(str(source), dtype=torch.float32).eval()
-    except (OSError, ValueError, RuntimeError, AttributeError, TypeError, LookupError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(
-            f"{source} could not be loaded ({reason}); expected a folder with config.json and model.safetensors, as "
-            "save_pretrained writes them, or the id of such a model on the Hub, within reach"
-        ) from error

@@ -1,4 +1,4 @@
-"""What a model remembers of recipes that were baked into it, so that none is applied twice unnoticed."""
+"""Marks in a model of the recipes that were baked into it, so that none is applied twice unnoticed."""
 
 from __future__ import annotations
 

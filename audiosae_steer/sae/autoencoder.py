@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import ActivationError, CheckpointError
 from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.sharded import SHARD_BYTES
 from ..ops import eager, reference
@@ -23,7 +23,7 @@ NormKind = Literal["none", "scalar", "unit_norm"]
 
 @dataclass(frozen=True)
 class Gate:
-    """What makes the activations sparse.
+    """The nonlinearity that makes the activations sparse.
 
     `topk` keeps the k largest of each frame; `batchtopk` the k·n largest of one clip's n frames, or, once a threshold
     is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410).
@@ -41,7 +41,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How the residual is scaled before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
+    """Scaling of the residual before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
 
     kind: NormKind = "none"
     scale: float = 1.0
@@ -64,11 +64,11 @@ class SAE(nn.Module):
         b_enc: (n_features,).
         W_dec: (n_features, d_model).
         b_dec: (d_model,).
-        gate: what makes the activations sparse.
+        gate: the nonlinearity that makes the activations sparse.
         threshold: () or (n_features,), for `jumprelu` and a calibrated `batchtopk`.
-        normalisation: how the residual is scaled on its way in.
+        normalisation: scaling of the residual on its way in.
         typical: (n_features,), each feature's mean activation where it fires; the unit of `Add(units="typical")`.
-        info: where it came from and how it was measured; plain JSON.
+        info: its origin and its measurements; plain JSON.
 
     Raises:
         CheckpointError: shapes disagree, a number is not finite, or the gate lacks its k or threshold.
@@ -115,7 +115,7 @@ class SAE(nn.Module):
 
     @property
     def has_own_gates(self) -> bool:
-        """Whether each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
+        """True if each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
         return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
 
     def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.SAEWeights:
@@ -179,6 +179,9 @@ class SAE(nn.Module):
         """Activations (..., frames, n_features) of residuals (..., frames, d_model), in float32 or wider.
 
         For a `batchtopk` gate without a threshold, the last-but-one axis is one clip's time.
+
+        Raises:
+            ActivationError: x is of another width.
         """
         self._check_width(x)
         dtype = self._dtype(x)
@@ -190,11 +193,14 @@ class SAE(nn.Module):
         """Residuals (..., d_model) of activations (..., n_features).
 
         `like` is the residual that was encoded: with per-frame normalisation its norms are needed to come back.
+
+        Raises:
+            ActivationError: they are needed, and `like` is missing.
         """
         dtype = self._dtype(f)
         norm, scale = self.normalisation.kind, self.normalisation.scale
         if norm == "unit_norm" and like is None:
-            raise CheckpointError(
+            raise ActivationError(
                 "this SAE normalises each frame: decode(f, like=x) needs the residual x that was encoded, for its norms"
             )
         back = reference.input_scale(f if like is None else like.to(dtype), norm, scale)
@@ -217,19 +223,21 @@ class SAE(nn.Module):
             batches: residuals (..., frames, d_model), as many as it takes to be representative.
 
         Raises:
-            CheckpointError: the gate is not `batchtopk`, or there are no frames.
+            CheckpointError: the gate is not `batchtopk`.
+            ActivationError: there are no frames, or they are of another width.
         """
         if self.gate.kind != "batchtopk" or self.gate.k is None:
             raise CheckpointError(f"only a batchtopk gate has a threshold to calibrate; this one is {self.gate.kind}")
         kept, frames = [], 0
         for x in batches:
+            self._check_width(x)
             w = self.weights(self._dtype(x))._replace(kind="relu", threshold=None)
             f = reference.encode(x.to(w.W_enc.dtype).reshape(1, -1, self.d_model), w).flatten()
             frames += x.numel() // self.d_model
             # eight times the share that one batch would keep on its own is ample for its share of the whole
             kept.append(torch.topk(f, min(f.numel(), 8 * self.gate.k * (x.numel() // self.d_model))).values)
         if not frames:
-            raise CheckpointError("no activations to calibrate the threshold on; give at least one batch of frames")
+            raise ActivationError("no activations to calibrate the threshold on; give at least one batch of frames")
         ranked = torch.cat(kept).sort(descending=True).values
         wanted = min(self.gate.k * frames, ranked.numel() - 1)
         threshold = (ranked[wanted - 1] + ranked[wanted]) / 2
@@ -277,7 +285,7 @@ class SAE(nn.Module):
 
     def _check_width(self, x: Tensor) -> None:
         if x.shape[-1] != self.d_model:
-            raise CheckpointError(
+            raise ActivationError(
                 f"this SAE reads residuals of width {self.d_model}, but these are {x.shape[-1]} wide; "
                 "take the SAE that was trained for this model and layer"
             )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,20 +18,33 @@ from ..io.paths import local
 from ..io.progress import Tell
 from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.safetensors_header import is_safetensors, read_header
-from ..io.tensors.sharded import SHARD_BYTES, index_of, read_index
+from ..io.tensors.sharded import index_of, read_index
 from .autoencoder import SAE
 from .formats.layers import Side, files_in, files_of, folders_of, layers_of, several
-from .formats.native import Native, save_sae
+from .formats.native import Native
 from .load import hub_place, load_sae
-from .quality import Figures, measure
+from .quality import Figures, blocks, measure
 
 Precision = Literal["keep", "float32", "float16", "bfloat16"]
 Frames = Callable[[int | None], Tensor]
 """The residuals (frames, d_model) that a layer's SAE is measured on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings:
+    """Form of the native files, and what they say of themselves."""
+
+    precision: Precision = "keep"
+    """Of W_enc and W_dec; biases and thresholds keep theirs, as they weigh next to nothing."""
+    side: Side | None = None
+    """The stack of blocks that layers are counted in, for the file's `info`; None: what the SAE or its folder says,
+    else the encoder."""
+    measured_on: str = ""
+    """What the activations are of, for the file's `info`."""
+
+
 class Converted(NamedTuple):
-    """What became of one SAE."""
+    """The native file of one SAE."""
 
     path: Path
     """The file that was written, or was there already."""
@@ -42,34 +56,39 @@ class Converted(NamedTuple):
     """As it was written, in its precision; None without activations."""
 
 
+class _Job(NamedTuple):
+    """All that the conversions of one source have in common."""
+
+    source: str | Path
+    has_layers: bool
+    """Whether the source holds an SAE for each layer."""
+    commit: str | None
+    """On the Hub; None on this machine."""
+    frames: Frames | None
+    settings: ConvertSettings
+
+
 def convert(
     source: str | Path,
     out: str | Path,
     layer: int | None = None,
     *,
     revision: str | None = None,
-    precision: Precision = "keep",
     activations: Tensor | Frames | None = None,
-    measured_on: str = "",
-    side: Side | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    settings: ConvertSettings = ConvertSettings(),
     progress: Tell = lambda what, done, total: None,
 ) -> list[Converted]:
-    """Write an SAE, or each layer's of a folder or repository, as native files. Interrupted, it goes on.
+    """Write an SAE, or each layer's of a folder or repository, as native files. Interrupted, it resumes.
 
     Args:
-        source: a file, a folder, or "user/repo" on the Hub.
+        source: a file, a folder, or "user/repo" or "user/repo/folder" on the Hub.
         out: the file to write, `.safetensors`; or the folder that gets `layer-N.safetensors` of each layer.
         layer: which one, where there are several; of a single SAE whose file does not say, which layer it is of.
         revision: branch, tag or commit on the Hub.
-        precision: of W_enc and W_dec; biases and thresholds keep theirs, as they weigh next to nothing.
         activations: residuals (frames, d_model) of the model that it is for, or a function of the layer that gives
             them. What the file leaves open is measured on them (see `load_sae`), and FVU before and after.
-        measured_on: what the activations are of, for the file's `info`.
-        side: the stack of blocks that layers are counted in, for the file's `info`; None: what the SAE or its folder
-            says, else the encoder.
-        shard_bytes: above this a file is written in parts with an index.
-        progress: is told what is done, how many are, and of how many.
+        settings: the precision, and what the files say of themselves.
+        progress: is told the stage, how many are done, and of how many.
 
     Raises:
         CheckpointError, HubError: a source cannot be read, or says another layer or side; or a target cannot be
@@ -81,30 +100,17 @@ def convert(
     wanted: list[int | None] = [layer] if layer is not None or not layers else list(layers)
     single = len(wanted) == 1 and out.suffix == ".safetensors"
     if out.is_file() and not single:
-        what = "is none of .safetensors" if len(wanted) == 1 else f"{len(wanted)} layers are to be written"
+        what = "does not end in .safetensors" if len(wanted) == 1 else f"{len(wanted)} layers are to be written"
         raise CheckpointError(f"{out} is a file, and {what}; name a folder")
+    frames = (lambda _: activations) if isinstance(activations, Tensor) else activations
+    job = _Job(source, bool(layers), commit, frames, settings)
     done: list[Converted] = []
     failed: list[str] = []
-    frames = (lambda _: activations) if isinstance(activations, Tensor) else activations
     for number, each in enumerate(wanted):
         progress("converting", number, len(wanted))
         path = out if single else out / ("sae.safetensors" if each is None else f"layer-{each}.safetensors")
         try:
-            given = None if frames is None else frames(each)
-            key = {
-                "from": _identity(source, each if layers else None, commit),
-                "layer": each,
-                "side": side,
-                "precision": precision,
-                "measured_on": measured_on if frames is not None else None,
-                "activations": None if given is None else _digest(given),
-            }
-            if _made(path, key):
-                done.append(Converted(path, None, None, None))
-                continue
-            _check_free(path, _files(source, each if layers else None) if commit is None else [])
-            sae = load_sae(source, each if layers else None, revision=commit, activations=given)
-            done.append(_write(sae, path, each, side, key, precision, given, shard_bytes))
+            done.append(_convert_one(job, each, path))
         except AudioSAESteerError as error:
             if len(wanted) == 1:
                 raise
@@ -118,8 +124,37 @@ def convert(
     return done
 
 
+def _convert_one(job: _Job, layer: int | None, path: Path) -> Converted:
+    """Write the SAE of one layer to `path`, unless it is there as this conversion would write it."""
+    settings, own = job.settings, layer if job.has_layers else None
+    activations = None if job.frames is None else job.frames(layer)
+    key = {
+        "from": _identity(job.source, own, job.commit),
+        "layer": layer,
+        "side": settings.side,
+        "precision": settings.precision,
+        "measured_on": settings.measured_on if job.frames is not None else None,
+        "activations": None if activations is None else _digest(activations),
+    }
+    if _is_made(path, key):
+        return Converted(path, None, None, None)
+    _check_free(path, _files(job.source, own) if job.commit is None else [])
+    sae = load_sae(job.source, own, revision=job.commit, activations=activations)
+    state_layer(sae, layer, settings.side)
+    before = None if activations is None else measure(sae, activations)
+    narrow = _narrowed(sae, settings.precision)
+    after = before if activations is None or narrow is sae else measure(narrow, activations)
+    narrow.info["converted"] = key
+    if before is not None and after is not None:
+        narrow.info["measured"] = {"on": key["measured_on"], **after._asdict()}
+        if narrow is not sae:
+            narrow.info["measured"]["fvu_before_rounding"] = before.fvu
+    narrow.save(path)
+    return Converted(path, narrow, before, after)
+
+
 def layers_in(source: str | Path, revision: str | None = None) -> list[int]:
-    """The layers that a folder or repository holds an SAE of; none of a single SAE."""
+    """Numbers of the layers that a folder or repository holds an SAE of; none of a single SAE."""
     return list(_layers(source, revision)[0])
 
 
@@ -132,16 +167,13 @@ def recalibrated(sae: SAE, activations: Tensor, k: int | None = None) -> SAE:
         k: the number; None: the SAE's own.
 
     Raises:
-        CheckpointError: its gate has no threshold to calibrate, k is none, or the activations are of another width.
+        CheckpointError: its gate has no threshold to calibrate, or k is below 1.
+        ActivationError: the activations are empty or of another width.
     """
-    from dataclasses import replace
-
-    from .quality import blocks
-
     if sae.gate.kind != "batchtopk":
         raise CheckpointError(
             f"only a batchtopk gate has a threshold to calibrate, and this one is {sae.gate.kind}"
-            + (": it keeps k features of each frame as it is" if sae.gate.kind == "topk" else "")
+            + (": it always keeps k features of each frame" if sae.gate.kind == "topk" else "")
         )
     again = sae.altered(gate=sae.gate if k is None else replace(sae.gate, k=k), threshold=None)
     calibrated = again.calibrate_threshold(blocks(activations.float()))
@@ -169,7 +201,7 @@ def _layers(source: str | Path, revision: str | None) -> tuple[dict[int, list[st
 
 
 def _identity(source: str | Path, layer: int | None, commit: str | None) -> dict[str, Any]:
-    """What tells this source from every other: its name and commit, or its files' content."""
+    """The name and commit that tell this source from every other, or the sha256 of its files."""
     if commit is not None:
         return {"repo": str(source), "revision": commit, "layer": layer}
     digest = hashlib.sha256()
@@ -200,7 +232,7 @@ def _digest(activations: Tensor) -> str:
 
 
 def _check_free(path: Path, sources: Sequence[Path]) -> None:
-    """CheckpointError where writing would take away the source, or what is no SAE of ours."""
+    """CheckpointError if writing would replace the source, or a file that is not a native SAE."""
     for file in (path, index_of(path)):
         if any(os.path.samefile(file, source) for source in sources if os.path.exists(file)):
             raise CheckpointError(f"{file} is the source itself; write the converted SAE somewhere else")
@@ -215,8 +247,8 @@ def _is_native(file: Path) -> bool:
         return False
 
 
-def _made(path: Path, key: dict[str, Any]) -> bool:
-    """Whether `path` is what this conversion would write."""
+def _is_made(path: Path, key: dict[str, Any]) -> bool:
+    """True if `path` was written by this very conversion."""
     try:
         if os.path.isfile(index_of(path)):
             metadata = read_index(index_of(path))[0].metadata
@@ -229,33 +261,12 @@ def _made(path: Path, key: dict[str, Any]) -> bool:
         return False
 
 
-def _write(
-    sae: SAE,
-    path: Path,
-    layer: int | None,
-    side: Side | None,
-    key: dict[str, Any],
-    precision: Precision,
-    activations: Tensor | None,
-    shard_bytes: int,
-) -> Converted:
-    _agree(sae, layer, side)
-    before = None if activations is None else measure(sae, activations)
-    narrow = _narrowed(sae, precision)
-    after = before
-    if activations is not None and before is not None and narrow is not sae:
-        after = measure(narrow, activations)
-    narrow.info["converted"] = key
-    if before is not None and after is not None:
-        narrow.info["measured"] = {"on": key["measured_on"], **after._asdict()}
-        if narrow is not sae:
-            narrow.info["measured"]["fvu_before_rounding"] = before.fvu
-    save_sae(narrow, path, shard_bytes=shard_bytes)
-    return Converted(path, narrow, before, after)
+def state_layer(sae: SAE, layer: int | None, side: Side | None) -> None:
+    """Put layer and side into the SAE's info.
 
-
-def _agree(sae: SAE, layer: int | None, side: Side | None) -> None:
-    """Put layer and side into the SAE's info, which may not say otherwise."""
+    Raises:
+        CheckpointError: it says another layer or side already.
+    """
     for name, given in (("layer", layer), ("side", side)):
         if given is not None and sae.info.setdefault(name, given) != given:
             raise CheckpointError(f"the SAE itself says that it is of {name} {sae.info[name]}, not {given}")

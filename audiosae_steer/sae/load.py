@@ -42,7 +42,8 @@ def load_sae(
 
     Args:
         source: a file, a folder, "user/repo" on the Hub, or "user/repo/folder", a folder in a repository that holds
-            several models' layers.
+            several models' layers. `Egorgij21/Audio-SAE`, which AudioSAE's authors name for all their models, is taken
+            to be one; its layout is inferred from their earlier repositories of one model each.
         layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
             which counts from 0.
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
@@ -52,7 +53,8 @@ def load_sae(
 
     Raises:
         CheckpointError: there is nothing there, it is of no known format, or it is damaged; or there are several
-            layers and `layer` is none of them, or several models; or it explains nothing of the activations.
+            layers and `layer` is not among them, or several models; or it explains nothing of the activations.
+        ActivationError: the activations are empty, of another width, or not finite.
         HubError: the Hub could not be reached, or has no such repository, revision, folder or layer; or the repository
             holds several models' layers, whose folders the message lists.
     """
@@ -65,7 +67,7 @@ def load_sae(
 
 
 def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
-    """The SAE, and whether its file says how its input is normalised."""
+    """The SAE, and True if its file says how its input is normalised."""
     path = local(source)
     if not path.exists() and os.path.isfile(index_of(path)):
         path = local(index_of(path))

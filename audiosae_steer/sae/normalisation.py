@@ -1,4 +1,4 @@
-"""What an SAE's file leaves open is measured on activations: how its input is normalised, and where it fires.
+"""Measurement of what an SAE's file leaves open, on activations: its input normalisation, and its threshold.
 
 The AudioSAE paper (arXiv 2602.05027) does not say whether residuals are normalised before the SAE, nor do the files of
 most libraries. The candidates are those that trainers use; the one that leaves the least variance unexplained is taken.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import ActivationError, CheckpointError
 from .autoencoder import SAE, Normalisation
 from .quality import blocks, measure
 
@@ -50,7 +50,8 @@ def settle(sae: SAE, activations: Tensor | Sequence[Tensor], where: str, *, stat
         stated: whether the file says how its input is normalised. Else the candidates are compared.
 
     Raises:
-        CheckpointError: they are of another width, not finite or none; or the SAE explains nothing of them.
+        ActivationError: they are empty, of another width, or not finite.
+        CheckpointError: the SAE explains nothing of them.
     """
     clips = _checked(sae, activations, where)
     frames = torch.cat([clip.reshape(-1, sae.d_model) for clip in clips])
@@ -78,15 +79,15 @@ def settle(sae: SAE, activations: Tensor | Sequence[Tensor], where: str, *, stat
 def _checked(sae: SAE, activations: Tensor | Sequence[Tensor], where: str) -> list[Tensor]:
     clips = [activations] if isinstance(activations, Tensor) else list(activations)
     if not clips or not all(isinstance(clip, Tensor) and clip.dim() in (2, 3) and clip.numel() for clip in clips):
-        raise CheckpointError("no activations; give a tensor (frames, d_model), or one for each clip")
+        raise ActivationError("no activations; give a tensor (frames, d_model), or one for each clip")
     for clip in clips:
         if clip.shape[-1] != sae.d_model:
-            raise CheckpointError(
+            raise ActivationError(
                 f"{where} reads residuals of width {sae.d_model}, and these activations are {clip.shape[-1]} wide; "
                 "collect them from the model and layer that it was trained on"
             )
         if not torch.isfinite(clip).all():
-            raise CheckpointError("the activations hold NaN or infinite numbers; collect them anew")
+            raise ActivationError("the activations hold NaN or infinite numbers; collect them anew")
     return clips
 
 

@@ -1,4 +1,4 @@
-"""How well an SAE explains activations."""
+"""Quality of an SAE on activations: unexplained variance, sparsity, dead features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Streamed(Protocol):
 
 
 class Figures(NamedTuple):
-    """How well an SAE explains activations."""
+    """Quality of an SAE on activations."""
 
     fvu: float
     """Fraction of variance unexplained, of all frames."""
@@ -74,7 +74,7 @@ def measure(sae: SAE, activations: Tensor | Streamed) -> Figures:
     Args:
         sae: the SAE.
         activations: (frames, d_model), or (clips, frames, d_model): a true batchtopk selection is one clip's, or, of
-            frames in a row, that of each 4,096. Or blocks of frames as they are streamed.
+            frames in a row, that of each 4,096. Or a stream of blocks of frames.
     """
     stream = _streamed(activations)
     norms = torch.cat([block.norm(dim=-1) for block in stream()])

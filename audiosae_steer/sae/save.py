@@ -35,7 +35,7 @@ def write_native(
         path: of the file; above `shard_bytes` it is written in parts with an index, `NAME.safetensors.index.json`.
         tensors: by name, `REQUIRED` and `OPTIONAL`; None is left out.
         numbers: the rest of what running the SAE needs, as the header's metadata has it.
-        info: where the SAE came from and how it was measured; plain JSON.
+        info: the SAE's origin and its measurements; plain JSON.
         shard_bytes: most bytes of tensors that one file holds.
 
     Raises:

@@ -16,7 +16,7 @@ from ..models.sites import Site
 from ..sae.autoencoder import SAE
 from ..sae.formats.layers import files_in, layers_of
 from ..sae.formats.registry import FORMATS
-from ..sae.load import load_sae
+from ..sae.load import hub_place, load_sae
 from .recipes.load import load_recipe, recipes, shipped
 from .recipes.schema import Recipe
 
@@ -33,6 +33,9 @@ def explain(thing: str, layer: int | None = None) -> str:
         return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
     if path.exists() and _is_sae(path):
         return of_sae(load_sae(path, layer))
+    place = None if path.exists() else hub_place(thing)
+    if place is not None and place.folder:
+        return of_sae(load_sae(thing, layer))
     if (
         thing in NAMES
         or path.exists()

@@ -1,4 +1,4 @@
-"""What to train on, as files: those of a data set of the Hub are written out first."""
+"""Training audio as files; clips of a data set of the Hub are written to FLAC files first."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..io.progress import track
 def as_files(
     sources: Sequence[str | Path], folder: Path, *, most: int | None = None, seed: int = 0, progress: bool = True
 ) -> tuple[list[Path], list[str]]:
-    """Folders, files and lists as they are, and for each data set of the Hub a folder of FLAC files; and their names.
+    """Paths of the sources, where a data set of the Hub becomes a folder of FLAC files; and the sources' names.
 
     Files are named so that `recording_of` tells which of them are of one recording or speaker.
 
     Args:
         sources: folders, files, `.txt` lists, or `hub:user/dataset[@revision][:part]`.
-        folder: where to put what is of the Hub; what is there already is taken as it is.
+        folder: for clips of the Hub; a data set that is there already is not written again.
         most: most clips to take of each data set.
-        seed: of that draw.
+        seed: seed of that draw.
         progress: show progress bars.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: whole or not there, so that an interrupted one goes on to the same result."""
+"""Checkpoints of a training, written atomically, from which an interrupted one resumes to the same result."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ _DAMAGED = (
 
 
 def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[str, float]]) -> None:
-    """A folder for each checkpoint, renamed into place when it is whole: a kill leaves the one before.
+    """Write a checkpoint's folder, rename it into place, and remove older ones; a kill leaves the one before.
 
     Args:
         trainer: SAELens' trainer.
-        folder: where the checkpoints of this training are.
-        kind: what tells this training from others.
+        folder: of this training's checkpoints.
+        kind: settings and digests that tell this training from others, as JSON has them.
         history: figures so far.
+
+    Raises:
+        SteeringError: it cannot be written.
     """
     whole = folder / f"step-{trainer.n_training_steps:07d}"
     part = folder / "step.part"
@@ -47,7 +50,7 @@ def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[st
         shutil.rmtree(part, ignore_errors=True)
         raise SteeringError(
             f"no checkpoint can be written to {folder} ({getattr(error, 'strerror', None) or error}); make room, or "
-            "give another cache: training goes on from the last one that is whole"
+            "give another cache: training resumes from the last complete one"
         ) from error
     for before in older:
         if before != whole:
@@ -55,7 +58,7 @@ def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[st
 
 
 def resume(trainer: Any, folder: Path, kind: dict[str, Any]) -> list[dict[str, float]]:
-    """Put the newest checkpoint, if there is one, into the trainer; the figures until then.
+    """Load the newest checkpoint, if there is one, into the trainer; the figures until then.
 
     Raises:
         SteeringError: it is of another training, or damaged.
@@ -82,5 +85,5 @@ def resume(trainer: Any, folder: Path, kind: dict[str, Any]) -> list[dict[str, f
 
 
 def found_in(folder: Path) -> list[Path]:
-    """The checkpoints, oldest first."""
+    """Folders of the checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir())

@@ -1,4 +1,4 @@
-"""What became of an SAE while it was trained: the figures of every look, and their picture."""
+"""Curves of a training: figures by step, and their plot."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..io.files import write_whole
 from ..sae.quality import Figures
 from .settings import TrainSettings
 
-INK, OURS, MUTED = "#1c2430", "#b3471e", "#6b7280"
+INK, ACCENT, MUTED = "#1c2430", "#b3471e", "#6b7280"
 
 
 class History:
     """Figures by step, as JSON has them.
 
     Args:
-        rows: those of an interrupted training.
+        rows: figures of an interrupted training.
     """
 
     def __init__(self, rows: list[dict[str, float]] | None = None) -> None:
@@ -30,15 +30,19 @@ class History:
         self.rows.append({"step": step, **figures._asdict(), "not_fired_lately": dead})
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values, without what is no number."""
+        """Steps and values of one figure, without NaN and infinities."""
         pairs = [(row["step"], row[name]) for row in self.rows if math.isfinite(row[name])]
         return [step for step, _ in pairs], [value for _, value in pairs]
 
 
 def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = "held out") -> Path:
-    """Write the PNG, whole or not at all: FVU, L0 and silent features over steps, a panel each.
+    """Write a PNG atomically, with a panel each for FVU, L0 and silent features over steps.
 
-    `on` says which frames the figures are of.
+    Args:
+        history: figures by step.
+        settings: of the training.
+        path: the file.
+        on: name of the frames that were measured, for the axes.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -54,7 +58,7 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
     figure = Figure(figsize=(8.0, 7.5), layout="constrained", facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)
     unexplained, sparsity, silent = figure.subplots(3, 1, sharex=True)
-    unexplained.plot(*history.series("fvu_near"), color=OURS, marker=".", label="without far frames")
+    unexplained.plot(*history.series("fvu_near"), color=ACCENT, marker=".", label="without far frames")
     unexplained.plot(*history.series("fvu"), color=INK, marker=".", label="all frames")
     unexplained.set_ylabel(f"FVU, {on}")
     unexplained.set_ylim(0, _top(history))
@@ -63,7 +67,9 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
     sparsity.set_ylabel(f"L0, {on}")
     sparsity.set_ylim(bottom=0)
     silent.plot(*history.series("dead"), color=INK, marker=".", label=f"silent, {on}")
-    silent.plot(*history.series("not_fired_lately"), color=OURS, marker=".", label="not fired in the last 200 batches")
+    silent.plot(
+        *history.series("not_fired_lately"), color=ACCENT, marker=".", label="not fired in the last 200 batches"
+    )
     silent.set_ylabel("share of features")
     silent.set_ylim(0, 1)
     silent.set_xlabel(f"steps of {settings.batch} frames")
@@ -80,7 +86,7 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
 
 
 def _top(history: History) -> float:
-    """Above what is of interest: the first looks of a training go off the panel."""
+    """Upper limit of the FVU panel, which cuts off the first measurements of a training."""
     values = sorted(value for name in ("fvu", "fvu_near") for value in history.series(name)[1])
     if not values:
         return 1.0

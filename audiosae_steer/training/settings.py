@@ -1,9 +1,11 @@
-"""Settings of SAE training, checked when they are made."""
+"""Settings of SAE training, checked when they are made, and options of where its parts come from and go to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..data.activations.shards import BUFFER
@@ -76,3 +78,20 @@ class TrainSettings:
     def as_json(self) -> dict[str, Any]:
         """The settings for an SAE's file and for checkpoints, with the widths that are trained."""
         return {**plain(self), "widths": list(self.nested)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of a training that leave its settings alone: what it reads, keeps and writes on the card."""
+
+    cache: str | Path | None = None
+    """Folder for activations and training checkpoints, with which an interrupted run resumes; None: beside the SAE."""
+    collect_layers: Sequence[int] = ()
+    """Encoder layers to collect in the same pass over the audio, for training several; the SAE's own is collected in
+    any case."""
+    most: int | None = None
+    """Most clips to take of each data set of the Hub."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """Provenance to store in the SAE's file; `model` and `command` are shown on the card."""
+    licence: str | None = None
+    """Licence of the SAE, for the card, as the Hub abbreviates it ("mit")."""

@@ -22,17 +22,17 @@ from ..sae.quality import Figures, measure, nested_fvu
 from .audio_files import as_files
 from .checkpoints import resume, save
 from .curve import History, draw_curve
-from .settings import TrainSettings
+from .settings import TrainOptions, TrainSettings
 from .trainer import as_sae, check_start, make_trainer, sae_lens, scale_of, versions
 
 SAVE_EVERY = 200
 """Steps between two checkpoints."""
 LOOK_EVERY = 100
-"""Steps between two looks at held-out frames."""
+"""Steps between two measurements on held-out frames, at most."""
 SAMPLE = 65_536
 """Frames that the scale, the threshold and typical activations are taken from."""
 LOOK = 8192
-"""Held-out frames that are looked at while training goes on."""
+"""Held-out frames that are measured during training."""
 
 
 def train(
@@ -43,73 +43,74 @@ def train(
     *,
     settings: TrainSettings | None = None,
     start: SAE | None = None,
-    cache: str | Path | None = None,
-    collect_layers: Sequence[int] | None = None,
-    info: dict[str, Any] | None = None,
-    most: int | None = None,
-    licence: str | None = None,
+    options: TrainOptions | None = None,
     progress: bool = True,
 ) -> SAE:
     """Collect activations, train an SAE on them, calibrate and measure it, and write it with its curve and card.
 
-    Beside `out`, say `encoder-4.safetensors`, come `encoder-4.png`, what became of FVU, L0 and silent features while
-    it was trained, and `encoder-4.md`, a card. Interrupted, it goes on where it stopped, to the same result.
+    Beside `out`, say `encoder-4.safetensors`, come `encoder-4.png`, the curves of FVU, L0 and silent features over the
+    steps, and `encoder-4.md`, a card. An interrupted training resumes, to the same result.
 
     Args:
-        model: any that hears sound: a Whisper of either library, HuBERT and its kin, AST, EnCodec.
+        model: any that reads audio: a Whisper of either library, HuBERT and its kin, AST, EnCodec.
         layer: encoder layer, counted from 1; or another site that a pass of the encoder comes by.
         audio: folders, files, `.txt` lists of them, or data sets of the Hub (`hub:user/dataset[@revision][:part]`).
-        out: where to write the SAE (`.safetensors`, float16).
+        out: the SAE's file (`.safetensors`, float16).
         settings: sizes and schedule.
-        start: an SAE to go on from, in place of random weights.
-        cache: folder for activations and training checkpoints, with which an interrupted run goes on; by default beside
-            `out`.
-        collect_layers: encoder layers to collect in the same pass over the audio, for training several; `layer` is
-            collected in any case.
-        info: provenance to store in the file; `model` and `command` are shown on the card.
-        most: most clips to take of each data set of the Hub.
-        licence: of the SAE, for the card, as the Hub abbreviates it ("mit").
+        start: an SAE to train further, in place of random weights.
+        options: what is collected, where it is kept, and what the card says.
         progress: show progress bars.
 
     Raises:
         MissingExtraError: SAELens or matplotlib is not installed.
-        UnknownModelError: nothing here knows how that model hears.
-        SiteError: the model has no such layer, or nothing passes there when it hears.
-        SteeringError: a setting is out of its range, `cache` holds activations or a training with other settings, or
-            there is less audio than one batch.
+        UnknownModelError: the model is of no known family.
+        SiteError: the model has no such layer, or nothing passes there when it encodes audio.
+        SteeringError: the cache holds activations or a training with other settings, there is less audio than one
+            batch, or `start` does not fit.
         AudioError: there is no audio.
         HubError: a data set cannot be had.
         CheckpointError: `out` cannot be written.
     """
-    from ..publishing.sae_card import write_card
-
     out = Path(out)
-    settings = settings or TrainSettings()
+    settings, options = settings or TrainSettings(), options or TrainOptions()
     site = layer if isinstance(layer, Site) else Site(layer)
-    if out.suffix != ".safetensors" or out.is_dir():
-        raise SteeringError(f"{out}: expected the SAE's file, such as encoder-4.safetensors")
-    inner = unwrap(model)
-    family = family_of(inner)
-    tap = tap_at(inner, family, site)
-    if start is not None:
-        check_start(start, settings, None if site.path is not None else tap.size or family.dims(inner).d_model)
-    if find_spec("matplotlib") is None:  # said before the minutes that collecting takes
-        raise MissingExtraError("the curve is drawn with matplotlib; run: pip install 'audiosae-steer[train]'")
-    sae_lens()
-    folder = Path(cache) if cache is not None else out.with_suffix(".cache")
-    layers = [Site(number) for number in collect_layers or ()]
+    model = unwrap(model)
+    _check_ready(model, site, out, settings, start)
+    folder = Path(options.cache) if options.cache is not None else out.with_suffix(".cache")
+    layers = [Site(number) for number in options.collect_layers]
     if site not in layers:  # in one order, so that a training of another of them finds them collected
         layers = sorted([*layers, site], key=lambda each: (each.side, each.path or "", each.layer))
-    files, names = as_files(audio, folder / "audio", most=most, seed=settings.seed, progress=progress)
+    files, names = as_files(audio, folder / "audio", most=options.most, seed=settings.seed, progress=progress)
     collect(model, files, layers, folder / "activations", seed=settings.seed, progress=progress)
     shards = open_shards(folder / "activations", site)
     sae, history = _train(shards, settings, start, folder / f"layer-{site_key(site)}", progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
-    sae.info.update({"family": family.name, **where, **(info or {})})
-    sae = sae.half()
+    sae.info.update({"family": family_of(model).name, **where, **options.info})
+    return _write(sae.half(), history, settings, out, names, options.licence)
+
+
+def _check_ready(model: Any, site: Site, out: Path, settings: TrainSettings, start: SAE | None) -> None:
+    """Raise whatever would end the training, before the minutes that collecting takes."""
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise SteeringError(f"{out}: expected the SAE's file, such as encoder-4.safetensors")
+    family = family_of(model)
+    tap = tap_at(model, family, site)
+    if start is not None:
+        check_start(start, settings, None if site.path is not None else tap.size or family.dims(model).d_model)
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("the curve is drawn with matplotlib; run: pip install 'audiosae-steer[train]'")
+    sae_lens()
+
+
+def _write(
+    sae: SAE, history: History, settings: TrainSettings, out: Path, names: Sequence[str], licence: str | None
+) -> SAE:
+    from ..publishing.sae_card import write_card
+
     sae.save(out)
-    on = "held out" if "held_out" in sae.info else "on training frames"
-    draw_curve(history, settings, out.with_suffix(".png"), on)
+    draw_curve(
+        history, settings, out.with_suffix(".png"), "held out" if "held_out" in sae.info else "on training frames"
+    )
     write_card(sae, out, names, licence)
     return sae
 
@@ -122,15 +123,22 @@ def train_sae(
     checkpoints: Path | None = None,
     progress: bool = True,
 ) -> SAE:
-    """An SAE of activations, with its threshold, typical activations and held-out figures.
+    """An SAE trained on activations, with its threshold, typical activations and held-out figures.
 
-    Deterministic under its seed; with `checkpoints` an interrupted training goes on to the same result. Of shards no
-    more than a buffer and a sample of their frames are in memory.
+    Deterministic under its seed; with `checkpoints` an interrupted training resumes, to the same result. No more of the
+    shards than a buffer and a sample of their frames is in memory.
+
+    Args:
+        activations: frames (frames, d_model) of one layer, in memory or in shards.
+        settings: sizes and schedule.
+        start: an SAE to train further, in place of random weights.
+        checkpoints: folder for the training's checkpoints; None keeps none.
+        progress: show a progress bar.
 
     Raises:
         MissingExtraError: SAELens is not installed.
-        SteeringError: a setting is out of its range, there are fewer frames than one batch, or `checkpoints` holds a
-            training with other settings, on other frames or from another start.
+        SteeringError: there are fewer frames than one batch, `start` does not fit, or `checkpoints` holds a training
+            with other settings, on other frames or from another start.
     """
     shards = activations if isinstance(activations, Shards) else Shards.of(*activations)
     return _train(shards, settings, start, checkpoints, progress)[0]
@@ -191,7 +199,7 @@ def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: TrainSettings) -
 
 
 class _Bar:
-    """How far training is, and the figures of the last look; a line each where no terminal shows a bar."""
+    """Progress bar of a training with the last figures; without a terminal, a line for each measurement."""
 
     def __init__(self, steps: int, progress: bool) -> None:
         self.steps = steps
@@ -221,7 +229,7 @@ class _Bar:
 
 
 def _trained(sae: SAE) -> list[Tensor]:
-    """All that a training which starts from it depends on."""
+    """Tensors of an SAE that a training which starts from it depends on."""
     scale = torch.tensor([sae.normalisation.scale])
     tensors = [sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, scale]
     return tensors if sae.threshold is None else [*tensors, sae.threshold]

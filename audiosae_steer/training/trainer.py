@@ -1,4 +1,4 @@
-"""SAELens' trainer, set up for a model's activations, and what it has trained as an SAE of ours."""
+"""SAELens' trainer, set up for a model's activations, and conversion of its SAE to this project's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEAD_AFTER = 200
 
 
 def scale_of(sample: Tensor, start: SAE | None = None) -> float:
-    """What brings frames' mean norm to √d, as SAELens wants its inputs; that of an SAE to start from is kept.
+    """The factor that brings frames' mean norm to √d_model, as SAELens expects; that of `start`, where there is one.
 
     Raises:
         SteeringError: the sample (frames, d_model) is all zero.
@@ -34,7 +34,7 @@ def scale_of(sample: Tensor, start: SAE | None = None) -> float:
 
 
 def sae_lens() -> Any:
-    """The library.
+    """SAELens, imported.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -47,13 +47,13 @@ def sae_lens() -> Any:
 
 
 def make_trainer(sample: Tensor, settings: TrainSettings, scale: float, start: SAE | None = None) -> Any:
-    """SAELens' `SAETrainer` with a new SAE, or one that goes on from `start`; batches are given to its `step`.
+    """SAELens' `SAETrainer` of a new SAE, or of a copy of `start`; its `step` takes batches.
 
     Args:
-        sample: frames (frames, d_model) that tell the mean, from which training begins.
+        sample: frames (frames, d_model); a new SAE's `b_dec` begins at their mean.
         settings: sizes and schedule.
-        scale: what the batches will have been multiplied by.
-        start: an SAE of the same sizes to begin with, in place of random weights.
+        scale: the factor that batches are multiplied by.
+        start: an SAE of the same sizes to train further, in place of random weights.
 
     Raises:
         SteeringError: `start` is of other sizes, or of a gate or normalisation that is not trained.
@@ -97,7 +97,7 @@ def make_trainer(sample: Tensor, settings: TrainSettings, scale: float, start: S
 
 
 def check_start(start: SAE, settings: TrainSettings, d_model: int | None = None) -> None:
-    """Refuse an SAE that training cannot go on from; of a width that is not known yet, None, nothing is said.
+    """Refuse an SAE that cannot be trained further; a width `d_model` of None is not known yet, and not checked.
 
     Raises:
         SteeringError: it is of other sizes, or of a gate or normalisation that is not trained.
@@ -110,11 +110,13 @@ def check_start(start: SAE, settings: TrainSettings, d_model: int | None = None)
         )
     if start.gate.kind != "batchtopk" or start.normalisation.kind == "unit_norm":
         raise SteeringError(
-            f"training goes on from a batchtopk SAE that scales its input by one number; this one is {start.gate.kind} "
-            f"with normalisation {start.normalisation.kind}: start anew"
+            "training continues from a batchtopk SAE that scales its input by one number; this one is "
+            f"{start.gate.kind} with normalisation {start.normalisation.kind}: start anew"
         )
     if start.threshold is not None and start.threshold.numel() != 1:
-        raise SteeringError("training goes on from an SAE with one threshold; this one has one per feature: start anew")
+        raise SteeringError(
+            "training continues from an SAE with one threshold; this one has one per feature: start anew"
+        )
 
 
 def _begin_with(sae: Any, start: SAE) -> None:
@@ -127,7 +129,7 @@ def _begin_with(sae: Any, start: SAE) -> None:
 
 
 def as_sae(sae: Any, settings: TrainSettings, scale: float) -> SAE:
-    """Our SAE of a SAELens one: x − b_dec goes in, and the decoder's norms are folded into the activations."""
+    """This project's SAE of a SAELens one, which encodes x − b_dec, with decoder norms folded into activations."""
     with torch.no_grad():
         norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(settings.n_features)
         return SAE(
@@ -142,7 +144,7 @@ def as_sae(sae: Any, settings: TrainSettings, scale: float) -> SAE:
 
 
 def versions() -> str:
-    """Of what trained it."""
+    """Versions of the libraries that train."""
     from importlib.metadata import version
 
     return f"sae-lens {version('sae-lens')}, torch {torch.__version__}"

@@ -39,12 +39,12 @@ def test_quiet_is_a_gain_that_loses_nothing(speech):
 
 
 def test_the_telephone_passes_its_band_alone():
-    heard = telephone(white(0, 4))
-    power = np.abs(np.fft.rfft(heard)) ** 2
-    f = np.fft.rfftfreq(len(heard), 1 / RATE)
+    made = telephone(white(0, 4))
+    power = np.abs(np.fft.rfft(made)) ** 2
+    f = np.fft.rfftfreq(len(made), 1 / RATE)
     inside = power[(f > 350) & (f < 3350)].mean()
     assert power[(f < 200) | (f > 3600)].mean() < 1e-5 * inside
-    assert db(heard) == pytest.approx(db(white(0, 4)), abs=0.1)
+    assert db(made) == pytest.approx(db(white(0, 4)), abs=0.1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 159, 16_001])
@@ -55,26 +55,26 @@ def test_the_telephone_keeps_the_length(n):
 def test_a_hall_decays_as_stated_and_holds_as_much_as_the_direct_sound():
     click = np.zeros(800, np.float32)
     click[0] = 1
-    heard = reverb(click, seed=3).astype(np.float64)
-    assert len(heard) == 800 + 1.2 * RATE
-    assert 10 * np.log10(heard[0] ** 2 / np.sum(heard[1:] ** 2)) == pytest.approx(0, abs=0.01)
-    early, late = heard[2000:4000], heard[2000 + 9600 : 4000 + 9600]  # 0.6 s apart: half of the 60 dB
+    made = reverb(click, seed=3).astype(np.float64)
+    assert len(made) == 800 + 1.2 * RATE
+    assert 10 * np.log10(made[0] ** 2 / np.sum(made[1:] ** 2)) == pytest.approx(0, abs=0.01)
+    early, late = made[2000:4000], made[2000 + 9600 : 4000 + 9600]  # 0.6 s apart: half of the 60 dB
     assert db(early) - db(late) == pytest.approx(30, abs=1)
-    assert np.abs(heard[1:79]).max() < 1e-12
+    assert np.abs(made[1:79]).max() < 1e-12
 
 
 def test_a_dry_hall_is_the_speech_itself(speech):
-    heard = reverb(speech, direct_db=80.0)
-    cosine = heard[: len(speech)] @ speech / np.linalg.norm(heard) / np.linalg.norm(speech)
+    made = reverb(speech, direct_db=80.0)
+    cosine = made[: len(speech)] @ speech / np.linalg.norm(made) / np.linalg.norm(speech)
     assert cosine > 0.999
 
 
 def test_noise_before_speech(speech, noise):
-    heard = after_noise(speech, noise)
-    lead = len(heard) - len(speech)
+    made = after_noise(speech, noise)
+    lead = len(made) - len(speech)
     assert lead == 20 * RATE
-    np.testing.assert_array_equal(heard[lead:], speech)
-    assert db(speech) - db(heard[:lead]) == pytest.approx(10, abs=0.1)
+    np.testing.assert_array_equal(made[lead:], speech)
+    assert db(speech) - db(made[:lead]) == pytest.approx(10, abs=0.1)
 
 
 def test_noise_and_speech_fit_into_one_window(noise):
@@ -88,29 +88,29 @@ def test_noise_and_speech_fit_into_one_window(noise):
 @given(st.sampled_from(SNRS), st.integers(0, 5), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.001, 0.9))
 def test_mixtures_have_their_ratio_and_stay_within_full_scale(snr, seed, long, short, level):
     speech, noise = white(seed, long, level), white(seed + 1, short)
-    heard = mixture(speech, noise, snr, seed)
-    assert heard.shape == speech.shape
-    assert heard.dtype == np.float32
-    assert np.abs(heard).max() <= 1
+    made = mixture(speech, noise, snr, seed)
+    assert made.shape == speech.shape
+    assert made.dtype == np.float32
+    assert np.abs(made).max() <= 1
     scale = 1.0
-    if np.abs(heard).max() > 1 - 1e-6:  # turned down as a whole
+    if np.abs(made).max() > 1 - 1e-6:  # turned down as a whole
         under = looped(noise, len(speech), seed)
         basis = np.stack([speech, under], 1).astype(np.float64)
-        scale = float(np.linalg.lstsq(basis, heard.astype(np.float64), rcond=None)[0][0])
-    rest = heard / scale - speech
+        scale = float(np.linalg.lstsq(basis, made.astype(np.float64), rcond=None)[0][0])
+    rest = made / scale - speech
     assert db(speech) - db(rest) == pytest.approx(snr, abs=0.05)
 
 
 @given(st.integers(800, 4000), st.integers(1, 12_000), st.integers(0, 3))
 def test_loops_have_the_length_and_the_level_of_the_sound(m, n, seed):
     sound = white(seed, 1)[:m]
-    heard = looped(sound, n, seed)
-    assert heard.shape == (n,)
-    np.testing.assert_array_equal(heard, looped(sound, n, seed))
+    made = looped(sound, n, seed)
+    assert made.shape == (n,)
+    np.testing.assert_array_equal(made, looped(sound, n, seed))
     if n >= 800:
-        assert db(heard) == pytest.approx(db(sound), abs=1.5)
+        assert db(made) == pytest.approx(db(sound), abs=1.5)
     if n <= m:
-        assert any(np.array_equal(heard, sound[i : i + n]) for i in range(m - n + 1))
+        assert any(np.array_equal(made, sound[i : i + n]) for i in range(m - n + 1))
 
 
 def test_loops_have_no_clicks_where_they_begin_anew():
@@ -129,12 +129,12 @@ def test_a_sound_in_much_silence_is_found():
 @pytest.mark.parametrize("kind", HARD)
 def test_every_condition_repeats_and_leaves_its_input(kind, speech, noise):
     before = speech.copy()
-    heard = HARD[kind](speech, noise, 7)
-    np.testing.assert_array_equal(heard, HARD[kind](speech, noise, 7))
+    made = HARD[kind](speech, noise, 7)
+    np.testing.assert_array_equal(made, HARD[kind](speech, noise, 7))
     np.testing.assert_array_equal(speech, before)
-    assert heard.dtype == np.float32
-    assert len(speech) <= len(heard) <= 30 * RATE
-    assert not np.array_equal(heard[: len(speech)], speech)
+    assert made.dtype == np.float32
+    assert len(speech) <= len(made) <= 30 * RATE
+    assert not np.array_equal(made[: len(speech)], speech)
 
 
 def test_another_seed_is_another_hall_and_another_stretch_of_noise(speech):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from make import KINDS, NORMS, make_sae
 
-from audiosae_steer import SAE, CheckpointError, Gate, Normalisation
+from audiosae_steer import SAE, ActivationError, CheckpointError, Gate, Normalisation
 from audiosae_steer.ops import reference
 
 
@@ -56,7 +56,7 @@ def test_calibration_lets_k_features_fire_on_average() -> None:
     assert fired == 5 * 4 * 150
     assert calibrated.has_own_gates
     assert not sae.has_own_gates
-    with pytest.raises(CheckpointError, match="no activations"):
+    with pytest.raises(ActivationError, match="no activations"):
         sae.calibrate_threshold([])
     with pytest.raises(CheckpointError, match="only a batchtopk"):
         make_sae("relu").calibrate_threshold(batches)
@@ -100,10 +100,12 @@ def test_gates_and_normalisations_check_themselves() -> None:
 
 
 def test_a_wrong_width_names_both_widths() -> None:
-    with pytest.raises(CheckpointError, match="width 12, but these are 13"):
+    with pytest.raises(ActivationError, match="width 12, but these are 13"):
         make_sae().encode(torch.randn(2, 13))
+    with pytest.raises(ActivationError, match="width 12, but these are 13"):
+        make_sae("batchtopk").calibrate_threshold([torch.randn(24, 13)])
 
 
 def test_per_frame_norms_are_needed_to_come_back() -> None:
-    with pytest.raises(CheckpointError, match="like=x"):
+    with pytest.raises(ActivationError, match="like=x"):
         make_sae(norm=NORMS[2]).decode(torch.zeros(1, 31))

@@ -23,7 +23,7 @@ from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, SteeringEr
 from audiosae_steer.data.activations.for_sae import collect_sample, sites_in
 from audiosae_steer.io.files import write_whole
 from audiosae_steer.models.sites import Site
-from audiosae_steer.sae.convert import convert, layers_in, recalibrated
+from audiosae_steer.sae.convert import ConvertSettings, convert, layers_in, recalibrated
 from audiosae_steer.sae.quality import measure
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -75,7 +75,10 @@ def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, mon
     assert {path: path.stat().st_mtime_ns for path in written} == times
     torch.save(audiosae_state(seed=99), repository / "layer_2" / "ae.pt")  # another content is converted anew
     assert [one.sae is not None for one in convert(repository, tmp_path / "out")][:3] == [False, True, False]
-    assert all(one.sae is not None for one in convert(repository, tmp_path / "out", precision="float16"))
+    assert all(
+        one.sae is not None
+        for one in convert(repository, tmp_path / "out", settings=ConvertSettings(precision="float16"))
+    )
 
 
 def test_one_damaged_layer_costs_no_more_than_itself(repository: Path, tmp_path: Path) -> None:
@@ -105,7 +108,9 @@ def test_from_the_hub_pinned_to_its_commit(tmp_path: Path, monkeypatch) -> None:
 def test_half_precision_reports_what_it_costs(tmp_path: Path, precision: str) -> None:
     x = residuals()
     sae = trained(x, Normalisation())
-    (done,) = convert(write(tmp_path, sae), tmp_path / "x.safetensors", precision=precision, activations=x)
+    (done,) = convert(
+        write(tmp_path, sae), tmp_path / "x.safetensors", settings=ConvertSettings(precision=precision), activations=x
+    )
     read = load_sae(tmp_path / "x.safetensors")
     assert read.W_enc.dtype == read.W_dec.dtype == getattr(torch, precision)
     assert read.b_enc.dtype == read.threshold.dtype == torch.float32
@@ -121,7 +126,9 @@ def test_a_weight_that_half_precision_cannot_hold(tmp_path: Path) -> None:
     sae.W_dec[0, 0] = 1e6
     sae.save(tmp_path / "in.safetensors")
     with pytest.raises(CheckpointError, match="1e\\+06 does not fit into float16; take --precision bfloat16"):
-        convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors", precision="float16")
+        convert(
+            tmp_path / "in.safetensors", tmp_path / "out.safetensors", settings=ConvertSettings(precision="float16")
+        )
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -152,10 +159,10 @@ def test_another_layer_side_or_activations_is_another_conversion(tmp_path: Path)
 
     assert converted(3)
     assert not converted(3)
-    assert converted(4, side="decoder")
+    assert converted(4, settings=ConvertSettings(side="decoder"))
     assert (load_sae(out).info["layer"], load_sae(out).info["side"]) == (4, "decoder")
     for frames, anew in ((x, True), (x.clone(), False), (lambda layer: x, False), (x[1:], True)):
-        assert converted(4, activations=frames, measured_on="64 files of clean") == anew
+        assert converted(4, activations=frames, settings=ConvertSettings(measured_on="64 files of clean")) == anew
 
 
 def test_layer_0_is_a_layer(tmp_path: Path) -> None:
@@ -179,7 +186,7 @@ def test_the_side_that_a_file_or_a_folder_says(tmp_path: Path) -> None:
     assert sites_in(tmp_path / "out" / "layer-3.safetensors") == {None: Site(3, "decoder")}
     for source in (tmp_path / "in", tmp_path / "out"):
         with pytest.raises(CheckpointError, match="says that it is of side decoder, not encoder"):
-            convert(source, tmp_path / "x.safetensors", 3, side="encoder")
+            convert(source, tmp_path / "x.safetensors", 3, settings=ConvertSettings(side="encoder"))
     odd = tmp_path / "odd" / "encoder.blocks.2"
     odd.mkdir(parents=True)
     shutil.copy(tmp_path / "out" / "layer-3.safetensors", odd)
@@ -205,7 +212,7 @@ def test_nothing_is_overwritten_but_native_files(tmp_path: Path) -> None:
         ("ae.pt", "whisper.safetensors", "no native SAE"),
     ):
         with pytest.raises(CheckpointError, match=why):
-            convert(tmp_path / source, tmp_path / out, precision="float16")
+            convert(tmp_path / source, tmp_path / out, settings=ConvertSettings(precision="float16"))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     (one,) = convert(tmp_path / "ae.pt", tmp_path / "v1.0")
     assert one.path == tmp_path / "v1.0" / "sae.safetensors"
@@ -221,7 +228,7 @@ def test_a_file_in_parts_is_found_by_its_name(tmp_path: Path, monkeypatch: pytes
     (one,) = convert("out/s.safetensors", "whole.safetensors")
     assert torch.equal(load_sae("whole.safetensors").W_enc, one.sae.W_enc)
     with pytest.raises(CheckpointError, match="is the source itself"):
-        convert("out/s.safetensors", "out/s.safetensors", precision="float16")
+        convert("out/s.safetensors", "out/s.safetensors", settings=ConvertSettings(precision="float16"))
 
 
 def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

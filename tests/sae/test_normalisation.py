@@ -8,7 +8,7 @@ import pytest
 import torch
 from trained_saes import D, K, residuals, trained, write
 
-from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, load_sae
+from audiosae_steer import SAE, ActivationError, CheckpointError, Gate, Normalisation, load_sae
 from audiosae_steer.errors import ThresholdWarning
 from audiosae_steer.sae.normalisation import candidates, settle
 from audiosae_steer.sae.quality import measure
@@ -68,10 +68,10 @@ def test_activations_of_something_else(tmp_path: Path) -> None:
     write(tmp_path, trained(x, Normalisation()))
     with pytest.raises(CheckpointError, match="explains nothing of these activations.*another model or layer"):
         load_sae(tmp_path, activations=torch.randn(400, D) / 100 + 50)
-    with pytest.raises(CheckpointError, match="width 12, and these activations are 11 wide"):
+    with pytest.raises(ActivationError, match="width 12, and these activations are 11 wide"):
         load_sae(tmp_path, activations=x[:, :11])
-    with pytest.raises(CheckpointError, match="NaN"):
+    with pytest.raises(ActivationError, match="NaN"):
         load_sae(tmp_path, activations=torch.full((3, D), torch.nan))
     for nothing in (x[:0], [], x[0]):
-        with pytest.raises(CheckpointError, match="no activations"):
+        with pytest.raises(ActivationError, match="no activations"):
             load_sae(tmp_path, activations=nothing)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from commands import failed, run
 from hub_saes import audiosae_files
 from hub_server import Hub, Repository, cut, served
 
@@ -90,6 +92,14 @@ def test_one_model_is_converted_alone(hub: Hub, tmp_path: Path) -> None:
     hub.requests.clear()
     assert all(one.sae is None for one in convert(SMALL, tmp_path / "out"))
     assert any(one.sae is not None for one in convert(HUBERT, tmp_path / "out"))
+
+
+def test_the_commands_take_a_folder(hub: Hub, tmp_path: Path) -> None:
+    assert list(json.loads(run("inspect", SMALL, "--layer", "8", "--json").stdout)) == [f"{SMALL}, layer 8"]
+    run("convert", SMALL, tmp_path / "out", "--layer", "8")
+    assert layers_in(tmp_path / "out") == [8]
+    assert f"revision {hub.repositories[REPO].branches['main']}" in run("info", SMALL, "--layer", "8").stdout
+    assert "hubert/base, whisper-small; name one" in failed(run("inspect", REPO))
 
 
 def test_a_recipe_pins_an_sae_in_a_folder(hub: Hub, tmp_path: Path) -> None:

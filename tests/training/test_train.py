@@ -24,7 +24,7 @@ from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.quality import measure, nested_fvu
 from audiosae_steer.steering.edits import Ablate
 from audiosae_steer.training import train as training
-from audiosae_steer.training.settings import TrainSettings
+from audiosae_steer.training.settings import TrainOptions, TrainSettings
 from audiosae_steer.training.train import train, train_sae
 from audiosae_steer.training.trainer import as_sae, make_trainer, scale_of
 
@@ -342,7 +342,8 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
     settings = TrainSettings(n_features=512, k=8, steps=3, batch=64)
     out = tmp_path / "encoder-2.safetensors"
     info = {"model": "tiny.en", "command": "audiosae-steer train --layer 2"}
-    sae = train(tiny_en, 2, [noise], out, settings=settings, info=info, licence="mit", progress=False)
+    options = TrainOptions(info=info, licence="mit")
+    sae = train(tiny_en, 2, [noise], out, settings=settings, options=options, progress=False)
     read = load_sae(out)
     assert (read.n_features, read.d_model, read.gate.kind, read.gate.k) == (512, 384, "batchtopk", 8)
     assert read.W_dec.dtype == torch.float16
@@ -375,11 +376,15 @@ def test_train_writes_a_file_with_its_provenance_a_curve_and_a_card(sae_lens, ti
 
 def test_the_layer_is_collected_whatever_others_are(sae_lens, tiny_en, noise, tmp_path, monkeypatch):
     settings = TrainSettings(n_features=64, k=4, steps=2, batch=64)
-    options: dict[str, Any] = {"settings": settings, "cache": tmp_path / "cache", "progress": False}
-    train(tiny_en, 3, [noise], tmp_path / "encoder-3.safetensors", collect_layers=[2], **options)
+
+    def made(name: str, layer: int, others: list[int]) -> None:
+        options = TrainOptions(cache=tmp_path / "cache", collect_layers=others)
+        train(tiny_en, layer, [noise], tmp_path / name, settings=settings, options=options, progress=False)
+
+    made("encoder-3.safetensors", 3, [2])
     monkeypatch.setattr("audiosae_steer.data.activations.extraction.residuals", None)  # all is collected
-    train(tiny_en, 2, [noise], tmp_path / "encoder-2.safetensors", collect_layers=[3], **options)
-    train(tiny_en, 2, [noise], tmp_path / "again.safetensors", collect_layers=[2, 3], **options)
+    made("encoder-2.safetensors", 2, [3])
+    made("again.safetensors", 2, [2, 3])
     assert load_sae(tmp_path / "encoder-3.safetensors").info["layer"] == 3
 
 
@@ -404,7 +409,7 @@ def test_the_two_lines_of_the_card_run(sae_lens, tiny_en, noise, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     train(
         tiny_en, 2, [noise], "e.safetensors", settings=TrainSettings(n_features=64, k=4, steps=2, batch=64),
-        info={"model": "tiny.en"}, progress=False,
+        options=TrainOptions(info={"model": "tiny.en"}), progress=False,
     )  # fmt: skip
     card = Path("e.md").read_text(encoding="utf-8")
     code = card.split("```python\n")[1].split("```")[0]

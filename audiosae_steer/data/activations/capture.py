@@ -1,4 +1,4 @@
-"""Residuals as they pass by a model's sites: in hooks of torch, or in an nnsight trace."""
+"""Capture of residuals at a model's sites, by hooks of torch or in an nnsight trace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def capture_residuals(
 ) -> dict[Site, Tensor]:
     """The residual (clips, frames, d_model) at each site of `model` while `module(*args, **kwargs)` runs.
 
-    Where a model takes its input in pieces, their frames follow each other.
+    Where a model takes its input in chunks, their frames follow each other.
 
     Raises:
         SiteError: nothing passes by a site.
@@ -43,15 +43,15 @@ def _hooked(module: nn.Module, taps: dict[Site, Tap], args: Any, kwargs: Any) ->
     found: dict[Site, list[Tensor]] = {site: [] for site in taps}
 
     def output(site: Site) -> Any:
-        return lambda module, args, out: found[site].append(_shown(taps[site], out))
+        return lambda module, args, out: found[site].append(_residual(taps[site], out))
 
-    def given(site: Site) -> Any:
-        return lambda module, args, kwargs: found[site].append(_shown(taps[site], args or tuple(kwargs.values())))
+    def inputs(site: Site) -> Any:
+        return lambda module, args, kwargs: found[site].append(_residual(taps[site], args or tuple(kwargs.values())))
 
     handles = [
         tap.module.register_forward_hook(output(site))
         if tap.place == "output"
-        else tap.module.register_forward_pre_hook(given(site), with_kwargs=True)
+        else tap.module.register_forward_pre_hook(inputs(site), with_kwargs=True)
         for site, tap in taps.items()
     ]
     try:
@@ -75,11 +75,11 @@ def _traced(module: nn.Module, taps: dict[Site, Tap], args: Any, kwargs: Any) ->
     with torch.no_grad(), traced.trace(*args, **kwargs):
         for site, tap in reached:
             envoy = traced.get(names[id(tap.module)])
-            found[site].append(_shown(tap, envoy.output if tap.place == "output" else envoy.input))
+            found[site].append(_residual(tap, envoy.output if tap.place == "output" else envoy.input))
     return found
 
 
-def _shown(tap: Tap, output: Any) -> Tensor:
+def _residual(tap: Tap, output: Any) -> Tensor:
     x: Tensor = output[0] if isinstance(output, tuple) else output
     return (x.transpose(1, 2) if tap.layout == "bdf" else x).detach()
 
@@ -96,5 +96,5 @@ def residuals(
 
 
 def frames_of(samples: int, frames: int) -> int:
-    """How many of a 30-s window's frames hold so many samples."""
+    """Number of a 30-s window's `frames` that hold its first `samples` samples."""
     return min(max(math.ceil(samples / WINDOW * frames), 1), frames)

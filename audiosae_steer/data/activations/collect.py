@@ -13,8 +13,8 @@ from ...io.progress import track
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
 from ..audio_paths import list_audio
-from ..windows import Window, windows_of
-from .extraction import CollectSettings, clip_frames, reads_windows, window_frames
+from ..windows import windows_of
+from .extraction import CollectSettings, Extractor
 from .manifest import file_state, resumable, shard_path, site_key, write_manifest
 from .shards import write_shard
 
@@ -76,7 +76,8 @@ def collect(
         windows = windows_of(files)
         if begun is None:
             write_manifest(folder, {"settings": known, "complete": False})
-        shards = _write_shards(model, windows, sites, folder, settings, progress)
+        extractor = Extractor(model=model, sites=sites, windows=windows, settings=settings)
+        shards = _write_shards(extractor, folder, progress)
         write_manifest(folder, {"settings": known, "complete": True, "clips": len(windows), "shards": shards})
     return folder
 
@@ -105,20 +106,13 @@ def _manifest_settings(
     }
 
 
-def _write_shards(
-    model: Any,
-    windows: Sequence[Window],
-    sites: Sequence[Site],
-    folder: Path,
-    settings: CollectSettings,
-    progress: bool,
-) -> int:
-    """Write the shards that are not there yet; the number of all."""
-    extract = window_frames if reads_windows(family_of(model), sites, settings) else clip_frames
+def _write_shards(extractor: Extractor, folder: Path, progress: bool) -> int:
+    """Write the shards that are not there yet; returns the number of all."""
+    windows = extractor.windows
     shards = [windows[i : i + WINDOWS_PER_SHARD] for i in range(0, len(windows), WINDOWS_PER_SHARD)]
     for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = shard_path(folder, number)
         if not path.is_file():
-            rng = np.random.default_rng(settings.seed + SEED_STEP * number)
-            write_shard(path, extract(model, shard, windows, sites, settings, rng))
+            rng = np.random.default_rng(extractor.settings.seed + SEED_STEP * number)
+            write_shard(path, extractor.shard(shard, rng))
     return len(shards)

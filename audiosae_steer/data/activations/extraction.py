@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...models.registry import family_of
-from ...models.sites import Family, Site
+from ...models.sites import Site
 from ..audio import SAMPLE_RATE, WINDOW, Samples
 from ..augment import add_noise
 from ..windows import Window, read_window
@@ -21,6 +21,7 @@ from .manifest import SIDES, site_key, tensor_name
 MIXED_SHARE = 1 / 3
 """Share of the windows that another one is mixed into."""
 GAIN_DB = (-20, 6)
+"""Range of the random gain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,66 +69,75 @@ class ShardFrames:
         }
 
 
-def reads_windows(family: Family, sites: Sequence[Site], settings: CollectSettings) -> bool:
-    """Whether `window_frames` reads these sites; else `clip_frames` does."""
-    of_encoder = all(site.path is None and site.side == "encoder" for site in sites)
-    return family.takes_windows and of_encoder and not settings.nnsight
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Extraction of a model's residual frames, shard by shard."""
 
+    model: nn.Module
+    """The model, unwrapped."""
+    sites: Sequence[Site]
+    """Sites to read."""
+    windows: Sequence[Window]
+    """Windows of the whole collection, any of which may be mixed into another."""
+    settings: CollectSettings
+    """Settings of the collection."""
 
-def window_frames(
-    model: Any,
-    shard: Sequence[Window],
-    others: Sequence[Window],
-    sites: Sequence[Site],
-    settings: CollectSettings,
-    rng: np.random.Generator,
-) -> dict[str, Tensor]:
-    """A shard's tensors of a Whisper's encoder layers: all frames that hold audio, and a random share of the padding.
+    def shard(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """A shard's tensors (frames, d_model) by name, of its windows and under its generator."""
+        of_encoder = all(site.path is None and site.side == "encoder" for site in self.sites)
+        if family_of(self.model).takes_windows and of_encoder and not self.settings.nnsight:
+            return self._of_windows(windows, rng)
+        return self._of_clips(windows, rng)
 
-    Args:
-        model: a Whisper, unwrapped.
-        shard: windows of this shard.
-        others: windows that may be mixed in.
-        sites: encoder layers.
-        settings: of the collection.
-        rng: of this shard.
-    """
-    layers = [site.layer for site in sites]
-    kept = ShardFrames(layers)
-    for start in range(0, len(shard), settings.batch):
-        group = shard[start : start + settings.batch]
-        placed = [_place(window, others, settings, rng) for window in group]
-        taken = residuals(model, [samples for samples, _ in placed], layers)
-        for row, (window, place) in enumerate(zip(group, placed, strict=True)):
-            keep = _kept_frames(place, taken[layers[0]].shape[1], settings.padding_share, rng)
-            for layer in layers:
-                kept.add(layer, window.held_out, taken[layer][row].cpu()[keep])
-    return kept.tensors()
+    def _of_windows(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Frames of a Whisper's encoder layers: all that hold audio, and a random share of the padding."""
+        layers = [site.layer for site in self.sites]
+        kept = ShardFrames(layers)
+        for start in range(0, len(windows), self.settings.batch):
+            group = windows[start : start + self.settings.batch]
+            placed = [self._place(window, rng) for window in group]
+            taken = residuals(self.model, [samples for samples, _ in placed], layers)
+            for row, (window, place) in enumerate(zip(group, placed, strict=True)):
+                keep = _kept_frames(place, taken[layers[0]].shape[1], self.settings.padding_share, rng)
+                for layer in layers:
+                    kept.add(layer, window.held_out, taken[layer][row].cpu()[keep])
+        return kept.tensors()
 
+    def _of_clips(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Frames of any model, clip by clip, at any sites."""
+        family = family_of(self.model)
+        rate = family.sample_rate(self.model)
+        kept = ShardFrames([site_key(site) for site in self.sites])
+        for window in windows:
+            samples = read_window(window, rate)
+            if self.settings.augment:
+                samples = self._vary(samples, window, rng, rate)
+            for piece in _pieces(samples, family.max_seconds(self.model), rate):
+                module, args, kwargs = family.prepare(self.model, piece)
+                found = capture_residuals(
+                    self.model, self.sites, module, *args, nnsight=self.settings.nnsight, **kwargs
+                )
+                for site, taken in found.items():
+                    valid = family.valid_frames(self.model, site, taken.shape[1], len(piece) / rate)
+                    kept.add(site_key(site), window.held_out, taken[:, valid.to(taken.device)].flatten(0, 1))
+        return kept.tensors()
 
-def clip_frames(
-    model: Any,
-    shard: Sequence[Window],
-    others: Sequence[Window],
-    sites: Sequence[Site],
-    settings: CollectSettings,
-    rng: np.random.Generator,
-) -> dict[str, Tensor]:
-    """A shard's tensors of any model, clip by clip, at any sites; the arguments are those of `window_frames`."""
-    family = family_of(model)
-    rate = family.sample_rate(model)
-    kept = ShardFrames([site_key(site) for site in sites])
-    for window in shard:
-        samples = read_window(window, rate)
-        if settings.augment:
-            samples = _vary(samples, window, others, rng, rate)
-        for piece in _pieces(samples, family.max_seconds(model), rate):
-            module, args, kwargs = family.prepare(model, piece)
-            found = capture_residuals(model, sites, module, *args, nnsight=settings.nnsight, **kwargs)
-            for site, taken in found.items():
-                of_audio = family.valid_frames(model, site, taken.shape[1], len(piece) / rate).to(taken.device)
-                kept.add(site_key(site), window.held_out, taken[:, of_audio].flatten(0, 1))
-    return kept.tensors()
+    def _place(self, window: Window, rng: np.random.Generator) -> Placed:
+        samples = read_window(window)
+        if not self.settings.augment:
+            return Placed(samples, 0)
+        samples = self._vary(samples, window, rng)
+        first = int(rng.uniform(0, WINDOW - len(samples))) if rng.random() < 0.5 else 0
+        return Placed(np.pad(samples, (first, 0)), first)
+
+    def _vary(self, samples: Samples, window: Window, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Samples:
+        """The samples with a random gain, and for a share of the windows with another one mixed in."""
+        if rng.random() < MIXED_SHARE:
+            other = self.windows[int(rng.integers(len(self.windows)))]
+            if other.held_out == window.held_out:  # held-out audio must not leak into training
+                samples = add_noise(samples, read_window(other, rate), rng)
+        scaled: Samples = np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)
+        return scaled
 
 
 def _pieces(samples: Samples, longest: float | None, rate: int) -> Iterator[Samples]:
@@ -137,28 +147,8 @@ def _pieces(samples: Samples, longest: float | None, rate: int) -> Iterator[Samp
         yield samples[start : start + step]
 
 
-def _place(window: Window, others: Sequence[Window], settings: CollectSettings, rng: np.random.Generator) -> Placed:
-    samples = read_window(window)
-    if not settings.augment:
-        return Placed(samples, 0)
-    samples = _vary(samples, window, others, rng)
-    first = int(rng.uniform(0, WINDOW - len(samples))) if rng.random() < 0.5 else 0
-    return Placed(np.pad(samples, (first, 0)), first)
-
-
 def _kept_frames(place: Placed, frames: int, padding_share: float, rng: np.random.Generator) -> Tensor:
     """Indices of the frames to keep, of a 30-s window's: those of audio, half a second after it, and some padding."""
     keep = rng.random(frames) < padding_share
     keep[int(place.first / WINDOW * frames) : int(len(place.samples) / WINDOW * frames) + frames // 60] = True
     return torch.from_numpy(np.flatnonzero(keep))
-
-
-def _vary(
-    samples: Samples, window: Window, others: Sequence[Window], rng: np.random.Generator, rate: int = SAMPLE_RATE
-) -> Samples:
-    """The samples with a random gain, and for a share of the windows with another one mixed in."""
-    if rng.random() < MIXED_SHARE:
-        other = others[int(rng.integers(len(others)))]
-        if other.held_out == window.held_out:  # held-out audio must not leak into training
-            samples = add_noise(samples, read_window(other, rate), rng)
-    return np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)

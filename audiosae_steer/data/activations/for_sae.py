@@ -1,4 +1,4 @@
-"""Activations that an SAE is measured on: its site in a model, and residuals there."""
+"""Sites that SAEs are for, and activations there to measure them on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import CheckpointError, SteeringError, ThresholdWarning
 from ...models.sites import Side, Site
 from ...sae.autoencoder import SAE
-from ...sae.convert import _agree, layers_in
+from ...sae.convert import layers_in, state_layer
 from ...sae.load import load_sae
 from ..audio_paths import list_audio
 from .collect import collect
@@ -21,13 +21,13 @@ from .shards import load_activations
 
 
 def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
-    """Where in the model an SAE is for: as given, or as its `info` says, in which it stands from now on.
+    """The site an SAE is for: as given, or as its `info` says; it is noted in `info`.
 
     Raises:
         CheckpointError: it says another layer or side than is given, or no layer is known.
         SiteError: there is no such layer or side.
     """
-    _agree(sae, layer, side)
+    state_layer(sae, layer, side)
     if sae.info.get("layer") is None:
         raise CheckpointError(f"{where} does not say of which layer it is; name it by --layer")
     return Site(sae.info["layer"], sae.info["side"])
@@ -36,7 +36,7 @@ def site_of(sae: SAE, layer: int | None, side: Side | None, where: str) -> Site:
 def sites_in(
     source: str | Path, layer: int | None = None, side: Side | None = None, revision: str | None = None
 ) -> dict[int | None, Site]:
-    """Where in the model the SAEs of `source` are for, by the layer that `convert` asks for activations of.
+    """The sites that SAEs of `source` are for, by the layer that `convert` asks for activations of.
 
     Raises:
         CheckpointError, HubError: a single source cannot be read, or as `site_of`.
@@ -65,27 +65,30 @@ def collect_sample(
     most: int = 64,
     show: bool = True,
 ) -> Callable[[Site], Tensor]:
-    """A function that gives a model's residuals (frames, d_model) at a site, on a sample of sound.
+    """Collect a model's residuals on a sample of audio; returns a function of the site that reads them.
 
     Args:
-        model: a model of a known family that hears sound.
+        model: a model of a known family that reads audio.
         audio: folders, files, or `.txt` lists of them.
-        sites: those that will be asked for.
-        folder: where they are collected; interrupted, that goes on.
-        most: files to hear, evenly spaced.
-        show: draw a progress bar.
+        sites: sites to collect at.
+        folder: folder for the shards; an interrupted collection resumes.
+        most: most files to take, evenly spaced.
+        show: show a progress bar.
+
+    Returns:
+        Reads residuals (frames, d_model) in float32 at one of `sites`.
 
     Raises:
-        SteeringError: `most` is none, or `folder` holds activations of another model or of other audio.
+        SteeringError: `most` is less than 1, or `folder` holds activations of another model or of other audio.
     """
     if most < 1:
-        raise SteeringError(f"most is {most}; hear at least one file")
+        raise SteeringError(f"most is {most}; take at least one file")
     files = list_audio(audio)
     files = files[:: -(-len(files) // most)]
     collect(model, files, list(sites), folder, augment=False, padding_share=0.05, progress=show)
 
-    def give(site: Site) -> Tensor:
+    def read(site: Site) -> Tensor:
         found = load_activations(folder, site)
         return torch.cat([found.train, found.held_out]).float()
 
-    return give
+    return read

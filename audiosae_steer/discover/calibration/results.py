@@ -152,7 +152,7 @@ def _placed(base: Recipe, key: str, spec: SAESpec, sae: SAE, folder: Path) -> SA
     if spec.file is None or base._folder is None:
         return spec
     layers = [site.layer for site in base.sites if site.sae == key]
-    source = base.folder / spec.file
+    source = base._folder / spec.file
     if source.parent.resolve() == folder.resolve():
         return spec
     return place_sae(sae, source, layers[0] if layers else 0, folder)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.labels import Example, from_csv, from_folders, unlabelled
+from ...data.labels import LabelledWindow, from_csv, from_folders, unlabelled
 from ...data.splits import hold_out
 from ...errors import SteeringError
 from ...io.progress import Tell
@@ -85,7 +85,7 @@ def find(
     model: Any,
     sae: SAE,
     layer: int,
-    examples: Sequence[Example],
+    examples: Sequence[LabelledWindow],
     settings: DiscoverSettings,
     *,
     cache: Path | None = None,
@@ -97,7 +97,7 @@ def find(
         SteeringError: there is one kind of clips only, or too few, or no feature tells them apart.
     """
     pads: tuple[Pad, ...] = get_args(Pad) if settings.pad == "both" else (settings.pad,)
-    clips = [example.clip for example in examples]
+    clips = [example.window for example in examples]
     parts = []
     for pad in pads:
         pooling = PoolSettings(pool=settings.pool, pad=pad, frames=settings.frames, write=TOKENS[settings.target])
@@ -145,7 +145,7 @@ def _behaviour(pooled: Pooled, settings: DiscoverSettings) -> NDArray[np.bool_]:
     return result
 
 
-def _examples(clips: LabelledSources, settings: DiscoverSettings) -> list[Example]:
+def _examples(clips: LabelledSources, settings: DiscoverSettings) -> list[LabelledWindow]:
     if settings.target != "labels":
         if clips.present or clips.labels is not None:
             raise SteeringError(

@@ -1,4 +1,4 @@
-"""The pictures of a discovery report, as base64 PNG."""
+"""Pictures of a discovery report, as base64 PNG."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ SECONDS = 10.0
 DPI = 120
 
 
-class _Heard(NamedTuple):
+class _Shown(NamedTuple):
+    """Spectrogram and activations of a clip."""
+
     spectrum: NDArray[np.float32]
     """(n_mels, spectrogram frames), of the clip alone."""
     activations: NDArray[np.float32]
@@ -37,7 +39,7 @@ class _Heard(NamedTuple):
 
 
 def of_scores(found: ContrastResult) -> str:
-    """The probe's scores on held-out clips of both kinds: histograms, and every clip as a tick below."""
+    """Scores of the probe on held-out clips of both kinds: histograms, and every clip as a tick below."""
     figure = _figure(5.4, _tall(found))
     axis, rug = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [6, 1]})
     labels = found.rows.labels[found.rows.held]
@@ -61,7 +63,7 @@ def of_scores(found: ContrastResult) -> str:
 
 
 def of_stability(found: ContrastResult) -> str:
-    """How often each top feature comes back, as bars in the order of the table."""
+    """Stability of the top features, as bars in the order of the table."""
     count = len(found.features)
     figure = _figure(5.4, _tall(found))
     axis = figure.subplots()
@@ -82,27 +84,27 @@ def of_stability(found: ContrastResult) -> str:
 def of_features(
     found: ContrastResult, features: Sequence[Feature], model: Any, sae: SAE, layer: int, progress: Tell | None = None
 ) -> list[str]:
-    """For each feature, its top clips: spectrogram above, activation below, on one time axis."""
+    """Top clips of each feature: spectrogram above, activation below, on one time axis."""
     numbers = [feature.number for feature in features]
     chosen = [_top_rows(found, column) for column in range(len(features))]
     needed = sorted({row for rows in chosen for row in rows})
-    heard: dict[int, _Heard] = {}
+    shown: dict[int, _Shown] = {}
     for done, row in enumerate(needed):
         if progress is not None:
-            progress("listening for the report", done, len(needed))
-        heard[row] = _hear(found.rows.clips[row], found.rows.pads[row], numbers, model, sae, layer)
+            progress("encoding for the report", done, len(needed))
+        shown[row] = _read(found.rows.clips[row], found.rows.pads[row], numbers, model, sae, layer)
     pictures = []
     typical = None if sae.typical is None else sae.typical.float().cpu().numpy()
     for column, (feature, rows) in enumerate(zip(features, chosen, strict=True)):
         usual = None if typical is None else float(typical[feature.number])
-        pictures.append(_feature(found, feature, rows, [heard[row] for row in rows], column, usual))
+        pictures.append(_feature(found, feature, rows, [shown[row] for row in rows], column, usual))
     if progress is not None:
-        progress("listening for the report", len(needed), len(needed))
+        progress("encoding for the report", len(needed), len(needed))
     return pictures
 
 
 def _top_rows(found: ContrastResult, column: int) -> list[int]:
-    """The rows where a feature peaks highest, each of another recording as far as there are so many."""
+    """Rows where a feature peaks highest, each of another recording as far as there are so many."""
     order = [int(row) for row in np.argsort(-found.peaks[:, column], kind="stable") if found.peaks[row, column] > 0]
     rows: list[int] = []
     for same in (lambda row: found.rows.groups[row], lambda row: found.rows.clips[row]):
@@ -112,7 +114,7 @@ def _top_rows(found: ContrastResult, column: int) -> list[int]:
     return rows
 
 
-def _hear(clip: Window, pad: Pad, numbers: list[int], model: Any, sae: SAE, layer: int) -> _Heard:
+def _read(clip: Window, pad: Pad, numbers: list[int], model: Any, sae: SAE, layer: int) -> _Shown:
     samples = read_window(clip)
     row = residuals(model, [samples], [layer], pad)[layer][0]
     with torch.no_grad():
@@ -120,23 +122,23 @@ def _hear(clip: Window, pad: Pad, numbers: list[int], model: Any, sae: SAE, laye
     spectrum = mel(model, [samples])[0].float().cpu().numpy()
     seconds = len(samples) / SAMPLE_RATE
     kept = frames_of(len(samples), len(f))
-    return _Heard(spectrum[:, : max(int(seconds * 100), 1)], f[:kept].float().cpu().numpy(), seconds)
+    return _Shown(spectrum[:, : max(int(seconds * 100), 1)], f[:kept].float().cpu().numpy(), seconds)
 
 
 def _feature(
-    found: ContrastResult, feature: Feature, rows: list[int], heard: list[_Heard], column: int, typical: float | None
+    found: ContrastResult, feature: Feature, rows: list[int], shown: list[_Shown], column: int, typical: float | None
 ) -> str:
     figure = _figure(10.2, 2.9)
     axes = figure.subplots(2, CLIPS, squeeze=False, sharey="row", gridspec_kw={"height_ratios": [1.7, 1]})
     colour = WITH if feature.weight > 0 else WITHOUT
-    top = 1.08 * max([float(one.activations[:, column].max()) for one in heard], default=0.0) or 1.0
+    top = 1.08 * max([float(one.activations[:, column].max()) for one in shown], default=0.0) or 1.0
     for place in range(CLIPS):
         above, below = axes[0, place], axes[1, place]
         if place >= len(rows):
             above.axis("off")
             below.axis("off")
             continue
-        clip, one = found.rows.clips[rows[place]], heard[place]
+        clip, one = found.rows.clips[rows[place]], shown[place]
         kind = "with" if found.rows.labels[rows[place]] else "without"
         above.imshow(
             one.spectrum, origin="lower", aspect="auto", cmap="magma", extent=(0, one.seconds, 0, len(one.spectrum))

@@ -19,6 +19,7 @@ from ...data.windows import Window, read_window
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import whole
 from ...io.progress import Tell
+from ...io.tensors.digest import sha256_of_tensors
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
 from ...sae.autoencoder import SAE
@@ -60,7 +61,7 @@ def pool_clips(
         model: a Whisper of either library, unsteered.
         sae: the SAE of that layer.
         layer: encoder layer, counted from 1.
-        clips: stretches of at most 30 s; see `clips_of`.
+        clips: stretches of at most 30 s; see `windows_of`.
         settings: pooling, padding, frames, and how much text to write.
         cache: folder for what is found, in chunks of 32 clips, so that an interrupted run resumes.
         progress: called with what is being done, how many are done, and how many there are.
@@ -75,7 +76,7 @@ def pool_clips(
         raise AudioError("there are no clips to pool; give at least one")
     settings = settings or PoolSettings()
     kind, pad = settings.pool, settings.pad
-    known = [fingerprint(model), _digest(sae), layer, pad, settings.frames, settings.write]
+    known = [fingerprint(model), _encoder_digest(sae), layer, pad, settings.frames, settings.write]
     found: list[dict[str, Tensor]] = []
     texts: list[str] = []
     for start in range(0, len(clips), CHUNK):
@@ -173,5 +174,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _digest(sae: SAE) -> str:
+def _encoder_digest(sae: SAE) -> str:
+    """sha256 of all that encoding depends on; the decoder may differ."""
     return sha256_of_tensors((sae.W_enc, sae.b_enc, sae.b_dec, sae.threshold), f"{sae.gate} {sae.normalisation}")

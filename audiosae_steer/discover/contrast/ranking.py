@@ -7,7 +7,6 @@ import numpy as np
 from ...errors import SteeringError
 from ...evaluate.metrics.feature_ranking import (
     Indices,
-    Matrix,
     auc,
     probe_scores,
     separation,
@@ -15,6 +14,7 @@ from ...evaluate.metrics.feature_ranking import (
     top_features,
     weigh,
 )
+from ...evaluate.metrics.logistic_regression import Flags, Matrix
 from ...io.progress import Tell
 from .pooling import Pooled
 from .results import ContrastResult, Feature, LabelledRows
@@ -48,14 +48,18 @@ def rank_features(
             f"no feature indicates the concept, so there is nothing to {settings.edit}; give more, or more different, "
             "clips, or try another ranking, layer or SAE"
         )
-    again = stability(
-        fit, labels, rows.groups_of(held=False), chosen, settings.rank, positive=positive, C=weights.C,
-        resamples=settings.resamples, seed=seed, progress=progress,
-    )  # fmt: skip
+
+    def choose_again(features: Matrix, flags: Flags) -> Indices:
+        found = weigh(features, flags, settings.rank, wanted=len(chosen), positive=positive, C=weights.C, seed=seed)
+        return top_features(found.values, len(chosen), positive)
 
     def scores_of(columns: Indices) -> Matrix:
         return probe_scores(fit[:, columns], labels, test[:, columns], seed)
 
+    again = stability(
+        fit, labels, rows.groups_of(held=False), chosen, choose_again,
+        resamples=settings.resamples, seed=seed, progress=progress,
+    )  # fmt: skip
     rng = np.random.default_rng(seed)
     alive = np.flatnonzero(fit.std(0) > 0)
     draws = [rng.choice(alive, min(len(chosen), len(alive)), replace=False) for _ in range(DRAWS)]

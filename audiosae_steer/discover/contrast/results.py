@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.windows import Clip
+from ...data.windows import Window
 from ...evaluate.metrics.feature_ranking import Separation
 from ...models.families.whisper_mel import Pad
 from .settings import DiscoverSettings
@@ -39,7 +39,7 @@ class Feature(NamedTuple):
 class LabelledRows:
     """Clips with labels, and a split by recordings. Rows are clips, once for each padding."""
 
-    clips: tuple[Clip, ...]
+    clips: tuple[Window, ...]
     """(rows,)"""
     groups: tuple[str, ...]
     """(rows,) recordings."""

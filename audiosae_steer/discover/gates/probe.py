@@ -1,24 +1,24 @@
-"""Fit a gate: a sparse logistic regression on pooled SAE features that tells two kinds of clips, or frames, apart."""
+"""Sparse logistic regressions on SAE features as gates: fitting, threshold and figures."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...errors import GateError, MissingExtraError
+from ...errors import GateError
+from ...evaluate.metrics.logistic_regression import Matrix, l1_path
 from ...evaluate.metrics.rates import share
 from ...steering.gates import ClipGate, FrameGate, Pool
 
-Matrix = NDArray[np.float64]
+PENALTIES = np.geomspace(1.0, 1e-4, 25)
+"""Inverse strengths of the L1 penalty that are tried, the weakest penalty first."""
 AnyGate = TypeVar("AnyGate", ClipGate, FrameGate)
 
 
 class Calibration(NamedTuple):
-    """How a gate does on clips, or a frame gate on frames, that it was not fitted on."""
+    """Figures of a gate on clips, or of a frame gate on frames, that it was not fitted on."""
 
     auc: float
     """Area under the ROC curve."""
@@ -37,12 +37,12 @@ class Calibration(NamedTuple):
 def fit_gate(
     absent: Matrix, present: Matrix, pool: Pool, *, max_features: int = 48, seed: int = 0
 ) -> tuple[ClipGate, Matrix]:
-    """A gate that opens for `absent`, with its threshold still at 0, and its weights over all features.
+    """Gate that opens for `absent`, with its threshold still at 0, and its weights over all features.
 
     Args:
         absent: pooled features (clips, n_features) of clips for which the edits should apply.
         present: the same of clips to leave alone.
-        pool: how they were pooled.
+        pool: pooling of these features.
         max_features: most features it may read; the L1 is raised until so few are left.
         seed: of the solver.
 
@@ -58,13 +58,13 @@ def fit_gate(
 def fit_frame_gate(
     absent: Matrix, present: Matrix, reach: float = 0.5, *, max_features: int = 48, seed: int = 0
 ) -> tuple[FrameGate, Matrix]:
-    """A frame gate that opens for `absent`, with its threshold still at 0, and its weights over all features.
+    """Frame gate that opens for `absent`, with its threshold still at 0, and its weights over all features.
 
     Args:
         absent: features (frames, n_features), each at its largest within reach, as `frame_features` gives them, of
-            frames for which the edits should apply. What fills a window up after its clip has ended belongs here.
+            frames for which the edits should apply. The padding of a window after the end of its clip belongs here.
         present: the same of frames to leave alone: those from the first word of a clip to the last.
-        reach: how far a frame looks either way, in seconds; the one that the features were made with.
+        reach: seconds that a frame looks either way; those that the features were made with.
         max_features: most features it may read; the L1 is raised until so few are left.
         seed: of the solver.
 
@@ -79,13 +79,6 @@ def fit_frame_gate(
 
 def _sparse(absent: Matrix, present: Matrix, what: str, max_features: int, seed: int) -> tuple[Matrix, float]:
     """Weights over all features, at most `max_features` of them not 0, and the bias."""
-    try:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError(
-            "fitting a gate needs scikit-learn; run: pip install 'audiosae-steer[train]'"
-        ) from error
     if len(absent) < 2 or len(present) < 2:
         raise GateError(
             f"a gate needs {what} of both kinds; there are {len(absent)} without and {len(present)} with speech"
@@ -93,25 +86,15 @@ def _sparse(absent: Matrix, present: Matrix, what: str, max_features: int, seed:
     features = np.concatenate([absent, present])
     if not np.isfinite(features).all():
         raise GateError("the pooled features hold NaN or infinite numbers; check the audio and the SAE")
-    labels = np.array([1] * len(absent) + [0] * len(present))
+    labels = np.arange(len(features)) < len(absent)
     spread = features.std(0)
-    scaled = features / np.where(spread > 0, spread, 1.0)
-    weights, bias = np.zeros(features.shape[1]), 0.0
-    for strength in np.geomspace(1.0, 1e-4, 25):
-        model: Any = LogisticRegression(
-            solver="liblinear", l1_ratio=1.0, C=strength, class_weight="balanced", random_state=seed, max_iter=500
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(scaled, labels)
-        weights, bias = model.coef_[0] / np.where(spread > 0, spread, 1.0), float(model.intercept_[0])
-        if 0 < np.count_nonzero(weights) <= max_features:
-            break
-    if not 0 < np.count_nonzero(weights) <= max_features:
-        raise GateError(
-            f"no small set of features tells the two kinds of {what} apart; give more, or more different, clips"
-        )
-    return weights, bias
+    spread = np.where(spread > 0, spread, 1.0)  # the mean stays: a gate reads features unchanged, with one bias
+    for fit in l1_path(features / spread, labels, PENALTIES.tolist(), seed=seed, purpose="fitting a gate"):
+        if 0 < np.count_nonzero(fit.weights) <= max_features:
+            return fit.weights / spread, fit.bias
+    raise GateError(
+        f"no small set of features tells the two kinds of {what} apart; give more, or more different, clips"
+    )
 
 
 def set_threshold(
@@ -124,7 +107,7 @@ def set_threshold(
     fitted on.
 
     Raises:
-        GateError: a kind is empty, or the budget or the margin is no share.
+        GateError: a kind is empty, or the budget or the margin is not a share.
     """
     if not (0 <= budget < 1 and 0 <= margin <= 1):
         raise GateError(f"budget is {budget} and margin {margin}; expected shares, from 0 to 1")
@@ -133,12 +116,12 @@ def set_threshold(
     ranked = np.sort(score(gate, present))[::-1]
     high, low = ranked[int(budget * len(ranked))], float(np.median(score(gate, absent)))
     placed = replace(gate, threshold=float(high + margin * max(low - high, 0.0)))
-    found = {key: _plain(value) for key, value in assess(placed, absent, present)._asdict().items()}
+    found = {key: _rounded(value) for key, value in assess(placed, absent, present)._asdict().items()}
     return replace(placed, calibration={**found, "margin": margin, **({"budget": budget} if budget else {})})
 
 
 def assess(gate: AnyGate, absent: Matrix, present: Matrix) -> Calibration:
-    """How the gate does on features (clips or frames, n_features)."""
+    """Figures of the gate on features (clips or frames, n_features)."""
     from sklearn.metrics import roc_auc_score
 
     high, low = score(gate, absent), score(gate, present)
@@ -160,6 +143,6 @@ def score(gate: AnyGate, pooled: Matrix) -> Matrix:
     return result
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it, and intervals no finer than they are known."""
+def _rounded(value: Any) -> Any:
+    """Intervals and counts as lists, no finer than they are known; other values unchanged."""
     return [round(number, 5) for number in value] if isinstance(value, tuple) else value

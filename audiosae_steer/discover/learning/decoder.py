@@ -16,13 +16,13 @@ from torch import Tensor
 def hidden(
     decoder: Any, tokens: Tensor, frames: Tensor, added: Tensor | None = None, only: int | None = None
 ) -> Tensor:
-    """The decoder's last hidden states (clips, tokens, d_model), before the map to the vocabulary.
+    """Last hidden states (clips, tokens, d_model) of the decoder, before the map to the vocabulary.
 
     Args:
         decoder: openai-whisper's `TextDecoder`.
         tokens: (clips, tokens).
         frames: (clips, frames, d_model) the encoder's output; bfloat16 is faster where the CPU has it.
-        added: (layers, d_model) what to add to every token's residual after each block; None adds nothing.
+        added: (layers, d_model) vectors to add to every token's residual after each block; None adds nothing.
         only: the position of the one token whose residual it is added to; None adds it to all.
     """
     count = tokens.shape[1]

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...data.augment import vary_absent, vary_present
-from ...data.clips import Gathered, described, gather, part
+from ...data.clips import ClipSet, load_clips, split_clips
 from ...sae.autoencoder import SAE
 from ...steering.recipes.sae_source import SAESpec
 from ...steering.recipes.schema import ModelSpec, Recipe, SiteSpec
 from ..recipe_output import RecipeOutput
 from ..sae_files import open_sae, place_sae
-from .optimise import Learned, LearningClips, learn_amounts
+from .optimise import learn_amounts
+from .results import Learned
 from .settings import LearnSettings
+from .targets import LearningClips
 
 HELD_OUT = 0.06
 """Share of the recordings, and of the speakers, that is kept from learning, to stop early on."""
 
-Clips = Sequence[str | Path] | Gathered
+Clips = Sequence[str | Path] | ClipSet
 
 
 def learn(
@@ -41,7 +43,7 @@ def learn(
         model: a name, folder or file of a Whisper, or an openai-whisper model.
         sae: the SAE, or what `load_sae` takes; None learns a dense vector (`Push`), the control.
         layer: encoder layer, counted from 1.
-        absent: non-speech: folders, files, lists or data sets, or clips that are gathered already.
+        absent: non-speech: folders, files, lists or data sets, or clips in memory.
         present: likewise speech; no texts are needed.
         out: the recipe to write, .json, or that with its names and cache. The SAE is put beside it.
         settings: sizes, loss and schedule.
@@ -56,39 +58,38 @@ def learn(
     settings = settings or LearnSettings()
     model, output = RecipeOutput.of(out).load_model(model)
     opened = None if sae is None else open_sae(sae, layer)
-    without, having = (_gathered(clips, settings, progress) for clips in (absent, present))
+    without, having = (_loaded(clips, settings, progress) for clips in (absent, present))
     clips = learning_clips(without, having, settings.seed, settings.synthetic)
     output.path.parent.mkdir(parents=True, exist_ok=True)
     learned = learn_amounts(model, opened, layer, clips, settings, cache=output.cache_folder, progress=progress)
     placed = None if opened is None or sae is None else place_sae(opened, sae, layer, output.path.parent)
+    provenance = {
+        **({"command": output.command} if output.command else {}),
+        "learned": _recorded(settings),
+        "data": {
+            "without speech": without.provenance(),
+            "with speech": having.provenance(),
+            "clips after varying": {kind: len(samples) for kind, samples in clips._asdict().items()},
+            "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
+        },
+    }
     encoder, decoder = _encoder_sites(learned, layer, placed), _decoder_sites(learned, settings)
     recipe = Recipe(
         schema=1,
         name=output.title,
-        description="Writes no text where nobody speaks: learned constants, "
-        + " and ".join(_described_sites(learned, encoder, decoder))
-        + "; not calibrated.",
+        description=_description(learned, encoder, decoder),
         model=ModelSpec.of(model, output.model_name),
         saes={} if placed is None else {"sae": placed},  # gates read it, even if no edit does
         sites=[*encoder, *decoder],
         allow_empty=True,
-        provenance={
-            **({"command": output.command} if output.command else {}),
-            "learned": _recorded(settings),
-            "data": {
-                "without speech": described(without),
-                "with speech": described(having),
-                "clips after varying": {kind: len(samples) for kind, samples in clips._asdict().items()},
-                "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
-            },
-        },
+        provenance=provenance,
         measured={"held_out": measured(learned)},
     )
     recipe.save(output.path)
     return recipe
 
 
-def learning_clips(without: Gathered, having: Gathered, seed: int, synthetic: int) -> LearningClips:
+def learning_clips(without: ClipSet, having: ClipSet, seed: int, synthetic: int) -> LearningClips:
     """Clips to learn on, augmented, and held-out ones of other recordings and speakers, augmented apart.
 
     So many synthetic noises are added to learn on, and a tenth as many to stop early on.
@@ -120,10 +121,10 @@ def measured(learned: Learned) -> dict[str, float]:
     }
 
 
-def _gathered(clips: Clips, settings: LearnSettings, progress: bool) -> Gathered:
-    if isinstance(clips, Gathered):
+def _loaded(clips: Clips, settings: LearnSettings, progress: bool) -> ClipSet:
+    if isinstance(clips, ClipSet):
         return clips
-    return gather(clips, most=settings.most, seed=settings.seed, progress=progress)
+    return load_clips(clips, most=settings.most, seed=settings.seed, progress=progress)
 
 
 def _encoder_sites(learned: Learned, layer: int, placed: SAESpec | None) -> list[SiteSpec]:
@@ -150,7 +151,7 @@ def _push(vector: Any) -> dict[str, Any]:
     return {"kind": "push", "vector": [round(float(v), 6) for v in vector], "amount": 1.0}
 
 
-def _described_sites(learned: Learned, encoder: Sequence[SiteSpec], decoder: Sequence[SiteSpec]) -> list[str]:
+def _description(learned: Learned, encoder: Sequence[SiteSpec], decoder: Sequence[SiteSpec]) -> str:
     found = []
     if encoder:
         kind = f"on {len(learned.features)} SAE features" if learned.features else "as one dense vector"
@@ -158,7 +159,7 @@ def _described_sites(learned: Learned, encoder: Sequence[SiteSpec], decoder: Seq
     if decoder:
         when = " at the step that writes a text's first token" if decoder[0].steps == "first" else ""
         found.append(f"a vector after each of {len(decoder)} decoder layers{when}")
-    return found
+    return f"Writes no text where nobody speaks: learned constants, {' and '.join(found)}; not calibrated."
 
 
 def _recorded(settings: LearnSettings) -> dict[str, Any]:

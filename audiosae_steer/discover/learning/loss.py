@@ -1,4 +1,4 @@
-"""What learned amounts are asked for: silence where nobody speaks, and the model's own words where somebody does."""
+"""Losses of learned amounts: end of text on non-speech, and divergence from the unsteered model on speech."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from .decoder import hidden, logits
 
 MARGIN = 3.0
-"""Nats by which a token that is said should stay likelier than end-of-text, unless it never was."""
+"""Nats by which a token of the text should stay likelier than end-of-text, unless it never was."""
 
 
-class Spoken(NamedTuple):
-    """A clip with speech, and what the unsteered model writes for it."""
+class SpeechTarget(NamedTuple):
+    """A clip with speech, and the unsteered model's tokens for it."""
 
     x: Tensor
     """(frames, d_model) float16, the residual at the edited layer."""
@@ -26,12 +26,12 @@ class Spoken(NamedTuple):
     """Tokens without."""
 
     def tokens(self, timed: bool) -> list[int]:
-        """Of either mode."""
+        """Tokens of one mode, without the end."""
         return list(self.timed if timed else self.untimed)
 
 
 class Constants(NamedTuple):
-    """What is added to the residuals of every clip."""
+    """Vectors that are added to the residuals of every clip."""
 
     encoder: Tensor
     """(d_model,) at the output of the edited encoder layer, on every frame."""
@@ -42,15 +42,15 @@ class Constants(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """How far steered and unsteered distributions are apart, in nats."""
+    """Divergence between steered and unsteered distributions, in nats."""
 
     per_token: Tensor
     """() mean over all tokens."""
     at_start: Tensor
     """() mean over the clips of that at the first token of the text, where a clip is lost."""
     cut: Tensor
-    """() mean over the clips of how far, in all, end-of-text comes nearer than `MARGIN` to the token that is said:
-    where it wins, the rest of the text is lost, which a mean over tokens hardly shows."""
+    """() mean over the clips of how far, in all, end-of-text comes nearer than `MARGIN` to the token of the text: where
+    it wins, the rest of the text is lost, which a mean over tokens hardly shows."""
 
 
 class Objective:
@@ -63,7 +63,7 @@ class Objective:
         speech: clips whose text should stay.
     """
 
-    def __init__(self, model: Any, layer: int, noise: Sequence[Tensor], speech: Sequence[Spoken]) -> None:
+    def __init__(self, model: Any, layer: int, noise: Sequence[Tensor], speech: Sequence[SpeechTarget]) -> None:
         from whisper.decoding import DecodingOptions, DecodingTask
 
         self.model, self.layer, self.noise, self.speech = model, layer, noise, speech
@@ -90,33 +90,33 @@ class Objective:
 
     def kept(self, chosen: Sequence[int], added: Constants, timed: bool) -> Divergence:
         """KL(unsteered ‖ steered) over the unsteered text of the chosen speech clips, its end included."""
-        after = self._said(chosen, added, timed)
+        after = self._text_states(chosen, added, timed)
         new = [i for i in chosen if (i, timed) not in self.unsteered]
         if new:
             with torch.no_grad():
-                states = self._said(new, None, timed)
+                states = self._text_states(new, None, timed)
             self.unsteered |= {(i, timed): own for i, own in zip(new, states, strict=True)}
         reference = torch.cat([self.unsteered[i, timed] for i in chosen])
         found, before = self._log_p(torch.cat(after)), self._log_p(reference)
         each = F.kl_div(found, before, log_target=True, reduction="none").sum(-1)
         starts = torch.tensor([0] + [len(states) for states in after[:-1]]).cumsum(0) + self._lead(timed)
-        said = torch.cat([self._said_tokens(i, timed) for i in chosen])
+        said = torch.cat([self._text_tokens(i, timed) for i in chosen])
         lead, led = (
             rows.gather(1, said[:, None])[:, 0] - rows[:, self.tokenizer.eot] for rows in (found, before)
         )  # fmt: skip
         cut = F.relu(led.clamp(max=MARGIN) - lead)[said != self.tokenizer.eot].sum() / len(chosen)
         return Divergence(each.mean(), each[starts + int(timed)].mean(), cut)
 
-    def _said_tokens(self, clip: int, timed: bool) -> Tensor:
-        """What the unsteered model says where `_said` has its hidden states."""
+    def _text_tokens(self, clip: int, timed: bool) -> Tensor:
+        """Tokens of the unsteered text at the positions of `_text_states`."""
         row = [*self._prompt(timed, "en"), *self.speech[clip].tokens(timed), self.tokenizer.eot]
         return torch.tensor(row[-len(self.speech[clip].tokens(timed)) - 1 - self._lead(timed) :])
 
     def _lead(self, timed: bool) -> int:
-        """Positions before that of the first token: there a multilingual model chooses the language, which counts."""
+        """Positions before that of the first token, where a multilingual model chooses the language, which counts."""
         return len(self._prompt(timed, "en")) - 1 if self.model.is_multilingual else 0
 
-    def _said(self, chosen: Sequence[int], added: Constants | None, timed: bool) -> list[Tensor]:
+    def _text_states(self, chosen: Sequence[int], added: Constants | None, timed: bool) -> list[Tensor]:
         """Hidden states of each clip from the one that chooses its language, or its first token, to its end."""
         prompt = self._prompt(timed, "en")
         rows = [[*prompt, *self.speech[i].tokens(timed)] for i in chosen]
@@ -129,7 +129,7 @@ class Objective:
         return [found[start : len(row)] for found, row in zip(states, rows, strict=True)]
 
     def _only(self, added: Constants) -> int | None:
-        """The position of what the first token of a text is written after: a timestamp, or the sign for none."""
+        """Position before the first token of a text: that of a timestamp, or of the sign for none."""
         return len(self.tokenizer.sot_sequence) if added.first else None
 
     def _log_p(self, states: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A few rows of a dictionary that add up to a vector: what sparse edits make of a dense one."""
+"""Orthogonal matching pursuit: a few rows of a dictionary that add up to a dense vector."""
 
 from __future__ import annotations
 

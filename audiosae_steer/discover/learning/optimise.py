@@ -1,4 +1,4 @@
-"""Learn the amounts of constant `Add` edits by gradient through the frozen Whisper.
+"""Optimisation of the amounts of constant `Add` edits by gradient through the frozen Whisper.
 
 The loss asks two things: on clips where there should be no text, end-of-text right after the first timestamp (or at
 once, without timestamps); on speech, the unsteered model's own distribution over its own transcript, token by token.
@@ -7,16 +7,16 @@ once, without timestamps); on speech, the unsteered model's own distribution ove
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.audio import Samples
 from ...errors import AudioError, SiteError, SteeringError
 from ...evaluate.metrics.rates import wrote
 from ...evaluate.metrics.wer import word_errors
@@ -27,62 +27,14 @@ from ...sae.autoencoder import SAE
 from ...steering.edits import Push
 from ...steering.site_edits import SiteEdits, Steps
 from ...steering.steering import steer
-from .loss import Constants, Objective, Spoken
+from .loss import Constants, Objective
 from .matching_pursuit import nearest
+from .results import Check, Learned
 from .settings import LearnSettings, nothing_to_learn
-from .targets import both_pads, spoken
+from .targets import LearningClips, Targets, targets_of
 
-
-class LearningClips(NamedTuple):
-    """Clips of up to 30 s, mono at 16 kHz. Of one recording, all clips belong on one side."""
-
-    absent: Sequence[Samples]
-    """Non-speech."""
-    present: Sequence[Samples]
-    """Speech; the more varied (noisy, quiet, brief, beside noise), the better."""
-    held_absent: Sequence[Samples]
-    """Like `absent`, to stop early on."""
-    held_present: Sequence[Samples]
-    """Like `present`, to stop early on."""
-
-
-class Check(NamedTuple):
-    """A look at the clips that are held out, with timestamps."""
-
-    step: int
-    """Steps so far."""
-    features: int
-    """Amounts that are not zero."""
-    text: float
-    """Share of the clips without speech that get text."""
-    words: float
-    """Word error rate on speech, against what the unsteered model writes."""
-    blanked: float
-    """Share of the clips with speech that lose their text."""
-
-    @property
-    def badness(self) -> float:
-        """What early stopping minimises: a word in a hundred and a clip in a hundred weigh like five with text."""
-        return self.text + 5 * self.words + 5 * self.blanked
-
-
-class Learned(NamedTuple):
-    """Amounts of `Add(features, amount)`, and how the learning went."""
-
-    features: tuple[int, ...]
-    """Indices, by falling weight; empty of a dense vector."""
-    amounts: tuple[float, ...]
-    """One each, in raw units of the SAE."""
-    vector: Tensor
-    """(d_model,) what they add to the residual."""
-    decoder: Tensor | None
-    """(decoder layers, d_model) what is added in the decoder; None without."""
-    history: tuple[dict[str, float], ...]
-    """Every 25 steps, their means: −log p(end of text) on non-speech, the share of clips where that is below a half,
-    divergence per token on speech and at the start of its text, how near it comes to being cut; and the number of
-    features."""
-    checks: tuple[Check, ...]
-    """The looks at held-out clips; the last is that of the result."""
+NOTE_EVERY = 25
+"""Steps between two entries of the history, each their means."""
 
 
 def learn_amounts(
@@ -95,10 +47,10 @@ def learn_amounts(
     cache: Path | None = None,
     progress: bool = True,
 ) -> Learned:
-    """Learn which features to add, and how much, so that clips without speech give no text and others the same.
+    """Learn amounts of features to add, under which clips without speech give no text, and others the same as before.
 
-    Every other clip is filled up to 30 s as `whisper.transcribe` does it, the rest as transformers does. The amounts
-    kept are those that did best on the held-out clips, by `Check.badness`.
+    Every other clip is padded to 30 s as `whisper.transcribe` does it, the rest as transformers does. The amounts kept
+    are those that did best on the held-out clips, by `Check.badness`.
 
     Args:
         model: an openai-whisper model; its weights are not touched.
@@ -112,45 +64,56 @@ def learn_amounts(
     Raises:
         SteeringError: not an openai-whisper model, or settings that leave nothing to learn.
         SiteError: the SAE's width or the layer does not fit.
-        AudioError: too few clips of either kind, or the model hears nothing where there is speech.
+        AudioError: too few clips of either kind, or the model writes nothing where there is speech.
         MissingExtraError: jiwer is not installed.
     """
     settings = settings or LearnSettings()
     _check(model, sae, layer, clips, settings)
-    if sae is None:
-        width = model.dims.n_audio_state
-        basis, unit = torch.eye(width), torch.ones(width)
-    else:
-        rows = sae.rows(range(sae.n_features), torch.float32)
-        unit = rows.W_dec.norm(dim=-1)
-        basis = rows.W_dec / unit[:, None]
-    noise, speech, held_noise, held_speech = (
-        both_pads(model, samples, layer, cache, name.replace("_", " "), progress)
-        for name, samples in clips._asdict().items()
-    )
-    said = [spoken(model, rows, layer, cache, progress) for rows in (speech, held_speech)]
-    free = dict(model.named_parameters())
-    wanted = {name: parameter.requires_grad for name, parameter in free.items()}
-    try:
-        model.requires_grad_(False)
-        run = _Run(Objective(model, layer, noise, said[0]), held_noise, said[1], settings, progress)
-        if not settings.features and sae is not None:
-            basis, unit = basis[:0], unit[:0]
+    basis, unit = _basis(model, sae, settings)
+    targets = targets_of(model, clips, layer, cache, progress)
+    with _frozen(model):
+        run = _Run(Objective(model, layer, targets.noise, targets.speech), targets, settings, progress)
         chosen, weights = torch.arange(len(basis)), torch.zeros(len(basis))
-        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sae is not None and len(basis) else 0.0)
-        if sae is not None and len(basis):
+        sparse = sae is not None and len(basis) > 0
+        weights = run.optimise(weights, basis, settings.steps, settings.l1 if sparse else 0.0)
+        if sparse:
             chosen, weights = nearest(weights @ basis, basis, settings.features)
             weights = run.optimise(weights, basis[chosen], settings.refine, 0.0, gentle=0.25)
-    finally:
-        for name, parameter in free.items():
-            parameter.requires_grad_(wanted[name])
+    features: tuple[int, ...] = ()
+    amounts: tuple[float, ...] = ()
+    if sae is not None:
+        order = weights.abs().argsort(descending=True)
+        features = tuple(chosen[order].tolist())
+        amounts = tuple((weights / unit[chosen])[order].tolist())
     vector = weights @ basis[chosen]
+    return Learned(features, amounts, vector, run.decoder, tuple(run.history), tuple(run.checks))
+
+
+def _basis(model: Any, sae: SAE | None, settings: LearnSettings) -> tuple[Tensor, Tensor]:
+    """Rows (n, d_model) of norm 1 to learn weights of, and the norms (n,) that they had.
+
+    Without an SAE they are the axes; there are none where the encoder is not edited.
+    """
     if sae is None:
-        return Learned((), (), vector, run.decoder, tuple(run.history), tuple(run.checks))
-    order = weights.abs().argsort(descending=True)
-    amounts = (weights / unit[chosen])[order]
-    features = tuple(chosen[order].tolist())
-    return Learned(features, tuple(amounts.tolist()), vector, run.decoder, tuple(run.history), tuple(run.checks))
+        width = model.dims.n_audio_state
+        return torch.eye(width), torch.ones(width)
+    rows = sae.rows(range(sae.n_features), torch.float32)
+    unit = rows.W_dec.norm(dim=-1)
+    basis = rows.W_dec / unit[:, None]
+    return (basis, unit) if settings.features else (basis[:0], unit[:0])
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """A model whose weights want no gradient, until it ends."""
+    parameters = dict(model.named_parameters())
+    wanted = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    try:
+        model.requires_grad_(False)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(wanted[name])
 
 
 def _check(model: Any, sae: SAE | None, layer: int, clips: LearningClips, settings: LearnSettings) -> None:
@@ -173,19 +136,17 @@ def _check(model: Any, sae: SAE | None, layer: int, clips: LearningClips, settin
 
 
 class _Run:
-    """The optimisation, on residuals that were computed once."""
+    """Optimisation on residuals that were computed once; further calls of `optimise` go on with its random numbers."""
 
     def __init__(
         self,
         objective: Objective,
-        held_noise: Sequence[Tensor],
-        held_speech: Sequence[Spoken],
+        targets: Targets,
         settings: LearnSettings,
         show: bool,
     ) -> None:
-        self.objective, self.held_noise, self.held_speech = objective, held_noise, held_speech
-        self.settings, self.show = settings, show
-        self.said = [objective.tokenizer.decode(list(row.timed)) for row in held_speech]
+        self.objective, self.targets, self.settings, self.show = objective, targets, settings, show
+        self.texts = [objective.tokenizer.decode(list(row.timed)) for row in targets.held_speech]
         self.rng = np.random.default_rng(settings.seed)
         self.order: dict[str, list[int]] = {}
         self.history: list[dict[str, float]] = []
@@ -197,7 +158,15 @@ class _Run:
         self.first = settings.decoder == "first"
 
     def optimise(self, start: Tensor, basis: Tensor, steps: int, l1: float, gentle: float = 1.0) -> Tensor:
-        """Adam, followed by the soft threshold of an L1 (ISTA); the weights that did best on held-out clips."""
+        """Weights (n,) that did best on held-out clips, by Adam, followed by the soft threshold of an L1 (ISTA).
+
+        Args:
+            start: weights to start from.
+            basis: (n, d_model) rows of norm 1.
+            steps: steps to take.
+            l1: strength of the soft threshold, as a share of Adam's step.
+            gentle: factor of the learning rate.
+        """
         weights = start.clone().requires_grad_()
         decoder = None if self.decoder is None else self.decoder.clone().requires_grad_()
         rate = gentle * self.settings.lr
@@ -221,14 +190,14 @@ class _Run:
                 weights.copy_(F.softshrink(weights, shrink) if shrink > 0 else weights)
             self.step += 1
             recent.append(tuple(term.item() for term in terms))
-            if (step + 1) % 25 == 0 or step + 1 == steps:
-                self._note(np.mean(recent[-25:], axis=0), weights)
-            # early weights under an L1 are dense: what stops early is not what is wanted
+            if (step + 1) % NOTE_EVERY == 0 or step + 1 == steps:
+                self._note(np.mean(recent[-NOTE_EVERY:], axis=0), weights)
+            # early weights under an L1 are dense, which is not wanted: under one, only the last are checked
             if step + 1 == steps or (l1 == 0 and (step + 1) % self.settings.check == 0):
                 now = weights.detach().clone(), None if decoder is None else decoder.detach().clone()
-                look = self._look(now[0], Constants(now[0] @ basis, now[1], self.first))
-                if best is None or look.badness < best[0].badness:
-                    best = (look, *now)
+                found = self._evaluate(now[0], Constants(now[0] @ basis, now[1], self.first))
+                if best is None or found.badness < best[0].badness:
+                    best = (found, *now)
         if best is None:
             return start
         if best[0] is not self.checks[-1]:
@@ -250,7 +219,7 @@ class _Run:
 
     def _pick(self, kind: str, of: int, count: int) -> list[int]:
         picked: list[int] = []
-        while len(picked) < count:  # every clip once before any comes again
+        while len(picked) < count:  # every clip once before any comes again, across steps
             if not self.order.get(kind):
                 self.order[kind] = self.rng.permutation(of).tolist()
             picked.append(self.order[kind].pop())
@@ -261,21 +230,21 @@ class _Run:
         values = {name: round(float(value), 5) for name, value in zip(names, means, strict=True)}
         self.history.append({"step": self.step, **values, "features": int((weights != 0).sum())})
 
-    def _look(self, weights: Tensor, added: Constants) -> Check:
+    def _evaluate(self, weights: Tensor, added: Constants) -> Check:
         model, layer = self.objective.model, self.objective.layer
         parts = [SiteEdits(Site(layer), None, [Push(added.encoder)])]
         for number, vector in enumerate([] if added.decoder is None else added.decoder, 1):
             steps: Steps = "first" if added.first else "all"
             parts.append(SiteEdits(Site(number, "decoder"), None, [Push(vector)], steps=steps))
         with steer(model, parts, allow_empty=True) as steering:
-            heard = write(model, self.held_noise, layer, steering=steering, limit=8)
-            said = write(model, [row.x for row in self.held_speech], layer, steering=steering)
+            noise = write(model, self.targets.held_noise, layer, steering=steering, limit=8)
+            speech = write(model, [row.x for row in self.targets.held_speech], layer, steering=steering)
         check = Check(
             self.step,
             int((weights != 0).sum()),
-            float(np.mean([wrote(w.text) for w in heard])),
-            word_errors(self.said, [w.text for w in said]).rate,
-            float(np.mean([not wrote(w.text) for w in said])),
+            float(np.mean([wrote(w.text) for w in noise])),
+            word_errors(self.texts, [w.text for w in speech]).rate,
+            float(np.mean([not wrote(w.text) for w in speech])),
         )
         self.checks.append(check)
         return check

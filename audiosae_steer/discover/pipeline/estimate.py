@@ -17,7 +17,7 @@ from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
 from ...training.settings import Settings
-from ..learning.settings import LearnSettings
+from ..learning.optimise import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Modules that every run needs, and the package of each."""

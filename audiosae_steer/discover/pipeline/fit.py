@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, FrameGate
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
-from ...training.settings import TrainSettings
+from ...training.settings import Settings
 from ...training.train import train_sae
-from ..gates.fit import LabelledClips, make_clip_gate, make_frame_gate
-from ..gates.settings import ClipGateSettings, FrameGateSettings
-from ..learning.learn import learn, learning_clips
-from ..recipe_output import RecipeOutput
+from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
+from ..learning.learn import learn_gathered, material_of
 from ..sae_files import open_sae
 from .contrast_baseline import write_clips, write_contrast_recipe
 from .settings import NAME
@@ -63,15 +60,9 @@ def fit_edits(
         sae = open_sae(source, context.layer)
     if sae is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
-    known = [weights, run.layer, sae_digest(opened), find.key, settings.seed, run.model_name]
-
-    learning = replace(settings.learn, synthetic=settings.synthetic)
-
-    def learn_edits(folder: Path) -> None:
-        output = RecipeOutput(path=folder / "learned.json", name=NAME, model_name=run.model_name, cache=run.encoded)
-        learn(run.model, source, run.layer, *find, out=output, settings=learning, progress=run.show)
-
-    learned = stages.run("learn", [known, learning], learn_edits) / "learned.json"
+    known = [weights, context.layer, sae.digest(), clips.key, settings.seed, context.output.model_name]
+    learn = partial(_learn, context, sae, source)
+    learned = stages.run("learn", [known, settings.learn, settings.synthetic], learn) / "learned.json"
     if not settings.contrast:
         return learned, None
     contrast = partial(write_contrast_recipe, context, sae, source, files)
@@ -96,33 +87,13 @@ def _threshold(context: StageContext, sae: SAE, folder: Path) -> None:
     sae.calibrate_threshold(row.float() for row in rows).save(folder / f"encoder-{context.layer}.safetensors")
 
 
-def gated(run: Run, learned: Path) -> Path:
-    """The learned recipe with gates that are fitted to find and placed on calibrate."""
-    settings, find, calibration = run.settings, run.dealt.find, run.dealt.calibrate
-
-    def gate(folder: Path) -> None:
-        recipe = load_recipe(learned)
-        key, sae = next(iter(recipe.load_saes().items()))
-        # the clips that the amounts were learned on, which are encoded already
-        clips = learning_clips(*find, settings.learn.seed, settings.synthetic)
-        fit = LabelledClips(clips.absent, clips.present)
-        place = vary_side(calibration, settings, settings.seed + 11)
-        options: dict[str, Any] = {"cache": run.encoded, "progress": run.show}
-        clip_settings = ClipGateSettings(margin=settings.margin, seed=settings.seed)
-        clip = make_clip_gate(run.model, sae, run.layer, fit, place, settings=clip_settings, **options)
-        update: dict[str, Any] = {"gate": GateSpec(layer=run.layer, sae=key, **_numbers(clip), pool=clip.pool)}
-        if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-            frame_settings = FrameGateSettings(margin=settings.margin, seed=settings.seed)
-            plain = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
-            frame = make_frame_gate(run.model, sae, run.layer, *plain, settings=frame_settings, **options)
-            spec = FrameGateSpec(layer=run.layer, sae=key, **_numbers(frame), reach=frame.reach)
-            update["frame_gate"] = spec
-        for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
-            shutil.copyfile(learned.parent / file, folder / file)
-        recipe.model_copy(update=update).save(folder / "gated.json")
-
-    hangs_on = [learned.parent, calibration.key, settings.margin, settings.frame_gate, settings.synthetic]
-    return run.stages.run("gates", hangs_on, gate) / "gated.json"
+def _learn(context: StageContext, sae: SAE, source: SAE | str | Path | None, folder: Path) -> None:
+    settings = context.settings
+    learn_gathered(
+        context.model, sae, source, context.layer, *context.clips.find, out=folder / "learned.json",
+        settings=settings.learn, synthetic=settings.synthetic, name=NAME, model_name=context.output.model_name,
+        cache=context.encoded, progress=context.show,
+    )  # fmt: skip
 
 
 def fit_gates(context: StageContext, learned: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import check_readable
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
-from ...training.settings import TrainSettings
+from ...training.settings import Settings
 from ..contrast.pooling import check
 from ..sae_files import open_sae
 from .estimate import Amount, check_installed, count, downloads, estimate, measure, table
@@ -108,7 +107,7 @@ def make_no_false_speech(
 
 def _prepare(
     model: Any, sae: SAE | str | Path | None, layer: int | None, settings: MakeSettings
-) -> tuple[int, SAE | None, TrainSettings | None]:
+) -> tuple[int, SAE | None, Settings | None]:
     """The layer; the SAE that was given, or how one is trained."""
     if not hasattr(model, "dims"):
         raise SteeringError("a recipe is made with an openai-whisper model: load_whisper(..., library='openai')")
@@ -116,7 +115,7 @@ def _prepare(
     if sae is None:
         # the frames of a small model need no more than this, and training on a processor stays within an hour
         size = settings.sae_features or min(8 * dims.n_audio_state, 4096)
-        return layer or dims.n_audio_layer, None, replace(settings.sae, n_features=size, seed=settings.seed)
+        return layer or dims.n_audio_layer, None, settings.sae._replace(n_features=size, seed=settings.seed)
     opened = open_sae(sae, layer or dims.n_audio_layer)
     layer = layer or opened.info.get("layer") or dims.n_audio_layer
     check(model, opened, layer)

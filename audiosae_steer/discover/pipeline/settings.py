@@ -10,12 +10,8 @@ from pathlib import Path
 from ...evaluate.benchmark.settings import BenchSettings
 from ...io.progress import Tell
 from ...training.settings import Settings
-from ..calibration.gate_thresholds import Mode
-from ..calibration.pareto import Budget
-from ..calibration.successive_halving import CalibrateSettings
-from ..gates.fit import LabelledClips
-from ..learning.settings import LearnSettings
-from .stage_cache import Stages
+from ..calibration.settings import MODES, Budget, CalibrateSettings
+from ..learning.optimise import LearnSettings
 
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"
 """Names of the recipes with gates and without."""
@@ -75,22 +71,7 @@ class MakeOutput:
     bars: Bars | None = None
     """Factory of progress bars, a context manager; None shows none."""
 
-    @property
-    def show(self) -> bool:
-        """Whether to show progress bars."""
-        return self.bars is not None
-
-    @contextmanager
-    def tell(self) -> Iterator[Tell | None]:
-        """Progress bars for what reports its progress by calls."""
-        if self.bars is None:
-            yield None
-        else:
-            with self.bars() as tell:
-                yield tell
-
-
-def vary_side(side: Side, settings: MakeSettings, seed: int) -> LabelledClips:
-    """Clips to place a gate's threshold on: loud and soft, noisy, as brief as a word, and beside noise."""
-    absent = vary_absent(side.absent.samples, seed, synthetic=settings.synthetic // 2)
-    return LabelledClips(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))
+    @classmethod
+    def of(cls, out: str | Path | MakeOutput) -> MakeOutput:
+        """The output itself, or that of a folder alone."""
+        return out if isinstance(out, MakeOutput) else cls(folder=Path(out))

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,17 +60,3 @@ class Stages:
         make(folder)
         write_whole(folder / DONE, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n")
         return folder
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return value.name  # of a stage: its key; the place does not matter
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if is_dataclass(value):
-        return _plain(vars(value))
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return value

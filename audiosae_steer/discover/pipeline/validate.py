@@ -117,12 +117,12 @@ def _same(samples: Samples) -> Samples:
 
 def _write(recipe: Recipe, run: Run, found: BenchResults, folder: Path) -> None:
     """A recipe with what was measured, its SAE beside it, and the pictures of its calibration."""
-    if recipe.folder is None:
+    if recipe._folder is None:
         raise SteeringError(f"{recipe} was not read from a folder")
     for spec in recipe.saes.values():
         if spec.file is not None:
-            shutil.copyfile(recipe.folder / spec.file, folder / spec.file)
-    shutil.copytree(recipe.folder / f"{recipe.name}-calibration", folder / f"{recipe.name}-calibration")
+            shutil.copyfile(recipe._folder / spec.file, folder / spec.file)
+    shutil.copytree(recipe._folder / f"{recipe.name}-calibration", folder / f"{recipe.name}-calibration")
     update = {
         "provenance": {
             **({"command": run.command} if run.command else {}),

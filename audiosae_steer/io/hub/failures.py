@@ -1,4 +1,4 @@
-"""What the Hub's client raises, told apart: a `HubError` that names the cause and the cure."""
+"""Failures of the Hub's client, classified: each becomes a `HubError` that names its cause and its cure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGIN = "log in by `hf auth login`, or set HF_TOKEN"
 
 
 def unreachable(error: Exception) -> bool:
-    """Whether it is the way to the Hub that failed, or the Hub itself, and not the request."""
+    """True if the network or the Hub itself failed, and not the request."""
     code = status(error)
     if code is not None:
         return code >= 500 or code in BUSY
@@ -25,7 +25,7 @@ def unreachable(error: Exception) -> bool:
 
 
 def passing(error: Exception) -> bool:
-    """Whether the same request is worth repeating at once: the Hub answered that it is busy, or was too slow."""
+    """True if the same request is worth repeating at once: the Hub answered that it is busy, or was too slow."""
     code = status(error)
     if code is not None:
         return code >= 500 or code in BUSY
@@ -34,13 +34,13 @@ def passing(error: Exception) -> bool:
 
 
 def status(error: Exception) -> int | None:
-    """The HTTP status that the Hub answered, if it did."""
+    """The HTTP status of the Hub's answer; None if there was no answer."""
     code = getattr(getattr(error, "response", None), "status_code", None)
     return code if isinstance(code, int) else None
 
 
 def asked_to_wait(error: Exception) -> int | None:
-    """The seconds that the Hub asks one to wait, where it says so (`Retry-After`, or its `RateLimit`)."""
+    """Seconds to wait by the Hub's `Retry-After` or `RateLimit` header; None if it has neither."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     found = re.fullmatch(r"\s*(\d{1,6})\s*", str(headers.get("Retry-After", "")))
     found = found or re.search(r"\br=0\b.*\bt=(\d{1,6})\b", str(headers.get("RateLimit", "")))
@@ -48,7 +48,7 @@ def asked_to_wait(error: Exception) -> int | None:
 
 
 def explained(error: Exception, repo: str, revision: str | None = None, kind: Kind = "model") -> HubError:
-    """What went wrong when something of `repo` was asked for, and what to do."""
+    """The `HubError` for a failed request for files of `repo`, with its cause and what to do."""
     from huggingface_hub import errors
 
     at = f" at {revision}" if revision else ""
@@ -86,7 +86,7 @@ def explained(error: Exception, repo: str, revision: str | None = None, kind: Ki
 
 
 def broken_off(error: Exception, repo: str, name: str) -> HubError | None:
-    """For a download that began and did not come to its end; None if that is not what happened."""
+    """The `HubError` for a download that began and did not end; None if that is not what happened."""
     from huggingface_hub import errors
 
     if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)) or status(error) is not None:
@@ -100,7 +100,7 @@ def broken_off(error: Exception, repo: str, name: str) -> HubError | None:
 
 
 def disk_trouble(error: Exception) -> HubError | None:
-    """For a cache that cannot be written or read; None if that is not what happened."""
+    """The `HubError` for a cache that cannot be written or read; None if that is not what happened."""
     if not isinstance(error, OSError) or error.errno is None or unreachable(error):
         return None
     from huggingface_hub import constants
@@ -118,5 +118,5 @@ def disk_trouble(error: Exception) -> HubError | None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line that an error says, or its kind if it says nothing."""
+    """The first line of an error's message, or its class if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

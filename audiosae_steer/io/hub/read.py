@@ -1,4 +1,4 @@
-"""Reading the Hub: what a repository holds at one commit, and some of its files in the cache."""
+"""Reading the Hub: the list of a repository's files at one commit, and downloads of some of them into the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .failures import Kind, asked_to_wait, broken_off, explained, passing, unrea
 
 T = TypeVar("T")
 TIMEOUT = 20.0
-"""Seconds without a word from the Hub after which a listing is given up."""
+"""Seconds without an answer from the Hub after which a listing is given up."""
 PAUSES = (1.0, 3.0)
 """Seconds before each further attempt at a listing, where the Hub is busy and the cache has nothing."""
 PATIENCE = 20
@@ -33,7 +33,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Listing(NamedTuple):
-    """What a repository holds at one commit."""
+    """Files of a repository at one commit."""
 
     commit: str
     """The commit that a branch or tag stands for."""
@@ -44,14 +44,14 @@ class Listing(NamedTuple):
     sha256: dict[str, str]
     """Of each large file, as the Hub records it."""
     online: bool
-    """Whether the Hub said so; else it is what the cache remembers."""
+    """True if the Hub was asked; else it is what the cache remembers."""
 
 
 class Fetched(NamedTuple):
     """Files of one repository at one commit, in the Hub's cache."""
 
     folder: Path
-    """Where they lie, under their names in the repository."""
+    """The folder in the cache that holds them, under their names in the repository."""
     commit: str
     """The commit that a branch or tag stood for."""
     files: tuple[str, ...]
@@ -62,10 +62,10 @@ Choice = Callable[[Listing], Sequence[str]]
 
 
 def listing(repo: str, revision: str | None = None, kind: Kind = "model") -> Listing:
-    """What `repo` holds; where the Hub cannot be reached, what the cache has of it.
+    """The files of `repo`; if the Hub cannot be reached, those that the cache has.
 
     Raises:
-        HubError: no such repository or revision; no permission; too many files to be one of ours; no network and
+        HubError: no such repository or revision; no permission; more than `MAX_FILES` files; no network and
             nothing in the cache.
     """
     for pause in (*PAUSES, None):
@@ -100,7 +100,7 @@ def fetch(
         wanted: names or shell patterns (`*.safetensors`); or a function that chooses names from the listing. Settings
             first: the files come in that order, so that weights in the cache have their settings beside them.
         revision: branch, tag or commit; the default branch by default. All files are of the one commit it stands for.
-        kind: whether it is a model's repository or a data set's.
+        kind: a model's repository, or a data set's.
         limit: bytes of the largest file that is taken, by what the Hub says before anything is downloaded.
 
     Raises:
@@ -134,7 +134,7 @@ def fetch(
 
 
 def is_cached(repo: str, name: str, commit: str, kind: Kind = "model") -> bool:
-    """Whether this machine's cache has a file of `repo` as it is at `commit`."""
+    """True if this machine's cache has a file of `repo` at `commit`."""
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(repo, name, revision=commit, repo_type=kind), str)
@@ -196,7 +196,7 @@ def ask(url: str, params: dict[str, Any] | None = None) -> Any:
 
 
 def pages(path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the Hub lists under a path of its API, page by page, each as it is needed."""
+    """Entries that the Hub lists under a path of its API; each page is asked for when it is needed."""
     from huggingface_hub import constants
 
     url: str | None = f"{constants.ENDPOINT}/api/{path}"
@@ -210,7 +210,7 @@ def _listed(repo: str, revision: str | None, kind: Kind) -> Listing:
     from huggingface_hub import HfApi
 
     ask = HfApi().model_info if kind == "model" else HfApi().dataset_info
-    # the files come with the tree, in pages: all at once, a stranger's repository of a million would fill memory
+    # the files come with the tree, in pages: all at once, an untrusted repository of a million would fill memory
     commit = str(ask(repo, revision=revision, expand=["sha"], timeout=TIMEOUT).sha)
     tree = pages(f"{kind}s/{repo}/tree/{commit}", {"recursive": "true"})
     entries = list(islice(tree, MAX_FILES + 1))
@@ -276,7 +276,7 @@ def _size(count: int) -> str:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name of a stranger's stays inside its folder."""
+    """True if an untrusted name stays inside its folder."""
     path = PurePosixPath(name)
     plain = name.isprintable() and "\\" not in name and ":" not in name
     return plain and not path.is_absolute() and ".." not in path.parts

@@ -1,4 +1,4 @@
-"""Writing to the Hub, in one commit or not at all; and searching it."""
+"""Writing to the Hub, atomically in one commit; and searching it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .read import TIMEOUT, ask, listing, pages
 
 
 class Account(NamedTuple):
-    """Who is logged in."""
+    """The account that is logged in."""
 
     name: str
     """Of the user."""
     organisations: tuple[str, ...]
     """That the token knows the user to be in."""
     writes: bool
-    """Whether the token may write at all; a fine-grained one may, in places that only trying tells."""
+    """False if the token may only read; a fine-grained one may, in places that only trying tells."""
 
 
 class Uploaded(NamedTuple):
-    """What was put on the Hub."""
+    """Result of an upload."""
 
     url: str
     """Of the repository."""
@@ -49,10 +49,10 @@ class Entry(NamedTuple):
 
 
 def check_name(repo: str) -> None:
-    """Hold a name against what the Hub allows.
+    """Refuse a name that the Hub does not allow.
 
     Raises:
-        HubError: it is no user/repo.
+        HubError: it is not of the form user/repo.
     """
     from huggingface_hub import utils
     from huggingface_hub.errors import HFValidationError
@@ -67,10 +67,10 @@ def check_name(repo: str) -> None:
 
 
 def account() -> Account:
-    """Who is logged in.
+    """The account that is logged in.
 
     Raises:
-        HubError: nobody; the token is no longer valid; or the Hub cannot be reached.
+        HubError: no account; the token is no longer valid; or the Hub cannot be reached.
     """
     from huggingface_hub import constants, get_token
 
@@ -90,19 +90,19 @@ def account() -> Account:
 
 
 def upload(repo: str, folder: Path, files: Sequence[str], *, private: bool | None, mark: str, message: str) -> Uploaded:
-    """Put files of `folder` into `repo`, in one commit or not at all; it is made if need be, and then stays.
+    """Put files of `folder` into `repo`, atomically in one commit. It is made if need be, and then stays.
 
     Args:
         repo: "user/repo".
         folder: where they are.
         files: their names in the folder, and in the repository; others that it holds stay.
         private: whether a new repository is; None leaves it to the account's setting.
-        mark: the file by which a repository is known to be one of ours, which may be written over.
+        mark: the file by which a repository is known to be written by this package, and may be written over.
         message: of the commit.
 
     Raises:
-        HubError: nobody is logged in, or may not write there; the name is taken by something else; it is public, and
-            was to be private; the Hub refuses the card; it changed meanwhile; or cannot be reached.
+        HubError: no account is logged in, or it may not write there; the name is taken by something else; it is
+            public, and was to be private; the Hub refuses the card; it changed meanwhile; or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -127,7 +127,7 @@ def upload(repo: str, folder: Path, files: Sequence[str], *, private: bool | Non
         )
     except Exception as error:  # as above
         refused = _refused(error, repo, who)
-        if made:  # and not deleted: meanwhile somebody may have put something there
+        if made:  # and not deleted: others may have put something there meanwhile
             raise HubError(
                 f"{refused}; {repo} was made before that, and stays, empty: publish to it again, or delete it"
             ) from error
@@ -168,7 +168,7 @@ def _entry(found: Mapping[str, Any]) -> Entry:
 
 
 def _state(repo: str) -> dict[str, Any] | None:
-    """Of a repository as it is: its last commit, and whether it is private; None where there is none."""
+    """The last commit of a repository, and whether it is private; None if there is no such repository."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -214,7 +214,7 @@ def _check_card(card: Path) -> None:
 
 
 def _refused(error: Exception, what: str, who: Account | None = None) -> HubError:
-    """What went wrong when the Hub was written to, and what to do. No commit was made there."""
+    """The `HubError` for a refused write, after which no commit was made."""
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # of one file's upload
     code = status(error)
@@ -231,12 +231,12 @@ def _refused(error: Exception, what: str, who: Account | None = None) -> HubErro
 
 
 def _unanswered(error: Exception, what: str) -> HubError:
-    """What went wrong when the Hub was asked for something that is no repository's."""
+    """The `HubError` for a failed request that concerns no repository."""
     return _no_way(error, what) or HubError(f"the Hub did not say {what} ({first_line(error)}); try again later")
 
 
 def _no_way(error: Exception, what: str) -> HubError | None:
-    """For a Hub that cannot be reached, and a disk that fails; None if that is not what happened."""
+    """The `HubError` for a Hub that cannot be reached, or a disk that fails; None if that is not what happened."""
     from huggingface_hub import errors
 
     code = status(error)

@@ -1,4 +1,4 @@
-"""Arrays of strangers in NumPy's `.npz`: each header is checked before its array is allocated; no pickle is read."""
+"""Arrays of untrusted `.npz` files: each header is checked before its array is allocated; no pickle is read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shape of each array in a file, by name; no array is read.
 
     Raises:
-        CheckpointError: it is damaged, too large, made to fill memory, or holds what is no array of numbers.
+        CheckpointError: it is damaged, too large, made to fill memory, or holds anything but arrays of numbers.
     """
     return {name: array.shape for name, array in _opened(path, ())[0].items()}
 

@@ -1,9 +1,10 @@
-"""Pickles of strangers, read as data: an interpreter of what `torch.save` writes that calls nothing it is told to.
+"""Untrusted pickles, read as data: an interpreter of what `torch.save` writes that calls nothing it is told to.
 
 The unpickler behind `torch.load(weights_only=True)` runs no code either, but calls whatever it lists as safe with the
 file's own arguments: forty bytes make it fill all memory (`bytearray(10**11)`) or never return (a nested tuple as a
 key, whose hash takes 2^40 steps). Here a pickle yields plain values and descriptions of tensors, and costs no more
-than its length.
+than its length. The interpreter stays in one file, longer than others here: its limits hold across all opcodes, and are
+to be reviewed together.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Storage(NamedTuple):
     key: str
     dtype: torch.dtype
     numel: int
-    """How many there are."""
+    """Number of elements."""
 
 
 class Stored(NamedTuple):
@@ -72,14 +73,14 @@ class Stored(NamedTuple):
 
 
 class Unpickled(NamedTuple):
-    """What a pickle holds."""
+    """Content of a pickle."""
 
     value: Any
     """None, bool, int, float, str, bytes, dtypes, tensors, stand-ins, and tuples, lists, sets and dicts of these."""
     storages: dict[str, Storage]
-    """That its tensors lie in, by key."""
+    """The storages that its tensors lie in, by key."""
     end: int
-    """Where it ends in the data."""
+    """Position after it in the data."""
 
 
 def without_numbers(stored: Stored) -> Tensor:
@@ -100,8 +101,8 @@ def unpickle(
         data: the file, or part of it.
         start: where the pickle begins.
         make: what becomes of a tensor's description.
-        stand_ins: classes of ours to take for those of the same module and name that the pickle asks for; they are
-            made from, and given as their state, whatever is in the file.
+        stand_ins: classes of this package to take for those of the same module and name that the pickle asks for;
+            they are made from, and given as their state, whatever is in the file.
 
     Raises:
         ValueError: it is damaged, too large, would call anything else, or holds tensors that are not plain ones.
@@ -201,7 +202,7 @@ class _Reader:
     def reduce(self) -> None:
         arguments, call = self.stack.pop(), self.stack.pop()
         if type(arguments) is not tuple:
-            raise ValueError("its pickle has arguments that are none")
+            raise ValueError("its pickle has arguments that are no tuple")
         self.spend(len(arguments))
         if isinstance(call, type):  # a stand-in, since no other classes get here
             self.push(call(*arguments))

@@ -1,4 +1,4 @@
-"""Safetensors files of strangers: the header is checked, down to the last byte, before any tensor is allocated."""
+"""Untrusted safetensors files: the header is checked, down to the last byte, before any tensor is allocated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 class Header(NamedTuple):
-    """What a safetensors file says of itself."""
+    """Header of a safetensors file."""
 
     shapes: dict[str, Shape]
     """Of each tensor."""
@@ -38,7 +38,7 @@ class _Entry(NamedTuple):
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins like one: eight bytes of length, then JSON. What follows may still be damaged."""
+    """True if a file begins like one: eight bytes of length, then JSON. What follows may still be damaged."""
     try:
         if not path.is_file():
             return False

@@ -32,17 +32,17 @@ _SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
 
 
 def index_of(path: Path) -> Path:
-    """Where the index of a native file lies: `sae.safetensors.index.json` for `sae.safetensors`."""
+    """Path of the index of a native file: `sae.safetensors.index.json` for `sae.safetensors`."""
     return path.with_name(path.name.removesuffix(".safetensors") + INDEX)
 
 
 def is_index(path: Path) -> bool:
-    """Whether a file is such an index, by its name and content."""
+    """True if a file is such an index, by its name and content."""
     return path.name.endswith(INDEX) and path.is_file() and "weight_map" in read_settings(path)
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file is a part of an SAE, by its name."""
+    """True if a file is a part of an SAE, by its name."""
     return _SHARD.fullmatch(name.rsplit("/", 1)[-1]) is not None
 
 
@@ -78,7 +78,7 @@ def split(tensors: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
 
 
 def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Mapping[str, str]) -> None:
-    """Write parts and index, and then take away what lay there before.
+    """Write parts and index, and then remove the files of an earlier write.
 
     Args:
         path: of the SAE, as if it were one file.
@@ -116,7 +116,7 @@ def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Ma
 
 
 def clear_shards(path: Path, keep: Sequence[str] = ()) -> None:
-    """Take away the parts of older writes of `path`, and with `keep` empty the index too."""
+    """Remove the parts of older writes of `path`, and with `keep` empty the index too."""
     index = index_of(path)
     if not keep:
         with suppress(OSError):
@@ -130,7 +130,7 @@ def clear_shards(path: Path, keep: Sequence[str] = ()) -> None:
 
 
 def read_index(path: Path) -> tuple[Header, dict[str, Path]]:
-    """What the index says, as if it were the header of one file, and the file of each tensor.
+    """The index as if it were the header of one file, and the file of each tensor.
 
     Raises:
         CheckpointError: it is damaged, names a file outside its folder or one that is not there.

@@ -1,4 +1,4 @@
-"""Torch files of strangers: loaded as plain tensors by name, or refused."""
+"""Untrusted torch files: loaded as plain tensors by name, or refused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 def stand_in(path: str, base: type) -> type:
-    """A class of ours that the unpickler takes where a file names `path`, "module.Class": nothing of theirs is run."""
+    """A class that the unpickler takes where a file names `path`, "module.Class": none of the file's code is run."""
     module, _, name = path.rpartition(".")
     return type(name, (base,), {"__module__": module, "__qualname__": name})
 
 
 class _Skipped:
-    """Stands for a value that nobody reads."""
+    """Stand-in for a value that is not read."""
 
     def __new__(cls, *_: object) -> _Skipped:
         return super().__new__(cls)
@@ -69,7 +69,7 @@ def torch_files(names: Sequence[str]) -> list[str]:
 
 
 def torch_file_in(path: Path, holds: Callable[[Path, T], bool], load: Callable[[Path], T]) -> Path | None:
-    """The one torch file at `path`, a file or a folder, of whose content `holds` says so; None if there is none.
+    """The one torch file at `path`, a file or a folder, whose content `holds` accepts; None if there is no such one.
 
     Of a folder's, `ae.pt` or `bestval.pth` is taken, as `torch_files` has it.
     """
@@ -93,7 +93,7 @@ def names_of(path: Path, stand_ins: StandIns = ()) -> Mapping[str, Any]:
 
 
 def load_state(path: Path, stand_ins: StandIns = (), *, mapped: bool = False) -> Mapping[str, Any]:
-    """What a torch file holds, by name: `load_object`, if that is a state dict.
+    """The state dict in a torch file, as `load_object` reads it.
 
     Raises:
         CheckpointError: it is damaged, would run code, is compressed, or holds no state dict.
@@ -105,11 +105,11 @@ def load_state(path: Path, stand_ins: StandIns = (), *, mapped: bool = False) ->
 
 
 def load_object(path: Path, stand_ins: StandIns = (), *, mapped: bool = False) -> object:
-    """What a torch file holds. No code in it is ever run, and no more memory taken than the file is long.
+    """Content of a torch file. No code in it is ever run, and no more memory taken than the file is long.
 
     Args:
         path: the file.
-        stand_ins: classes of ours to take for those of the same module and name that the file asks for.
+        stand_ins: classes of this package to take for those of the same module and name that the file asks for.
         mapped: leave the tensors' numbers on disk: they come on the device `meta`, with names, dtypes and shapes.
 
     Raises:

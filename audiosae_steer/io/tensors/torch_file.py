@@ -1,4 +1,4 @@
-"""Where the tensors of a torch file lie: in a zip since torch 1.6, before that behind a row of pickles.
+"""Places of the tensors in a torch file: in a zip since torch 1.6, before that behind a row of pickles.
 
 All that the file claims of its sizes is held against its own before any tensor is made. Both kinds are read here and
 not by `torch.load`, because a check by one reader of zips says little of what another makes of the same bytes.
@@ -28,18 +28,18 @@ class Place(NamedTuple):
 
 
 class TorchFile(NamedTuple):
-    """What a torch file says of itself, before any number is read."""
+    """Description of a torch file, from before any number is read."""
 
     value: Any
     """As in `Unpickled`, with its tensors on the device `meta`."""
     places: dict[str, Place]
-    """Where each storage lies, by its key."""
+    """Bytes of each storage, by its key."""
     pickle: tuple[bytes, int]
-    """Where `value` was read from, to be read again with numbers in its tensors: bytes, and the first of them."""
+    """Source of `value`, to be read again with numbers in its tensors: bytes, and the position of the first."""
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as `torch.save` writes it, today (a zip) or long ago (a pickle); `.npz` is another zip."""
+    """True if a file begins as `torch.save` writes it, today (a zip) or long ago (a pickle); `.npz` is another zip."""
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False
@@ -52,7 +52,7 @@ def is_torch_file(path: Path) -> bool:
 
 
 def describe(path: Path, stand_ins: Iterable[type] = ()) -> TorchFile:
-    """What a torch file says of itself.
+    """Names, dtypes and shapes in a torch file, and the place of each storage.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Zips of strangers: opened without reading a directory that is longer than any of ours."""
+"""Untrusted zips, opened without reading a directory longer than `numpy.savez` or `torch.save` writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_DIRECTORY = 1_000_000
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which, while `bounded`, nobody reads more at once than a directory may be long."""
+    """A file of which, while `bounded`, no more is read at once than a directory may be long."""
 
     bounded = True
 
@@ -40,7 +40,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is a whole zip of arrays, as `numpy.savez` writes it."""
+    """True if a file is a complete zip of arrays, as `numpy.savez` writes it."""
     try:
         if not path.is_file():
             return False

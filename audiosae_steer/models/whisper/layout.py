@@ -1,4 +1,4 @@
-"""Which tensors a Whisper has, and of what shape: one table, whatever library or file they came from."""
+"""Names and shapes of a Whisper's tensors: one table for every library and file."""
 
 from __future__ import annotations
 

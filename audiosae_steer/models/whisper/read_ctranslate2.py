@@ -1,4 +1,4 @@
-"""Whisper weights out of a CTranslate2 folder, which is what people who run faster-whisper have on their disks.
+"""Whisper weights out of a CTranslate2 folder, the format of faster-whisper.
 
 The file, little-endian: u32 format version, string spec name, u32 revision, u32 count; per variable a string name,
 u8 rank, u32 x rank shape, u8 dtype, u32 byte length, bytes; then u32 alias count and pairs of strings, a further name
@@ -28,7 +28,7 @@ _NORM = {"gamma": "weight", "beta": "bias"}
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder with a CTranslate2 model in it."""
+    """True if `path` is a folder with a CTranslate2 model in it."""
     return path.is_dir() and (path / "model.bin").is_file()
 
 
@@ -134,7 +134,7 @@ def _variables(data: bytes, path: Path) -> dict[str, Tensor]:
             raise ModelError(f"{path} names more weights than it holds, which no model does: fetch it from elsewhere")
     if cursor.at != len(data):
         raise ModelError(
-            f"{path} goes on for {len(data) - cursor.at} bytes after its end; it is damaged: fetch it again"
+            f"{path} continues for {len(data) - cursor.at} bytes after its end; it is damaged: fetch it again"
         )
     return variables
 

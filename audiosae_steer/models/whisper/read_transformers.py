@@ -19,7 +19,7 @@ MAX_SETTINGS = 4_000_000
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder with a transformers model in it."""
+    """True if `path` is a folder with a transformers model in it."""
     return path.is_dir() and (path / "config.json").is_file() and not (path / "model.bin").is_file()
 
 
@@ -77,8 +77,9 @@ def from_model(model: Any, source: str) -> Weights:
             f"{source} has an output projection of its own; openai-whisper's is the token embedding: use "
             'library="transformers"'
         )
-    ours = {transformers_name(name): name for name in layout.names(config.encoder_layers, config.decoder_layers)}
-    state = {ours.get(name, name): tensor.detach() for name, tensor in model.model.state_dict().items()}
+    names = layout.names(config.encoder_layers, config.decoder_layers)
+    openai_names = {transformers_name(name): name for name in names}
+    state = {openai_names.get(name, name): tensor.detach() for name, tensor in model.model.state_dict().items()}
     heads = int(config.encoder_attention_heads), int(config.decoder_attention_heads)
     return Weights.from_state(state, heads, source, getattr(model.generation_config, "alignment_heads", None))
 
@@ -95,7 +96,7 @@ def library() -> Any:
 
 
 def or_model_error(get: Callable[[], Loaded], source: Path | str) -> Loaded:
-    """What `get` returns, with the many ways in which it can fail made a ModelError."""
+    """The result of `get`; any of the many errors that transformers fails with becomes a ModelError."""
     from safetensors import SafetensorError
 
     try:
@@ -144,7 +145,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _parameters(path: Path, config: Any) -> int:
-    """How many numbers the blocks, embeddings and positions of a configuration take, defaults left out."""
+    """Count of the numbers that blocks, embeddings and positions of a configuration take, defaults left out."""
 
     def size(name: str) -> int:
         value = config.get(name, 0)

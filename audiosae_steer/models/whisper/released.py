@@ -88,7 +88,7 @@ def in_hub_cache(name: str) -> Path | None:
 
 
 def ways_to_get(name: str) -> str:
-    """How a user can get the weights of `name`, for an error message."""
+    """Ways to get the weights of `name`, for an error message."""
     ways = [
         f"whisper.load_model({name!r}) once, with a network",
         f"a transformers id: load_whisper('openai/whisper-{name}')",

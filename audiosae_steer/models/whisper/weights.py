@@ -33,7 +33,7 @@ _TO_TRANSFORMERS = (
 
 
 class Weights(NamedTuple):
-    """What any of the sources gives."""
+    """A Whisper's weights, sizes and alignment heads, from any source."""
 
     dims: dict[str, int]
     """openai-whisper's `ModelDimensions`, by name."""
@@ -73,7 +73,7 @@ class Weights(NamedTuple):
 
     @property
     def multilingual(self) -> bool:
-        """Whether the vocabulary is that of the multilingual models."""
+        """True if the vocabulary is that of the multilingual models."""
         return self.dims["n_vocab"] >= 51865
 
 
@@ -145,7 +145,7 @@ def to_transformers(weights: Weights, source: str) -> Any:
 
 
 def transformers_name(name: str) -> str:
-    """What transformers calls openai-whisper's tensor `name`, below `WhisperForConditionalGeneration.model`."""
+    """The name in transformers of openai-whisper's tensor `name`, below `WhisperForConditionalGeneration.model`."""
     for pattern, replacement in _TO_TRANSFORMERS:
         name = re.sub(pattern, replacement, name)
     return name

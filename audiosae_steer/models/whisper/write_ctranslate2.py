@@ -19,10 +19,10 @@ def write(
 ) -> None:
     """`model.bin`, `config.json`, the vocabulary, and what faster-whisper reads beside them.
 
-    CTranslate2's own converter does it, from a transformers folder in float32 that is written for it and taken away.
+    CTranslate2's own converter does it, from a transformers folder in float32 that is written for it and removed.
 
     Args:
-        model: a transformers `WhisperForConditionalGeneration`, which is left as it is.
+        model: a transformers `WhisperForConditionalGeneration`, which is left unchanged.
         folder: an existing folder.
         quantization: how weights are stored; biases stay in floating point.
         processor: its `WhisperProcessor`.

@@ -17,7 +17,7 @@ def write(model: Any, folder: Path, dtype: str = "float32", *, processor: Any, a
     """`config.json`, `generation_config.json`, safetensors, and the tokenizer's and feature extractor's files.
 
     Args:
-        model: a `WhisperForConditionalGeneration`, which is left as it is.
+        model: a `WhisperForConditionalGeneration`, which is left unchanged.
         folder: an existing folder.
         dtype: of the weights: `float32`, `float16` or `bfloat16`.
         processor: its `WhisperProcessor`.

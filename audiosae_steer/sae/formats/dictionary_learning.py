@@ -103,7 +103,7 @@ class DictionaryLearning(TorchFormat):
 
 
 def settings_of(file: Path) -> dict[str, Any]:
-    """The trainer's settings in the `config.json` beside a file; empty where there is none.
+    """The trainer's settings in the `config.json` beside a file; empty if there is no such file.
 
     Raises:
         CheckpointError: it is no JSON object.
@@ -121,7 +121,7 @@ def class_of(settings: Mapping[str, Any]) -> str | None:
 
 
 def fits(state: Mapping[str, Any], kind: str) -> bool:
-    """Whether a state dict has the tensors of a class, and nothing that it cannot hold."""
+    """True if a state dict has the tensors of a class, and nothing that it cannot hold."""
     layout = _CLASSES[kind]
     allowed = {*layout, "k", "threshold"} if kind in SELECTING else set(layout)
     return set(layout) <= set(state) <= allowed and all(isinstance(state[name], Tensor) for name in layout)

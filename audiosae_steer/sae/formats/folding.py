@@ -1,4 +1,4 @@
-"""What other libraries compute in another order, folded into the weights of `SAE`.
+"""Foldings of what other libraries compute in another order into the weights of `SAE`.
 
 All of it is exact but for rounding: computed in float64, kept in float32 or wider. Rounding can matter to a feature
 whose pre-activation is within a few units in the last place of its threshold, and to no other.

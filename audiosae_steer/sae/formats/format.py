@@ -50,7 +50,7 @@ class Format(ABC):
 
     @abstractmethod
     def holds(self, file: Path) -> bool:
-        """Whether a file is of this format, by its content.
+        """True if a file is of this format, by its content.
 
         Raises:
             CheckpointError: it was, before its damage.
@@ -66,13 +66,13 @@ class Format(ABC):
         """
 
     def find(self, path: Path) -> Path | None:
-        """The one file of this format at `path`, a file or a folder; None if there is none, or several."""
+        """The one file of this format at `path`, a file or a folder; None if there are none or several."""
         files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
         found = [file for file in files if self.holds(file)]
         return found[0] if len(found) == 1 else None
 
     def recognises(self, path: Path) -> bool:
-        """Whether a file or folder is of this format, by its content.
+        """True if a file or folder is of this format, by its content.
 
         Raises:
             CheckpointError: it was, before its damage.
@@ -83,7 +83,7 @@ class Format(ABC):
         """The SAE in a file or folder.
 
         Raises:
-            CheckpointError: there is none of this format, or as `parts`.
+            CheckpointError: it holds no SAE of this format, or as `parts`.
         """
         file = self.find(path)
         if file is None:
@@ -100,7 +100,7 @@ class TorchFormat(Format):
 
     @abstractmethod
     def fits(self, file: Path, content: Any) -> bool:
-        """Whether a file is of this format, by what `names` gives of it."""
+        """True if a file is of this format, by what `names` gives of it."""
 
     def names(self, file: Path) -> Any:
         """The content of a torch file with its numbers left on disk."""
@@ -111,7 +111,7 @@ class TorchFormat(Format):
         return torch_files(names)
 
     def holds(self, file: Path) -> bool:
-        """Whether a torch file can be read, and `fits`."""
+        """True if a torch file can be read, and `fits`."""
         return torch_file_in(file, self.fits, self.names) is not None
 
     def find(self, path: Path) -> Path | None:

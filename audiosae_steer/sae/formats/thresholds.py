@@ -12,11 +12,11 @@ from ...errors import CheckpointError, ThresholdWarning
 
 
 def stored_threshold(file: Path, stored: object, unset: float = -1.0) -> Tensor | None:
-    """What a file holds as its threshold; None, with a warning, if that is nothing or the number that means unset.
+    """The threshold that a file holds; None, with a warning, if it has none or the number that means unset.
 
     Args:
         file: for the messages.
-        stored: a tensor, of one number or of one for each feature; anything else is none.
+        stored: a tensor, of one number or of one for each feature; anything else counts as missing.
         unset: what its library begins with, before training sets it. Any negative number means the same.
 
     Raises:

@@ -92,15 +92,15 @@ def test_an_interrupted_collection_goes_on_where_it_stopped(tiny_en, audio, tmp_
 
     monkeypatch.setattr(module, "WINDOWS_PER_SHARD", 1)
     collect(tiny_en, [audio], [2], tmp_path / "whole", progress=False)
-    place, placed = extraction._place, []
+    place, placed = extraction.Extractor._place, []
 
-    def interrupted(window, *rest):
+    def interrupted(extractor, window, rng):
         if len(placed) == 2:
             raise KeyboardInterrupt
         placed.append(window.path.name)
-        return place(window, *rest)
+        return place(extractor, window, rng)
 
-    monkeypatch.setattr(extraction, "_place", interrupted)
+    monkeypatch.setattr(extraction.Extractor, "_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(tiny_en, [audio], [2], tmp_path / "cut", progress=False)
     with pytest.raises(SteeringError, match="no complete set"):
@@ -248,10 +248,10 @@ def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
     samples = (0.1 * rng.standard_normal(20_000) * np.linspace(0, 1, 20_000)).astype(np.float32)
     processor = load_processor("tiny.en")
     for model, pad, options in ((tiny_en, "zeros", {}), (tiny_en_hf, "silence", {"processor": processor})):
-        heard = []
+        seen = []
         encoder = model.encoder if model is tiny_en else model.model.encoder
         handle = encoder.register_forward_pre_hook(
-            lambda module, args, kwargs, heard=heard: heard.append(args[0] if args else kwargs["input_features"]),
+            lambda module, args, kwargs, seen=seen: seen.append(args[0] if args else kwargs["input_features"]),
             with_kwargs=True,
         )
         try:
@@ -260,8 +260,8 @@ def test_the_two_ways_to_pad_are_those_of_the_libraries(tiny_en, tiny_en_hf):
             handle.remove()
         ours = mel(model, [samples], pad)
         # openai-whisper sees the sound's last frame with a window that reaches into the padding
-        torch.testing.assert_close(ours[..., :120], heard[0][..., :120], rtol=0, atol=1e-4)
-        torch.testing.assert_close(ours[..., 130:], heard[0][..., 130:], rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours[..., :120], seen[0][..., :120], rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours[..., 130:], seen[0][..., 130:], rtol=0, atol=1e-4)
     assert not torch.equal(mel(tiny_en, [samples], "zeros"), mel(tiny_en, [samples], "silence"))
 
 

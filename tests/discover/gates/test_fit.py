@@ -1,4 +1,4 @@
-"""Gates fitted on clips: which frames count as spoken, and what the fitted gates do on clips they have not heard."""
+"""Gates fitted on clips: labels of frames, and the fitted gates on unseen clips."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch
 
 from audiosae_steer import load_audio, load_sae
 from audiosae_steer.discover.gates.fit import (
+    make_clip_gate,
+    make_frame_gate,
+)
+from audiosae_steer.discover.gates.labelled_frames import (
     FRAME,
     NEAR,
     LabelledClips,
-    _between,
-    _sides,
-    _Window,
-    make_clip_gate,
-    make_frame_gate,
+    MixedWindow,
+    frames_by_kind,
+    mix_window,
 )
 from audiosae_steer.discover.gates.settings import ClipGateSettings, FrameGateSettings
 from audiosae_steer.errors import GateError
@@ -49,7 +51,7 @@ def test_frames_near_loud_ones_are_spoken_and_those_out_of_reach_are_not():
     x = np.zeros(100 * FRAME, np.float32)
     x[40 * FRAME : 50 * FRAME] = 0.5
     x[60 * FRAME : 61 * FRAME] = 0.5 * 10 ** (-40 / 20)  # 40 dB weaker: not loud
-    silent, spoken = _sides(_Window(x, 20 * FRAME, 80 * FRAME), 1500, 5)
+    silent, spoken = frames_by_kind(MixedWindow(x, 20 * FRAME, 80 * FRAME), 1500, 5)
     assert spoken.tolist() == list(range(40 - NEAR, 50 + NEAR))
     within = silent[silent < 100]
     assert within.tolist() == [*range(15), *range(86, 100)]
@@ -61,15 +63,15 @@ def test_an_utterance_lies_where_it_is_said_to_between_weaker_sounds():
     speech = (0.3 * np.sin(np.arange(16_000))).astype(np.float32)
     noise = rng.normal(0, 0.5, 8_000).astype(np.float32)
     for _ in range(8):
-        window = _between(speech, [noise], rng)
+        window = mix_window(speech, [noise], rng)
         assert window.stop - window.start == len(speech)
         assert 2 * 16_000 <= window.start <= 5 * 16_000
         around = np.concatenate([window.samples[: window.start], window.samples[window.stop :]])
         assert np.sqrt(np.mean(around**2)) <= 1.01 * np.sqrt(np.mean(speech**2))
-    assert len(_between(np.ones(480_000, np.float32), [noise], rng).samples) <= 480_000
+    assert len(mix_window(np.ones(480_000, np.float32), [noise], rng).samples) <= 480_000
 
 
-def test_fitted_gates_tell_clips_and_frames_that_they_have_not_heard(tiny_en, sae, kinds, tmp_path):
+def test_fitted_gates_tell_unseen_clips_and_frames(tiny_en, sae, kinds, tmp_path):
     fit, place, unseen = kinds
     options = {"cache": tmp_path, "progress": False}
     gate = make_clip_gate(tiny_en, sae, 4, fit, place, settings=ClipGateSettings(max_features=32), **options)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, SteeringError, load_recipe, steer
 from audiosae_steer.cli.app import app
-from audiosae_steer.data.clips import gather, part
+from audiosae_steer.data.clips import load_clips, split_clips
 from audiosae_steer.discover.learning.learn import learn, learning_clips
 from audiosae_steer.discover.learning.settings import LearnSettings
 from audiosae_steer.discover.recipe_output import RecipeOutput

@@ -10,8 +10,9 @@ import torch
 from make import make_hf, make_sae
 
 from audiosae_steer import Add, AudioError, SiteError, SteeringError, load_audio, load_sae, steer
-from audiosae_steer.discover.learning.optimise import LearningClips, learn_amounts
+from audiosae_steer.discover.learning.optimise import learn_amounts
 from audiosae_steer.discover.learning.settings import LearnSettings
+from audiosae_steer.discover.learning.targets import LearningClips
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 FEW = LearnSettings(features=8, steps=12, refine=6, batch=(3, 2), lr=0.2, l1=0.01, check=3)

@@ -97,7 +97,7 @@ def test_what_is_no_whisper_is_refused(small: Any, tmp_path: Path) -> None:
     cases = {
         "expected a CTranslate2 Whisper": written(variables, spec="TransformerSpec"),
         "no Whisper has: strange": written({**variables, "strange": torch.zeros(2)}),
-        "goes on for 3 bytes": written(variables) + b"abc",
+        "continues for 3 bytes": written(variables) + b"abc",
         "has no scale": written({**variables, "encoder/conv1/bias": torch.zeros(64, dtype=torch.int8)}),
     }
     for says, data in cases.items():

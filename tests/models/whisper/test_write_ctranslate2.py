@@ -14,7 +14,7 @@ from baking import constants, mute
 from make import make_hf
 from torch import Tensor
 
-from audiosae_steer import ModelError, load_audio, load_processor, load_whisper, steer
+from audiosae_steer import ModelError, Push, SiteEdits, load_audio, load_processor, load_whisper, steer
 from audiosae_steer.evaluate.metrics.wer import word_errors
 from audiosae_steer.models.whisper import write_ctranslate2
 from audiosae_steer.models.whisper.tokenizer import processor_for
@@ -28,34 +28,56 @@ pytestmark = [
 ]
 CLIPS = checkpoints_dir() / "clips"
 CLEAR = ("speech-04", "speech-08")
-KINDS = {"float32": 2e-3, "float16": 0.02, "int8": 0.15}
-"""How far the encoder's output may be from the hooked model's, as a share of the change that was baked in."""
+KINDS = ("float32", "float16", "int8")
+FACTOR = 1.5
+"""How much further the baked int8 model may be from the hooked one than the unbaked int8 model is from the unsteered.
+
+What int8 itself costs depends on the kernels that CTranslate2 picks for the processor, so it is measured beside. Where
+they saturate (no VNNI), the encoder's error is 54 instead of 33; the ratio was 1.00 for the encoder and 0.95 to 1.07
+for logits, everywhere.
+"""
+
+
+def this(model: Any, processor: Any) -> list[SiteEdits]:
+    """Constants at every place under which the model says "this" for "the", as sure of it as it was of "the".
+
+    Under random ones it becomes unsure of words, and then any rounding decides the text. On these clips its choices
+    are further apart than without the constants (1.3 and 2.1 instead of 0.9 and 1.2); int8 shifts logits by 0.2.
+    """
+    rows = model.model.decoder.embed_tokens.weight.detach()
+    old, new = processor.tokenizer.encode(" the this", add_special_tokens=False)
+    towards = rows[new] - rows[old]
+    (encoder, *_), (*_, last) = constants(384, (4, 4), size=0.1), (edits := constants(384, (4, 4), size=0.02))
+    more = SiteEdits(last.site, None, [*last.edits, Push(towards / towards.norm(), 3.0)])
+    return [encoder, *edits[1:-1], more]
 
 
 class Written:
-    """The hooked model's outputs, and the folders with the same in the weights."""
+    """The hooked model's outputs and the unsteered one's, and the folders with the same in the weights."""
 
     def __init__(self, model: Any, folder: Path) -> None:
         self.mel = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
         self.clips = [load_audio(CLIPS / f"{name}.flac") for name in CLEAR]
         self.processor, self.folder, self.plain = load_processor("tiny.en"), folder, model
-        self.before = self.encode(model)
         self.model = copy.deepcopy(model)
-        self.steering = steer(self.model, constants(384, (4, 4), size=0.1))
-        self.steered, self.logits = self.encode(self.model), self.first_logits(self.model)
-        self.texts = [self.said(clip) for clip in self.clips]
+        self.steering = steer(self.model, this(model, self.processor))
+        self.before, self.steered = self.encode(model), self.encode(self.model)
+        self.plain_logits, self.logits = self.first_logits(model), self.first_logits(self.model)
+        self.plain_texts = [self.said(model, clip) for clip in self.clips]
+        self.texts = [self.said(self.model, clip) for clip in self.clips]
         baked = self.steering.bake()
         for kind in KINDS:
             export(self.model, folder / kind, "ctranslate2", dtype=kind, baked=baked, source="tiny.en")
+        export(model, folder / "unbaked int8", "ctranslate2", dtype="int8", source="tiny.en")
 
-    def said(self, clip: Any) -> str:
-        """The hooked model's text for the spectrogram that faster-whisper makes, which is not quite the others'."""
+    def said(self, model: Any, clip: Any) -> str:
+        """A model's text for the spectrogram that faster-whisper makes, which is not quite the others'."""
         from faster_whisper.audio import pad_or_trim
         from faster_whisper.feature_extractor import FeatureExtractor
 
         features = torch.from_numpy(pad_or_trim(FeatureExtractor()(clip)[:, :-1]))[None]
         with torch.no_grad():
-            ids = self.model.generate(features, return_timestamps=True)[0]
+            ids = model.generate(features, return_timestamps=True)[0]
         return str(self.processor.decode(ids, skip_special_tokens=True)).strip()
 
     def encode(self, model: Any) -> Tensor:
@@ -66,6 +88,38 @@ class Written:
         """Of the token after the prompt."""
         with torch.no_grad():
             return model(self.mel, decoder_input_ids=torch.tensor([[50257, 50362]])).logits[0, -1]
+
+    def features(self) -> Any:
+        """The spectrogram, for CTranslate2."""
+        import ctranslate2
+
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(self.mel.numpy()))
+
+    def encoded(self, name: str) -> Tensor:
+        """CTranslate2's output of the encoder in a folder."""
+        return torch.from_numpy(np.array(opened(self.folder / name, compute_of(name)).encode(self.features())))
+
+    def decoded(self, name: str) -> Tensor:
+        """CTranslate2's logits of the token after the prompt."""
+        result = opened(self.folder / name, compute_of(name)).generate(
+            self.features(), [[50257, 50362]], beam_size=1, max_length=3, return_logits_vocab=True,
+            suppress_blank=False, suppress_tokens=[],
+        )[0]  # fmt: skip
+        return torch.from_numpy(np.array(result.logits[0][0], dtype=np.float32)).reshape(-1)[: len(self.logits)]
+
+    def transcribed(self, name: str) -> list[str]:
+        """faster-whisper's texts."""
+        import faster_whisper
+
+        model = faster_whisper.WhisperModel(
+            str(self.folder / name), device="cpu", compute_type=compute_of(name), cpu_threads=1
+        )
+        texts = []
+        for clip in self.clips:
+            segments, info = model.transcribe(clip, beam_size=1, temperature=0.0, condition_on_previous_text=False)
+            texts.append("".join(segment.text for segment in segments).strip())
+            assert info.language == "en"
+        return texts
 
 
 @pytest.fixture(scope="module")
@@ -80,56 +134,52 @@ def opened(folder: Path, compute: str) -> Any:
     return ctranslate2.models.Whisper(str(folder), device="cpu", compute_type=compute, intra_threads=1)
 
 
-def compute_of(kind: str) -> str:
-    return "int8" if kind == "int8" else "float32"  # CPUs compute what is stored as float16 in float32
+def compute_of(name: str) -> str:
+    return "int8" if name.endswith("int8") else "float32"  # CPUs compute what is stored as float16 in float32
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_encoder_gives_the_hooked_ones_output(written: Written, kind: str) -> None:
-    import ctranslate2
-
-    model = opened(written.folder / kind, compute_of(kind))
-    features = ctranslate2.StorageView.from_array(np.ascontiguousarray(written.mel.numpy()))
-    found = torch.from_numpy(np.array(model.encode(features)))
-    change = (written.steered - written.before).norm()
-    assert (found - written.steered).norm() < KINDS[kind] * change + (0.02 if kind == "int8" else 0) * found.norm()
-    assert (found - written.before).norm() > 0.5 * change
+    found, change = written.encoded(kind), written.steered - written.before
+    error = (found - written.steered).norm()
+    if kind != "int8":
+        assert error < {"float32": 2e-3, "float16": 0.02}[kind] * change.norm()
+        return
+    unbaked = written.encoded("unbaked int8")
+    assert error < FACTOR * (unbaked - written.before).norm()
+    # the constant is added to what comes out of the last int8 product, and only the last norm is after it: int8's own
+    # error cancels, to 0.4 to 0.7 % of the change
+    assert (found - unbaked - change).norm() < 0.1 * change.norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_decoder_gives_the_hooked_ones_logits(written: Written, kind: str) -> None:
-    import ctranslate2
-
-    model = opened(written.folder / kind, compute_of(kind))
-    features = ctranslate2.StorageView.from_array(np.ascontiguousarray(written.mel.numpy()))
-    result = model.generate(
-        features, [[50257, 50362]], beam_size=1, max_length=3, return_logits_vocab=True, suppress_blank=False,
-        suppress_tokens=[],
-    )[0]  # fmt: skip
-    found = torch.from_numpy(np.array(result.logits[0][0], dtype=np.float32)).reshape(-1)[: len(written.logits)]
-    plain = written.first_logits(written.plain)
-    spread = (written.logits - plain).std()
+    found, change = written.decoded(kind), written.logits - written.plain_logits
     error = (found - written.logits).std()
-    assert error < {"float32": 0.01, "float16": 0.03, "int8": 0.3}[kind] * spread
-    assert (found - plain).std() > 0.5 * spread
+    if kind != "int8":
+        assert error < {"float32": 0.01, "float16": 0.03}[kind] * change.std()
+        return
+    unbaked = written.decoded("unbaked int8")
+    assert error < FACTOR * (unbaked - written.plain_logits).std()
+    assert (found - unbaked - change).std() < 0.5 * change.std()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_faster_whisper_writes_the_hooked_ones_text(
     written: Written, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import faster_whisper
-
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    model = faster_whisper.WhisperModel(
-        str(written.folder / kind), device="cpu", compute_type=compute_of(kind), cpu_threads=1
-    )
-    for clip, text in zip(written.clips, written.texts, strict=True):
-        segments, info = model.transcribe(clip, beam_size=1, temperature=0.0, condition_on_previous_text=False)
-        found = "".join(segment.text for segment in segments).strip()
-        # the constants have left tiny.en unsure of a word, and rounding to int8 decides it otherwise
-        assert found == text if kind != "int8" else word_errors([text], [found]).errors[0] <= 1
-        assert info.language == "en"
+    found = written.transcribed(kind)
+    if kind != "int8":
+        assert found == written.texts
+        return
+
+    def different(texts: list[str], others: list[str]) -> int:
+        return int(sum(word_errors(texts, others).errors))
+
+    int8_alone = different(written.plain_texts, written.transcribed("unbaked int8"))
+    assert different(written.texts, found) <= int8_alone + 1  # a word more is chance
+    assert different(written.texts, found) < different(written.plain_texts, found)
 
 
 def test_it_reads_back_as_it_was_baked(written: Written) -> None:
