@@ -84,15 +84,15 @@ def false_speech(
     Interrupted, it resumes. Parts or arms can run at once in several processes with one cache; the same command without
     --parts and --arms puts them together.
     """
+    from ..evaluate.benchmark.bench_clips import open_clips
     from ..evaluate.benchmark.long_recordings import read_long_files
-    from ..evaluate.benchmark.material import open_sounds
 
     data = BenchData(
-        absent=open_sounds(absent),
-        present=open_sounds(present, more.text),
-        find_absent=open_sounds(more.find_absent),
-        find_present=open_sounds(more.find_present, more.text),
-        digits=open_sounds(more.digits, more.text),
+        absent=open_clips(absent),
+        present=open_clips(present, more.text),
+        find_absent=open_clips(more.find_absent),
+        find_present=open_clips(more.find_present, more.text),
+        digits=open_clips(more.digits, more.text),
         long=read_long_files(more.long) if more.long is not None else (),
     )
     run(model, recipe, data, settings, cache, out, others)
@@ -108,7 +108,7 @@ def run(
     others: OtherRecipes | None = None,
 ) -> None:
     """Run the benchmark on data that is at hand, write its files, and say where they are."""
-    from ..evaluate.benchmark.arms import our_gated
+    from ..evaluate.benchmark.arms import gated_arm
     from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
@@ -126,7 +126,7 @@ def run(
         tell("writing the report", 0, 1)
         paths = write_report(found, out)
         if "clips" in settings.parts:
-            looked = ["learned-1", our_gated(list(bench.arms.values()))]
+            looked = ["learned-1", gated_arm(list(bench.arms.values()))]
             names = [name for name in looked if name is not None and (not settings.arms or name in found.arms)]
             if names:
                 paths.append(write_failures(bench, bench.modes[0], names, out / "failures.html"))
