@@ -1,8 +1,8 @@
 """Settings of Sphinx for the documentation: MyST pages, notebooks that are executed, and the API from the docstrings.
 
-    sphinx-build -W docs docs/_build                     # guides as they stand, none of them run
-    DOCS_EXECUTE=two sphinx-build -W docs docs/_build    # the two cheapest guides run, as CI does
-    DOCS_EXECUTE=all sphinx-build -W docs docs/_build    # all of them run
+sphinx-build -W docs docs/_build                     # guides as they stand, none of them run
+DOCS_EXECUTE=two sphinx-build -W docs docs/_build    # the two cheapest guides run, as CI does
+DOCS_EXECUTE=all sphinx-build -W docs docs/_build    # all of them run
 """
 
 from __future__ import annotations

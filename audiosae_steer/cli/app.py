@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
-from . import bake, bench, describe, discover, hub, sae, train, transcribe
+from . import bake, bench, describe, discover, hub, make, sae, train, transcribe
 from .console import complain, say
 
 
@@ -64,8 +64,8 @@ app.add_typer(bench.app, name="bench")
 app.command()(train.train)
 app.command()(discover.discover)
 app.command()(discover.learn)
-app.command()(discover.calibrate)
-app.command()(discover.make)
+app.command()(make.calibrate)
+app.command()(make.make)
 app.command()(sae.convert)
 app.command()(sae.inspect)
 app.command("calibrate-threshold")(sae.calibrate_threshold)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +61,11 @@ def complain(error: Exception) -> None:
     from rich.markup import escape
 
     say(f"[bold red]error:[/] [red]{escape(str(error))}[/]", stderr=True, markup=True)
+
+
+def command() -> str:
+    """This command as it was typed, without the folders, which differ from machine to machine."""
+    return "audiosae-steer " + " ".join(Path(arg).name if os.sep in arg else arg for arg in sys.argv[1:])
 
 
 def show_sites(found: Sequence[Any]) -> None:

@@ -35,8 +35,8 @@ class Options:
     """Help that differs from the first sentence of the field's docstring."""
     commas: Sequence[str] = ()
     """Fields of several values that are given as one word with commas, rather than by repeating the option."""
-    none: Mapping[str, str] | None = None
-    """Words that stand for None, where None is not the default: {"language": "auto"}."""
+    none: Mapping[str, str | int] | None = None
+    """Words or numbers that stand for None, where None is not the default: {"language": "auto"}."""
 
     def parameters(self) -> list[inspect.Parameter]:
         """Parameters of a typer command, one a field."""
@@ -80,7 +80,7 @@ class Options:
             return str, ",".join(value)
         word = (self.none or {}).get(name)
         if word is not None:
-            return str, word if value is None else value
+            return type(word), word if value is None else value
         inner = _without_none(hint)
         if get_origin(inner) in (tuple, Sequence, list) or inner in (tuple, list):
             item = next((each for each in get_args(inner) if each is not Ellipsis), str)

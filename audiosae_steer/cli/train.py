@@ -11,8 +11,7 @@ import typer
 from ..errors import SteeringError
 from ..models.sites import Site
 from ..training.settings import TrainOptions, TrainSettings
-from .console import ModelOption, say
-from .discover import command
+from .console import ModelOption, command, say
 from .options import Options, with_settings
 
 

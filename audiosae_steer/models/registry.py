@@ -1,4 +1,4 @@
-"""Where a model's residuals are: one small file per family, and the registry that recognises a model."""
+"""Recognition of a model's family, and lookup of its sites."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAMILIES: tuple[Family, ...] = (
     AST(),
     SHAPED,
 )
-"""In the order in which they are asked; a new family is one file, and one more here."""
+"""Families in the order in which they are asked; a new one is a file in `families/` and an entry here."""
 
 __all__ = [
     "FAMILIES",
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def unwrap(model: Any) -> nn.Module:
-    """The module to hook: inside a transformers pipeline, and inside what `torch.compile` wraps round a model."""
+    """The module inside a transformers pipeline, and inside what `torch.compile` wraps round a model."""
     inner = model
     if not isinstance(inner, nn.Module) and isinstance(getattr(inner, "model", None), nn.Module):
         inner = inner.model
@@ -80,7 +80,7 @@ def family_of(model: Any, *, paths: bool = False) -> Family:
 
 
 def tap_at(model: nn.Module, family: Family, site: Site) -> Tap:
-    """Where the residual at `site` is.
+    """The module and axes of the residual at `site`.
 
     Raises:
         SiteError: the model has no such layer, or no such module.

@@ -1,4 +1,4 @@
-"""What a site is, and what a family of models has to tell about its sites."""
+"""Sites of residuals in models, and the interface of a family of models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import SiteError
 
 Door = Callable[[int], Tensor | bool]
-"""For so many rows of decoded text: whether each may be empty, (rows,) bool, or one answer for all."""
+"""Permission of empty texts: from a number of rows of decoded text to (rows,) bool, or to one answer for all."""
 
 Side = Literal["encoder", "decoder"]
 Layout = Literal["bfd", "bdf"]
@@ -68,37 +68,37 @@ class Site:
 
 @dataclass(frozen=True)
 class Tap:
-    """Where in a model the residual of a site is."""
+    """The place of a site's residual in a model."""
 
     module: nn.Module
     place: Literal["output", "input"] = "output"
     """Of the module; the first of a tuple. The input is taken where something is added between two modules."""
     layout: Layout = "bfd"
     times: Callable[[int, torch.device], Tensor] | None = None
-    """Seconds of so many frames, where frame i is not at (i + 0.5) / frame_rate; minus infinity: at none."""
+    """Seconds (frames,) of n frames, where frame i is not at (i + 0.5) / frame_rate; minus infinity: at no time."""
     size: int | None = None
     """Width of the residual where it is another than that of the model's layers."""
 
 
 class Moment(NamedTuple):
-    """What a pass of a model says of itself before its blocks run."""
+    """State of one pass of a model, known before its blocks run."""
 
     frames: Tensor | None = None
-    """(rows, frames) bool: which frames are of the input; the others only fill up the batch, and stay as they are."""
+    """(rows, frames) bool: frames of the input; the others are padding, which is not steered. None: all."""
     offset: float | Tensor = 0.0
     """Seconds of the input before the first frame, where a model reads it in pieces; (rows,) where rows differ."""
     conditional: bool = True
-    """Whether it is the guided pass of a diffusion model."""
+    """It is the conditional pass of a guided diffusion."""
     step: int = 0
-    """Of a diffusion, counted from 0."""
+    """Step of a diffusion, counted from 0."""
     flow: float | Tensor = 0.0
-    """Its time t, from noise (0) to sound (1)."""
+    """Time t of a flow, from noise (0) to audio (1)."""
 
 
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
-"""A module, and what to call it with."""
+"""A module, and the arguments of its call."""
 Watch = Callable[[Moment], None]
-"""Told of each pass."""
+"""Called with the state of each pass."""
 
 
 class Dims(NamedTuple):
@@ -111,22 +111,26 @@ class Dims(NamedTuple):
     decoder_layers: int
     """Number of decoder blocks."""
     vocabulary: int
-    """Rows of the token embedding; 0 where there is none."""
+    """Rows of the token embedding; 0 without one."""
 
 
 class Family(ABC):
-    """One family of models: how it is recognised, and where its residuals are."""
+    """One family of models: its recognition, sizes and residuals.
+
+    Abstract methods are needed by every family; the others by what they serve: gates and windows (`watch`), collecting
+    activations (`prepare`), baking (`bias_module`), decoding (`text_start`, `allow_empty`).
+    """
 
     name: str
     """As recipes name it; the same for both libraries' Whisper, whose weights are the same."""
     library: str
     """Where its class comes from, for messages."""
     diffuses: bool = False
-    """Whether it runs at each step of a diffusion."""
+    """It is a diffusion model, which runs once a step."""
 
     @abstractmethod
     def matches(self, model: nn.Module) -> bool:
-        """Whether `model` belongs here; told by class names or structure, so that nothing heavy is imported."""
+        """`model` belongs here; by class names or structure, so that nothing heavy is imported."""
 
     @abstractmethod
     def dims(self, model: nn.Module) -> Dims:
@@ -134,7 +138,7 @@ class Family(ABC):
 
     @abstractmethod
     def tap(self, model: nn.Module, site: Site) -> Tap:
-        """Where the residual at `site` is; the layer is known to exist."""
+        """The residual at `site`, of which the layer is known to exist."""
 
     @abstractmethod
     def frame_rate(self, model: nn.Module, site: Site) -> float | None:
@@ -146,57 +150,57 @@ class Family(ABC):
         return matrices[:: max(1, len(matrices) // 8)]
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
-        """Have `tell` called before each pass with what there is to say of it; returns what ends that.
+        """Call `tell` with the state of each pass before it runs; returns functions that end that.
 
-        Where a pass begins in its recording is asked for only where edits have `windows`.
+        The offset of a pass in its recording is needed only where edits have `windows`.
         """
         return []
 
     takes_windows: bool = False
-    """Whether it hears 30 s at a time, whatever a clip's length."""
+    """It takes windows of 30 s, whatever a clip's length."""
 
     def sample_rate(self, model: nn.Module) -> int:
-        """Of the sound that it hears."""
+        """Samples per second of the audio that it takes."""
         raise SiteError(f"{self.name} takes no audio, so there are no activations to collect: it generates audio")
 
     def prepare(self, model: nn.Module, samples: NDArray[np.float32]) -> Call:
-        """What to call, and with what, so that a mono clip passes by its encoder's sites."""
+        """The call that takes a mono clip (samples,) through its encoder's sites."""
         raise SiteError(f"{self.name} takes no audio, so there are no activations to collect: it generates audio")
 
     def max_seconds(self, model: nn.Module) -> float | None:
-        """Seconds of the longest clip that it hears at once; None: any."""
+        """Seconds of the longest clip that it takes at once; None: any."""
         return None
 
     def valid_frames(self, model: nn.Module, site: Site, frames: int, seconds: float) -> Tensor:
-        """Which of so many frames are of a clip of so many seconds, and not of what fills it up: (frames,) bool."""
+        """Mask (frames,) of the frames that belong to a clip of so many seconds, and not to its padding."""
         tap = self.tap(model, site) if site.path is None else None
         if tap is None or tap.times is None:
             return torch.ones(frames, dtype=torch.bool)
         return tap.times(frames, torch.device("cpu")) < seconds
 
     def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
-        """The module whose bias reaches the residual at `site` as it is, so that a constant there can be baked into it.
+        """The module whose bias is added to the residual at `site` alone, so that a constant can be baked into it.
 
         Raises:
-            SiteError: none does, or it is not known; says what follows the block's last bias instead.
+            SiteError: there is no such module, or it is not known; says what follows the block's last bias instead.
         """
-        raise SiteError(f"of {self.name} no bias is known that reaches {site} as it is")
+        raise SiteError(f"of {self.name} no bias is known that reaches {site} unchanged")
 
     def in_chunks(self, model: nn.Module) -> bool:
-        """Whether one pass takes its input in pieces, and comes by a site once for each."""
+        """One pass takes its input in chunks, and reaches a site once for each."""
         return False
 
     def text_start(self, model: nn.Module) -> tuple[nn.Module, range]:
-        """The decoder's token embedding, and the tokens right after which a text's first token is written."""
+        """The decoder's token embedding, and the tokens that come right before a text's first."""
         raise SiteError(f'{self.name} writes no text token by token, of which steps="first" could edit the first')
 
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
-        """Let this instance write an empty text for the clips for which `door` says so; returns what undoes it."""
+        """Let this instance write empty texts for the clips that `door` permits; returns a function that undoes it."""
         raise SiteError(f"{self.name} is under no rule against empty texts: leave allow_empty out")
 
 
 def is_instance(model: Any, *names: str) -> bool:
-    """Whether a class of that qualified name is among the model's bases; imports nothing."""
+    """A class of one of these qualified names is among the model's bases; imports nothing."""
     return any(f"{cls.__module__}.{cls.__qualname__}" in names for cls in type(model).__mro__)
 
 
@@ -207,7 +211,7 @@ LATEST = 50
 
 
 def first_text_tokens(vocabulary: int) -> range:
-    """The tokens of a Whisper right after which the first token of a text is written.
+    """The tokens of a Whisper that come right before the first token of a text.
 
     Raises:
         SiteError: the vocabulary has no timestamps.

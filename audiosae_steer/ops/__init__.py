@@ -1,1 +1,1 @@
-"""TODO audiosae_steer/ops"""
+"""Steering on tensors: reference, fast forms, kernels, and the choice between them."""

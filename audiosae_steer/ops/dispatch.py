@@ -1,7 +1,7 @@
-"""The three paths, and the choice between them. Tensors only.
+"""Choice of path and of kernel.
 
 `reference` is the truth; `eager` the fast forms in plain PyTorch, for processors and for gradients of everything;
-`fused` the Triton kernels, as operators of torch.
+`custom_ops` the Triton kernels, as operators of torch; `plan_paths` runs the path that is chosen here.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-WIDEST = 16384
-"""Features that the kernel takes."""
+MAX_SELECT_FEATURES = 16384
+"""Features that the selection kernel takes: a program holds all of a frame's."""
 
 Path = Literal["identity", "add", "delta", "full"]
 Kernel = Literal["torch", "triton"]
 SERVED = (torch.float32, torch.bfloat16, torch.float16)
 TRITON = find_spec("triton") is not None
-COUNTED = 16
-"""Edited features that are compared with all others one by one."""
+MAX_COUNTED = 16
+"""Edited features up to which a selection is made by comparing each of them with all others."""
 INTERPRETED = False
-"""Whether processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
+"""Processors run the kernels too, by Triton's interpreter (`TRITON_INTERPRET=1`): slow, and for tests."""
 
 
 class Cost(NamedTuple):
-    """What a plan takes."""
+    """Work and memory traffic of a plan."""
 
     kernel: Kernel
-    """What computes it."""
+    """`triton`, or plain `torch`."""
     multiply_adds: int
-    """For each frame; two floating-point operations each."""
+    """A frame; two floating-point operations each."""
     frame_bytes: int
-    """Of the residual that are read and written for each frame; between x and x' the SAE's activations need none."""
+    """Bytes of the residual read and written a frame; the SAE's activations, between x and x', need none."""
     weight_bytes: int
-    """Of the SAE's rows, or of the vector, read once a pass."""
+    """Bytes of the SAE's rows, or of the vector, read once a pass."""
 
 
 def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool, keep_error: bool) -> Path:
@@ -47,8 +47,8 @@ def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool
         edits: there is something to do at all.
         constant: every edit is an `Add` or a `Push`.
         own_gates: each feature's activation depends on that feature alone.
-        unit_norm: each frame is normalised on its way in, so that a constant in feature space is none in x.
-        keep_error: what the SAE cannot express is kept.
+        unit_norm: each frame is normalised on its way in, so that a constant in feature space is not one in x.
+        keep_error: the part of x that the SAE cannot express is kept.
     """
     if not keep_error:
         return "full"
@@ -60,7 +60,7 @@ def choose_path(*, edits: bool, constant: bool, own_gates: bool, unit_norm: bool
 
 
 def kernel_for(x: Tensor) -> Kernel:
-    """What computes `delta` on x: Triton on a GPU that it serves, plain torch elsewhere."""
+    """Kernel for x: Triton on a GPU, in a dtype that it serves; plain torch elsewhere."""
     if x.dtype not in SERVED or not (x.is_cuda or INTERPRETED):
         return "torch"
     if not TRITON and not torch.compiler.is_compiling():
@@ -69,16 +69,16 @@ def kernel_for(x: Tensor) -> Kernel:
 
 
 def counts(x: Tensor, kind: str, edited: int) -> bool:
-    """Whether topk's choice among all features is made by counting what comes before each edited one of x.
+    """Topk's selection is best made by counting the features before each edited one, with few of them edited on a GPU.
 
-    By the arithmetic of it, where few are edited and products are of half precision (or tf32); not measured on a GPU.
+    From the arithmetic alone: where few are edited and products are of half precision (or tf32); not measured on a GPU.
     """
     exact = x.dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32
-    return kind == "topk" and 0 < edited <= COUNTED and kernel_for(x) == "triton" and (INTERPRETED or not exact)
+    return kind == "topk" and 0 < edited <= MAX_COUNTED and kernel_for(x) == "triton" and (INTERPRETED or not exact)
 
 
 def products_for(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """What products take beside weights of `dtype`: half precision where the hardware multiplies it, float32 elsewhere.
+    """Dtype of products in a model of weights of `dtype`: half precision where the hardware has it, float32 elsewhere.
 
     Sums are float32 either way.
     """

@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """What becomes of the activations: clamped affine maps, one per clip, stage and edited feature."""
+    """Clamped affine maps of activations, one per clip, stage and edited feature."""
 
     firing: Tensor
     """(clips or 1, S, 4, E): a, b, low, high where the SAE's own activation is above zero."""
@@ -44,7 +44,7 @@ class Maps(NamedTuple):
 
 
 class CompiledEdits(NamedTuple):
-    """What a plan's edits are, for one or several choices of them; the constants of a stage in `vectors`."""
+    """A plan's edits as tensors, for one or several choices of them."""
 
     firing: Tensor
     """(choices, S, 4, E), as in `Maps`."""
@@ -59,7 +59,7 @@ class CompiledEdits(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Which frames of x are steered, and by which choice."""
+    """The frames of x that are steered, and the choice of edits of each clip."""
 
     live: Tensor | None = None
     """(clips,) or (clips, frames) bool; None: all."""
@@ -74,12 +74,12 @@ class Where(NamedTuple):
 
 
 def pick(table: Tensor, choice: Tensor | None) -> Tensor:
-    """What each clip has chosen of (choices, ...): (clips, ...), or (1, ...) without a choice."""
+    """The entries of a table (choices, ...) that the clips have chosen: (clips, ...), or (1, ...) without a choice."""
     return table[:1] if choice is None else table[choice]
 
 
 def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -> Tensor | None:
-    """On which frames of x each stage applies: (clips or 1, S, frames, 1); None: on all."""
+    """The frames of x on which each stage applies: (clips or 1, S, frames, 1) bool; None: all."""
     if start is None or end is None:
         return None
     # a frame belongs to the window that holds its centre
@@ -94,7 +94,7 @@ def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -
 
 
 def changes(strength: Tensor, on: Tensor | None, live: Tensor | None) -> Tensor:
-    """Which frames are steered at all, broadcasting to (clips, frames, 1): the others stay bit for bit."""
+    """The frames that are steered at all, bool, broadcasting to (clips, frames, 1): the others keep their bits."""
     found = strength != 0
     if live is not None:
         found = found & (live[:, None, None] if live.dim() == 1 else live[:, :, None])

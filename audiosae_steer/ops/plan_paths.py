@@ -30,12 +30,12 @@ class WholeSAE(NamedTuple):
 
 
 class PlanTensors(NamedTuple):
-    """What a plan was compiled to: d is the width of the residual, E the number of edited features."""
+    """A compiled plan: d is the width of the residual, E the number of edited features."""
 
     d_model: int
     """d."""
     edits: CompiledEdits
-    """Its `vectors` are None where nothing is added to x."""
+    """`vectors` is None where nothing is added to x."""
     rows: Rows
     """Of the edited features; none for `add`."""
     whole: WholeSAE | None
@@ -132,7 +132,7 @@ def _where_steered(
 
 
 def _pushed(edits: CompiledEdits, strength: Tensor, on: Tensor | None, choice: Tensor | None) -> Tensor:
-    """What the vectors of all stages add to x: (clips or 1, frames or 1, d), or () where there are none."""
+    """Sum of the vectors of all stages, times the strength: (clips or 1, frames or 1, d), or () without vectors."""
     if edits.vectors is None:
         return strength.new_zeros(())
     vectors = eager.pick(edits.vectors, choice) * strength
@@ -180,12 +180,12 @@ class PathSpec(NamedTuple):
     multiply_adds: Callable[[PlanTensors, Tensor], int]
     """Of a frame of a residual like the second argument."""
     kernel: Callable[[PlanTensors, Tensor], Kernel]
-    """What computes it on such a residual."""
+    """Kernel on such a residual."""
     reason: str
     """In words, with {edited} for the number of edited features."""
 
     def cost(self, plan: PlanTensors, like: Tensor) -> Cost:
-        """What a plan costs on a residual like this one."""
+        """Cost of a plan on a residual like this one."""
         adds = self.multiply_adds(plan, like)
         moved = 2 * plan.d_model * like.element_size() if adds else 0
         return Cost(self.kernel(plan, like), adds, moved, adds * plan.products.itemsize)  # each weight once a frame
@@ -224,5 +224,5 @@ _RECONSTRUCTION = PathSpec(reconstruct, _adds_of_reconstruction, lambda plan, li
 
 
 def spec_of(path: Path, *, keep_error: bool) -> PathSpec:
-    """How a path is run; `full` differs by whether the error is kept."""
+    """The functions of a path; `full` with the error dropped is `reconstruct`."""
     return _SPECS[path] if keep_error else _RECONSTRUCTION

@@ -1,4 +1,4 @@
-"""The truth: what an SAE and a steering mean, written as plainly as torch allows.
+"""The truth: the definition of an SAE and of a steering, written as plainly as torch allows.
 
 Every other path, kernel and dtype is held against these functions run in float64. They work in whatever dtype
 they are given, keep no state and know tensors only.
@@ -72,7 +72,7 @@ def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Ten
 
 
 def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
-    """What x is multiplied by on its way in, and divided by on its way out: (clips, frames, 1), or a number."""
+    """Factor on x before the encoder, and divisor after the decoder: (clips, frames, 1), or a number."""
     if norm == "none":
         return 1.0
     if norm == "scalar":

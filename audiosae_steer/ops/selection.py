@@ -1,4 +1,4 @@
-"""What needs all features: which of the edited ones a selection keeps, and what the others write where x̂ replaces x.
+"""Selections among all features (topk, batchtopk), and reconstructions, which need every row of the SAE.
 
 All pre-activations have to be computed, but only a block of frames of them is ever held: 512 × 6144 in float32 are
 13 MB. Ties go to the lower index, as in the reference.
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import custom_ops, reference
-from .dispatch import WIDEST, kernel_for
+from .dispatch import MAX_SELECT_FEATURES, kernel_for
 
 BLOCK = 512
 """Frames on a processor: with 256 the product takes about a tenth longer, with 1500 no less."""
@@ -41,9 +41,9 @@ def selected(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
 
 
 def parted(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations (clips, frames, E) of the features `index`, and what all others write, without b_dec.
+    """Activations (clips, frames, E) of the features `index`, and the sum of all others' decoder rows, without b_dec.
 
-    x, and what is written, are (clips, frames, d); any gate.
+    x and the sum are (clips, frames, d); any gate.
     """
     edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(0, index, True)
     if w.kind == "batchtopk" and w.threshold is None:
@@ -67,7 +67,7 @@ def dense(x: Tensor, w: reference.SAEWeights) -> Tensor:
 
 
 def sums_kept(device: torch.device, k: int, width: int) -> bool:
-    """Whether k kept features of `width` are decoded one by one; on a GPU, where nobody has measured it, never."""
+    """Decoding k kept features of `width` one by one is faster than by all rows; unmeasured on GPUs, so never there."""
     return device.type == "cpu" and k <= SPARSE * width
 
 
@@ -82,7 +82,7 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
         return own
     if k <= 0:
         return torch.zeros_like(own)
-    if kernel_for(pre) == "triton" and pre.shape[-1] <= WIDEST and not pre.requires_grad:
+    if kernel_for(pre) == "triton" and pre.shape[-1] <= MAX_SELECT_FEATURES and not pre.requires_grad:
         chosen: Tensor = custom_ops.select(pre[0], index, k)
         return chosen[None]
     if not _asks(pre):
@@ -107,7 +107,7 @@ def _least(top: Tensor) -> Tensor:
 
 
 def _ranked(pre: Tensor, k: int, index: Tensor, cut: Tensor, mask: Tensor) -> Tensor:
-    """`mask`, with ties at the cut going to the lower indices, and no question asked of the device."""
+    """`mask`, with ties at the cut going to the lower indices, and no number read from the device."""
     tied = pre == cut
     room = k - (pre > cut).sum(-1, keepdim=True)
     return mask & (~tied[..., index] | (tied.cumsum(-1, dtype=torch.int32)[..., index] <= room))
@@ -134,8 +134,8 @@ def _of_clip(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
 def _edge(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor | None, Tensor]:
     """The smallest activation that is kept of one clip, and the activations of `index` before the selection.
 
-    None where it takes the whole to decide: with NaN, or with ties at the edge, of which the reference knows who comes
-    first.
+    None where it takes the whole to decide: with NaN, or with ties at the edge, whose order
+    the reference has.
     """
     wanted = min((w.k or 0) * x.shape[1], x.shape[1] * len(w.b_enc))
     own, zero = [], x.new_zeros((), dtype=w.W_enc.dtype)
@@ -200,7 +200,7 @@ def _taken(f: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, T
 
 
 def _asks(x: Tensor) -> bool:
-    """Whether asking the device for a number is free."""
+    """Reading a number from the device costs no wait."""
     mapped: bool = torch._C._functorch.is_batchedtensor(x)  # under vmap
     return x.device.type == "cpu" and not mapped and not torch.compiler.is_compiling()
 

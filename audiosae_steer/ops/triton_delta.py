@@ -17,8 +17,8 @@ from torch import Tensor
 from .eager import CompiledEdits, Rows, Where
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
-"""Whether Triton's interpreter runs the kernels, whose products know no bfloat16."""
-WIDEST = 128
+"""Triton's interpreter runs the kernels; its products know no bfloat16."""
+MAX_BLOCK_E = 128
 """Edited features in one block: as many as the registers of a program hold for 64 frames."""
 
 
@@ -249,14 +249,14 @@ def delta(
 ) -> Tensor:
     """The steered residual of x (clips, frames, d), by one launch; into `out`, which may be x itself.
 
-    `rank` (clips, frames, E) says how many features come before each: it fires if fewer than k do.
+    A feature fires only if fewer than k come before it by `rank` (clips, frames, E).
     """
     clips, frames, d = x.shape
     width, stages = len(rows.bias), edits.firing.shape[1]
     out = torch.empty_like(x) if out is None else out
     if not x.numel():
         return out
-    block_e = max(16, min(triton.next_power_of_2(width), WIDEST))
+    block_e = max(16, min(triton.next_power_of_2(width), MAX_BLOCK_E))
     block_m = 16 if frames <= 16 else 64 if frames > 256 else 32
     one = block_e >= width
     scratch = x if one else torch.empty((clips, frames, d), dtype=torch.float32, device=x.device)

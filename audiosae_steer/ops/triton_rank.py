@@ -76,7 +76,7 @@ def _rank_kernel(
 
 
 def rank(x: Tensor, W_enc: Tensor, bias: Tensor, own_enc: Tensor, own_bias: Tensor, index: Tensor) -> Tensor:
-    """How many features come before each of `index` in each frame: (clips, frames, E), in int32.
+    """Number of features before each of `index` in each frame: (clips, frames, E), in int32.
 
     x is (clips, frames, d); W_enc (F, d) and own_enc (E, d), with biases (F,) and (E,) into which b_dec is folded.
     """

@@ -1,4 +1,4 @@
-"""Which of the edited features are among the k largest of their frame: no sort, ties to the lower index, one launch.
+"""Topk's selection for the edited features of a frame in one launch: no sort, ties to the lower index.
 
 Rectified numbers are ordered as their bits are. So the k-th largest of a frame is found by deciding its bits from the
 highest to the lowest, each by a count over the frame, which a program holds whole; where more are tied at that number
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .dispatch import WIDEST
+from .dispatch import MAX_SELECT_FEATURES
 from .triton_delta import on
 
 
@@ -57,8 +57,10 @@ def select(pre: Tensor, index: Tensor, k: int) -> Tensor:
         ValueError: F is more than a program can hold, or k is not from 1 to F.
     """
     frames, width = pre.shape
-    if width > WIDEST or not 1 <= k <= width:
-        raise ValueError(f"cannot select {k} of {width} features; expected 1 to {width}, and {WIDEST} features at most")
+    if width > MAX_SELECT_FEATURES or not 1 <= k <= width:
+        raise ValueError(
+            f"cannot select {k} of {width} features; expected 1 to {width}, and {MAX_SELECT_FEATURES} features at most"
+        )
     out = torch.empty((frames, len(index)), dtype=torch.float32, device=pre.device)
     if not out.numel():
         return out

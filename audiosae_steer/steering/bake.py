@@ -22,7 +22,7 @@ from .recipes.schema import Recipe
 
 
 class BiasChange(NamedTuple):
-    """What one parameter carries now."""
+    """A constant that one parameter carries now."""
 
     sites: tuple[Site, ...]
     """The sites whose constants it carries; one, unless two sites are the same place."""
@@ -37,16 +37,16 @@ class BiasChange(NamedTuple):
 
 
 class Baked(NamedTuple):
-    """What `Steering.bake` changed."""
+    """A record of the parameters that `Steering.bake` changed."""
 
     changes: tuple[BiasChange, ...]
     """A parameter each."""
     strength: float
     """The strength that was baked in; it cannot be changed any more."""
     recipe: Recipe | None
-    """What was baked, if it was a recipe."""
+    """The recipe that was baked, if it was one."""
     allow_empty: bool
-    """Whether the steering let the model write an empty text. Weights cannot say so; `audiosae_steer.export` writes it
+    """The steering let the model write an empty text. Weights cannot say so; `audiosae_steer.export` writes it
     into the settings of formats that have some for it."""
 
 
@@ -65,7 +65,7 @@ def bake(
 
     Args:
         model: the module that is steered.
-        hooks: what runs at each site.
+        hooks: the hook at each site.
         strength: by which the constants are multiplied; not 0.
         recipe: that the hooks are of, if any, for the record.
         allow_empty: whether the steering allows an empty text, for the record.
@@ -108,7 +108,7 @@ def bake(
 
 
 def bakes(recipe: Recipe) -> bool:
-    """Whether a recipe holds nothing but constants, for all clips and steps."""
+    """A recipe can be baked: it holds nothing but constants, for all clips and steps."""
     if recipe.gate is not None or recipe.frame_gate is not None:
         return False
     plain = all(edit.constant and edit.window is None for site in recipe.sites for edit in site.build())
@@ -118,7 +118,7 @@ def bakes(recipe: Recipe) -> bool:
 class _Obstacle(NamedTuple):
     reason: str
     without: str
-    """What would have to go."""
+    """The part that would have to go."""
 
 
 def _obstacles(model: nn.Module, hooks: Mapping[Site, Hook]) -> Iterator[_Obstacle]:
@@ -157,7 +157,7 @@ def _of_site(site: Site, hook: Hook, plan: Plan) -> Iterator[_Obstacle]:
 
 
 def _preceded(model: nn.Module, own: Mapping[Site, Hook], site: Site) -> bool:
-    """Whether another steering runs at the same place before this one: baked, this one would come first."""
+    """Another steering runs at the same place before this one: baked, this one would come first."""
     module = tap_at(model, family_of(model, paths=site.path is not None), site).module
     for run in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
         held = [cell.cell_contents for cell in getattr(run, "__closure__", None) or ()]
@@ -173,7 +173,7 @@ def _refusal(model: nn.Module, recipe: Recipe | None, obstacles: list[_Obstacle]
     dropped = list(dict.fromkeys(obstacle.without for obstacle in obstacles))
     fitting = [] if recipe is None else [each.name for each in recipes(model) if bakes(each)]
     nearest = (
-        f"of the recipes for this model {', '.join(map(repr, fitting))} can be, as it is"
+        f"of the recipes for this model {', '.join(map(repr, fitting))} can be, unchanged"
         if fitting
         else "`audiosae-steer learn --decoder all` learns constants that can be"
     )
@@ -185,7 +185,7 @@ def _refusal(model: nn.Module, recipe: Recipe | None, obstacles: list[_Obstacle]
 
 
 def _changes(model: nn.Module, hooks: Mapping[Site, Hook], strength: float) -> list[_Change]:
-    """The parameters, and what each is to be; nothing is touched.
+    """The parameters with their new values; nothing is touched.
 
     Raises:
         SiteError: a site has no bias to take a constant.
@@ -248,7 +248,7 @@ def described(change: BiasChange) -> str:
 
 
 def as_json(baked: Baked) -> Mapping[str, Any]:
-    """The record as JSON has it, for what is kept beside baked weights."""
+    """The record for JSON, to be kept beside baked weights."""
     return {
         "strength": baked.strength,
         "recipe": None if baked.recipe is None else baked.recipe.name,

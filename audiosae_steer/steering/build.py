@@ -1,10 +1,10 @@
-"""From sites, edits and a gate to the modules that run in the hooks: everything checked before a model is touched."""
+"""Building of hooks from sites, edits and gates; everything is checked before a model is touched."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -18,66 +18,66 @@ from .edits import Edit, Push
 from .gates import ClipGate, FrameGate, FrameProbe, Probe
 from .hook import Hook, Shared, When
 from .plan import Plan
-from .site_edits import SiteEdits, SiteGate
+from .site_edits import Choices, SiteEdits, SiteGate
+
+
+class _Place(NamedTuple):
+    """A site in a model, and the numbers that flow there."""
+
+    site: Site
+    tap: Tap
+    d_model: int | None
+    """Width of the residual; None where only an SAE or a Push can tell, at a path."""
+    frame_rate: float | None
+    weights: torch.dtype
+    """Of the module's parameters."""
+    device: torch.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the computation: float32 or wider."""
+        return torch.promote_types(self.weights, torch.float32)
 
 
 def build_hooks(
     model: nn.Module, family: Family, parts: Sequence[SiteEdits], gates: Sequence[SiteGate]
 ) -> tuple[dict[Site, Hook], Shared]:
-    """What runs at each site, and what the sites share; everything is checked, and the model is not touched.
+    """The modules that run at each site, in the order of a forward pass, and the state that they share.
+
+    Everything is checked, and the model is not touched.
 
     Raises:
         SiteError, EditError, GateError, SteeringError: something does not fit the model, or the rest.
     """
-    gate, frame_gate = _sorted_out(gates)
-    sites = [part.site for part in parts]
-    if len(set(sites)) != len(sites):
+    gate, frame_gate = _by_kind(gates)
+    edited = {part.site: part for part in parts}
+    if len(edited) != len(parts):
         raise SiteError("a site is listed twice; put its edits into one list, in order")
-    named = [part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits} for part in parts]
-    names = tuple(dict.fromkeys(name for choices in named for name in choices))
-    if sites and not names:
+    if not parts:
+        raise EditError("there is nothing to steer: the list of SiteEdits is empty")
+    names = tuple(dict.fromkeys(name for part in parts for name in _choices(part)))
+    if not names:
         raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
     shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
+    every = in_order(model, family, {*edited, *(each.site for each in gates)})
     hooks: dict[Site, Hook] = {}
-    every = in_order(model, family, {*sites, *(each.site for each in gates)})
     for site in every:
-        tap = tap_at(model, family, site)
-        weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
-        # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
-        device = torch.device("cpu") if weight.is_meta else weight.device
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        rate = frame_rate_at(model, family, site)
+        place = _place(model, family, site)
         plan, when = None, When()
-        if site in sites:
-            part, choices = parts[sites.index(site)], named[sites.index(site)]
-            lists = [_edit_list(choices.get(name, ())) for name in names]
-            _check_kind(part.sae)
-            d_model = _width(model, family, tap, part, lists)
-            _check_width(part.sae, d_model, site)
-            when = _when(part, family, model)
-            products = products_for(weight.dtype, device)
-            plan = Plan(lists, part.sae, d_model, error=part.error, frame_rate=rate, dtype=dtype, products=products)
-            _check_selection(plan, part.sae, site)
+        if site in edited:
+            plan = _plan(place, edited[site], names)
+            when = _when(edited[site], family, model)
             for each in gates:
                 _check_governs(each, site, model, family, every)
-        probe, frame_probe = None, None
-        for each in gates:
-            if each.site != site:
-                continue
-            _check_kind(each.sae)
-            if site.path is None:
-                _check_width(each.sae, tap.size or family.dims(model).d_model, site)
-            if isinstance(each.gate, ClipGate):
-                probe = Probe(each.gate, each.sae, dtype)
-            else:
-                frame_probe = FrameProbe(each.gate, each.sae, _frame_rate(model, family, site), dtype)
-        hooks[site] = Hook(site, plan, probe, frame_probe, shared, tap=tap, when=when).to(device)
-    if not sites:
-        raise EditError("there is nothing to steer: the list of SiteEdits is empty")
+        probe = None if gate is None or gate.site != site else _probe(place, gate)
+        frame_probe = None
+        if frame_gate is not None and frame_gate.site == site:
+            frame_probe = _frame_probe(place, frame_gate, _gate_rate(model, family, site))
+        hooks[site] = Hook(site, plan, probe, frame_probe, shared, tap=place.tap, when=when).to(place.device)
     return hooks, shared
 
 
-def _sorted_out(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None]:
+def _by_kind(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None]:
     """The clip gate and the frame gate."""
     kinds: dict[type, SiteGate] = {}
     for each in gates:
@@ -90,7 +90,67 @@ def _sorted_out(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | 
     return kinds.get(ClipGate), kinds.get(FrameGate)
 
 
-def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
+def _choices(part: SiteEdits) -> Choices:
+    return part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits}
+
+
+def _place(model: nn.Module, family: Family, site: Site) -> _Place:
+    tap = tap_at(model, family, site)
+    weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
+    # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
+    device = torch.device("cpu") if weight.is_meta else weight.device
+    d_model = tap.size or family.dims(model).d_model if site.path is None else None
+    return _Place(site, tap, d_model, frame_rate_at(model, family, site), weight.dtype, device)
+
+
+def _plan(place: _Place, part: SiteEdits, names: Sequence[str]) -> Plan:
+    """The compiled edits of a site, one list for each name."""
+    choices = _choices(part)
+    lists = [_edit_list(choices.get(name, ())) for name in names]
+    _check_kind(part.sae)
+    d_model = place.d_model or _width_told(part, lists)
+    _check_width(part.sae, d_model, place.site)
+    plan = Plan(
+        lists,
+        part.sae,
+        d_model,
+        error=part.error,
+        frame_rate=place.frame_rate,
+        dtype=place.dtype,
+        products=products_for(place.weights, place.device),
+    )
+    _check_selection(plan, part.sae, place.site)
+    return plan
+
+
+def _width_told(part: SiteEdits, lists: Sequence[Sequence[Edit]]) -> int:
+    """Width of the residual at a path, as the SAE or a Push tells."""
+    if part.sae is not None:
+        return part.sae.d_model
+    pushes = [len(edit.vector) for edits in lists for edit in edits if isinstance(edit, Push)]
+    if not pushes:
+        raise SiteError(f"how wide the residual at {part.site} is, its SAE or a Push tells: pass sae=")
+    return pushes[0]
+
+
+def _probe(place: _Place, gate: SiteGate) -> Probe | None:
+    _check_gate_sae(place, gate)
+    return Probe(gate.gate, gate.sae, place.dtype) if isinstance(gate.gate, ClipGate) else None
+
+
+def _frame_probe(place: _Place, gate: SiteGate, frame_rate: float) -> FrameProbe | None:
+    _check_gate_sae(place, gate)
+    return FrameProbe(gate.gate, gate.sae, frame_rate, place.dtype) if isinstance(gate.gate, FrameGate) else None
+
+
+def _check_gate_sae(place: _Place, gate: SiteGate) -> None:
+    _check_kind(gate.sae)
+    if place.d_model is not None:
+        _check_width(gate.sae, place.d_model, place.site)
+
+
+def _gate_rate(model: nn.Module, family: Family, site: Site) -> float:
+    """Frames per second at a frame gate's site."""
     rate = frame_rate_at(model, family, site)
     if rate is None or tap_at(model, family, site).times is not None:
         raise GateError(
@@ -98,15 +158,6 @@ def _frame_rate(model: nn.Module, family: Family, site: Site) -> float:
             "read an encoder layer"
         )
     return rate
-
-
-def _width(model: nn.Module, family: Family, tap: Tap, part: SiteEdits, lists: Sequence[Sequence[Edit]]) -> int:
-    if part.site.path is None:
-        return tap.size or family.dims(model).d_model
-    pushes = [len(edit.vector) for edits in lists for edit in edits if isinstance(edit, Push)]
-    if part.sae is None and not pushes:
-        raise SiteError(f"how wide the residual at {part.site} is, its SAE or a Push tells: pass sae=")
-    return pushes[0] if part.sae is None else part.sae.d_model
 
 
 def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family, every: Sequence[Site]) -> None:
@@ -118,7 +169,7 @@ def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family,
         )
     if every.index(each.site) > every.index(site):
         raise GateError(f"the {kind} at {each.site} comes after the edits at {site}, which it cannot govern")
-    if kind == "frame gate" and frame_rate_at(model, family, site) != _frame_rate(model, family, each.site):
+    if kind == "frame gate" and frame_rate_at(model, family, site) != _gate_rate(model, family, each.site):
         raise GateError(
             f"the frame gate at {each.site} decides by frames of the audio, which {site} does not have: it cannot "
             "govern edits there; move them to an encoder layer, or take a clip gate"
@@ -126,7 +177,7 @@ def _check_governs(each: SiteGate, site: Site, model: nn.Module, family: Family,
 
 
 def _when(part: SiteEdits, family: Family, model: nn.Module) -> When:
-    """In which passes a part is at work."""
+    """The passes in which a part is at work."""
     if part.passes not in get_args(Passes):
         raise EditError(f"passes are {part.passes!r}; expected {', '.join(get_args(Passes))}")
     steps = None if isinstance(part.steps, str) else _span(part.steps, "steps")
@@ -152,7 +203,7 @@ def _span(given: Any, name: str) -> tuple[float, float]:
     except (TypeError, ValueError) as error:
         raise EditError(f"{name} are {given!r}; expected two numbers, from and up to") from error
     if not start < end or not all(map(math.isfinite, (start, end))):
-        raise EditError(f"{name} from {start:g} up to {end:g} are none; expected two finite numbers, rising")
+        raise EditError(f"{name} from {start:g} up to {end:g} are not a range; expected two finite numbers, rising")
     return start, end
 
 

@@ -1,4 +1,4 @@
-"""What a model, an SAE or a recipe is, in words."""
+"""Descriptions of a model, an SAE or a recipe, in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explain(thing: str, layer: int | None = None) -> str:
     """Describe a model, an SAE or a recipe, told apart by what it is and not by what it is called.
 
     Raises:
-        AudioSAESteerError: it is none of these, or damaged; the error is that of loading it.
+        AudioSAESteerError: it is not any of these, or damaged; the error is that of loading it.
     """
     path = local(thing, AudioSAESteerError)
     if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:

@@ -1,4 +1,4 @@
-"""The edits: small immutable descriptions of what to do to a feature, or to the residual itself.
+"""The edits: small immutable descriptions of a change to a feature, or to the residual itself.
 
 Every edit of a feature is a *clamped affine map*, f' = min(max(a·f + b, low), high). Such maps are closed under
 composition, so any number of edits of one feature costs as much as one (see `plan.py`). A new edit is one class here

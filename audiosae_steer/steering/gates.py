@@ -17,7 +17,7 @@ from ..sae.autoencoder import SAE
 
 Pool = Literal["max", "mean", "nonzero_mean"]
 LARGEST = 1e30
-"""Of weights and thresholds, so that their sums stay finite in float32."""
+"""Bound on weights and thresholds, so that their sums stay finite in float32, which ends at 3.4e38."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def checked(
 def pool(f: Tensor, kind: Pool, frames: Tensor | None = None) -> Tensor:
     """Pool activations (clips, frames, n) over their frames: (clips, n).
 
-    `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+    `frames` (clips, frames) bool: the frames of the clip, without padding; None: all.
     """
     if frames is not None:
         f = f * frames[..., None]
@@ -127,7 +127,7 @@ class Probe(Reader):
         self.pool = gate.pool
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """How far each clip of residuals x (clips, frames, d_model) is above the threshold: (clips,); see `pool`."""
+        """Score minus threshold (clips,) of residuals x (clips, frames, d_model); `frames` as for `pool`."""
         return pool(self.read(x), self.pool, frames) @ self.weights + self.offset
 
 
@@ -152,7 +152,7 @@ def gate_features(sae: SAE, x: Tensor, features: Sequence[int], kind: Pool) -> T
 
 
 LONGEST = 30.0
-"""Seconds; all that Whisper hears at once."""
+"""Seconds of Whisper's window."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ class FrameGate:
     """Opens for frames with weights·g + bias > threshold, g being f[features] at its largest within `reach`.
 
     It is for clips that hold speech and something else. Each feature counts at its largest within `reach` seconds
-    before and after the frame, so that speech anywhere near keeps a frame shut: pauses between words stay as they
-    are, and no frame is decided by itself. With a clip gate beside it, a frame is edited if the clip gate opens for
-    the clip or the frame gate for the frame. `calibration` says how the numbers were found; it is not used in running
-    the gate.
+    before and after the frame, so that speech anywhere near keeps a frame shut: pauses between words are not
+    edited, and no frame is decided by itself. With a clip gate beside it, a frame is edited if the clip gate opens
+    for the clip or the frame gate for the frame. `calibration` says how the numbers were found; it is not used in
+    running the gate.
     """
 
     features: tuple[int, ...]
@@ -194,9 +194,9 @@ class FrameProbe(Reader):
         self.reach_frames = round(gate.reach * frame_rate)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """How far each frame of residuals x (clips, frames, d_model) is above the threshold: (clips, frames).
+        """Score minus threshold of each frame of residuals x (clips, frames, d_model): (clips, frames).
 
-        `frames` (clips, frames) bool: which are of the clip, where the others only fill up a batch; None: all.
+        `frames` (clips, frames) bool: the frames of the clip, without padding; None: all.
         """
         f = self.read(x) if frames is None else self.read(x) * frames[..., None]
         return nearby(f, self.reach_frames) @ self.weights + self.offset
@@ -211,12 +211,12 @@ def nearby(f: Tensor, reach_frames: int) -> Tensor:
 
 
 def frame_features(sae: SAE, x: Tensor, features: Sequence[int] | None, reach_frames: int) -> Tensor:
-    """What a frame gate would see at each frame of one clip: (frames, n), to fit one on.
+    """Features (frames, n) that a frame gate would read at each frame of one clip, to fit one on.
 
     Args:
-        sae: whose features.
+        sae: the SAE.
         x: residuals (frames, d_model) of the whole clip, in float32 or wider or, computed in float32, in less.
-        features: which; None for all.
+        features: their indices; None for all.
         reach_frames: how far a frame looks either way, in frames.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What happens at one site when the model runs: gate, choose, edit."""
+"""The hook at one site, run with the model: gate, choose, edit."""
 
 from __future__ import annotations
 
@@ -20,20 +20,27 @@ _ANY = Moment()
 
 @dataclass
 class Shared:
-    """What the hooks of one steering share."""
+    """State that the hooks of one steering share."""
 
     names: tuple[str, ...]
+    """Of the lists of edits that clips may choose from."""
     gate_site: Site | None
+    """Site that the clip gate reads."""
     frame_gate_site: Site | None = None
-    opened: Tensor | None = None  # (clips,) bool: the clip gate's last decision
-    opened_frames: Tensor | None = None  # (clips, frames) bool: the frame gate's
-    starting: Tensor | None = None  # (rows, steps) bool: where a text's first token is written
-    moment: Moment = _ANY  # what the pass under way says of itself
+    """Site that the frame gate reads."""
+    opened: Tensor | None = None
+    """(clips,) bool: the clip gate's last decision."""
+    opened_frames: Tensor | None = None
+    """(clips, frames) bool: the frame gate's last decision."""
+    starting: Tensor | None = None
+    """(rows, steps) bool: decoder steps that write a text's first token."""
+    moment: Moment = _ANY
+    """State of the pass under way."""
 
 
 @dataclass(frozen=True)
 class When:
-    """In which passes of a model it is steered."""
+    """The passes of a model in which it is steered."""
 
     first: bool = False
     """Only at steps that write a text's first token."""
@@ -45,7 +52,7 @@ class When:
     """Of a guided diffusion."""
 
     def words(self) -> str:
-        """What it says, to follow a description of the edit."""
+        """In words, to follow a description of the edit."""
         said = ["only at the step that writes a text's first token"] if self.first else []
         said += [] if self.steps is None else [f"only at steps {self.steps[0]} to {self.steps[1] - 1}"]
         said += [] if self.flow is None else [f"only while {self.flow[0]:g} ≤ t < {self.flow[1]:g}"]
@@ -53,13 +60,13 @@ class When:
         return "".join(f"; {each}" for each in said)
 
     def holds(self, moment: Moment) -> bool:
-        """Whether the pass under way may be steered, as far as that is known without asking the device."""
+        """The pass under way may be steered, as far as is known without reading a tensor from the device."""
         if self.passes != "both" and moment.conditional != (self.passes == "conditional"):
             return False
         return self.steps is None or self.steps[0] <= moment.step < self.steps[1]
 
     def flowing(self, x: Tensor, moment: Moment) -> Tensor | None:
-        """(rows,): which rows of x are at a time t at which they are steered; None: all."""
+        """(rows,) bool: rows of x at a time t of the flow at which they are steered; None: all."""
         if self.flow is None:
             return None
         t = torch.as_tensor(moment.flow, device=x.device)
@@ -99,7 +106,7 @@ class Hook(nn.Module):
         """The steered residual of x (rows, frames, d_model), or (rows, d_model, frames) at a site of that layout.
 
         Raises:
-            SiteError: x is no residual of the width that the edits were built for.
+            SiteError: x is not a residual of the width that the edits were built for.
         """
         if self.removed:  # a deep copy of the model, made while it was steered, keeps the hook
             return x
@@ -131,28 +138,23 @@ class Hook(nn.Module):
 
     def _steer(self, x: Tensor) -> Tensor:
         moment = self.shared.moment
-        filled = self._filled(x, moment)
+        unpadded = self._unpadded(x, moment)
         if self.probe is not None:
-            self.shared.opened = self.probe(x, filled) > 0
+            self.shared.opened = self.probe(x, unpadded) > 0
         if self.frame_probe is not None:
-            self.shared.opened_frames = self.frame_probe(x, filled) > 0
-        if self.plan is None:
+            self.shared.opened_frames = self.frame_probe(x, unpadded) > 0
+        if self.plan is None or not self.when.holds(moment):
             return x
-        if not self.when.holds(moment):
-            return x
-        live = self._opened(x)
-        for other in (filled, self.when.flowing(x, moment)):
-            if other is not None:
-                live = other if live is None else _both(live, other)
-        choice = None
-        if self.chooses:
-            choice = self._rows(x.shape[0], x.device, self.choice, "choice")
-            chosen = choice >= 0
-            live = chosen if live is None else _both(live, chosen)
-            choice = choice.clamp(min=0)
-        if self.when.first:
-            starting = self._starting(x)
-            live = starting if live is None else _both(live, starting)
+        opened = self._opened(x)
+        choice = self._rows(x.shape[0], x.device, self.choice, "choice") if self.chooses else None
+        live = _all(
+            opened,
+            unpadded,
+            self.when.flowing(x, moment),
+            None if choice is None else choice >= 0,
+            self._starting(x) if self.when.first else None,
+        )
+        choice = None if choice is None else choice.clamp(min=0)
         offset, times = None, None
         if self.plan.start is not None:
             start = moment.offset
@@ -165,20 +167,20 @@ class Hook(nn.Module):
     def width(self) -> int | None:
         """Of the residual that it edits or reads."""
         reader = self.probe or self.frame_probe
-        return self.plan.vectors.shape[-1] if self.plan is not None else None if reader is None else reader.d_model
+        return self.plan.d_model if self.plan is not None else None if reader is None else reader.d_model
 
-    def _filled(self, x: Tensor, moment: Moment) -> Tensor | None:
-        """(rows, frames): which frames are of the input, where a batch is filled up to its longest clip."""
+    def _unpadded(self, x: Tensor, moment: Moment) -> Tensor | None:
+        """(rows, frames) bool: the frames of the input, where a batch is padded to its longest clip; None: all."""
         frames = moment.frames
         return None if frames is None or frames.shape != x.shape[:2] else frames.to(x.device)
 
     @property
     def chooses(self) -> bool:
-        """Whether clips are steered by the choice made for each."""
+        """Each clip is steered by the choice made for it."""
         return self.plan is not None and (self.plan.n_choices > 1 or self.choice is not None)
 
     def _opened(self, x: Tensor) -> Tensor | None:
-        """What the gates let through: (rows,), or (rows, frames) with a frame gate; None without a gate."""
+        """Mask of what the gates open for: (rows,), or (rows, frames) with a frame gate; None without a gate."""
         clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, self.shared.opened, "gate")
         if self.shared.frame_gate_site is None:
             return clips
@@ -202,7 +204,7 @@ class Hook(nn.Module):
         return starting.to(x.device)
 
     def edits(self, rows: int) -> Tensor | bool:
-        """Which of so many rows of decoded text are of clips that it edits, if only some frames of them: (rows,)."""
+        """Mask (rows,) of decoded texts whose clips it edits, if only on some frames; or one answer for all."""
         where, device = "the text", self.strength.device
         live: list[Tensor] = []
         if self.shared.gate_site is not None:
@@ -244,11 +246,17 @@ class Hook(nn.Module):
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
 
 
-def _both(one: Tensor, other: Tensor) -> Tensor:
-    """Where both hold; each is (rows,) or (rows, frames)."""
-    if one.dim() == other.dim():
-        return one & other
-    return (one if one.dim() == 2 else one[:, None]) & (other if other.dim() == 2 else other[:, None])
+def _all(*masks: Tensor | None) -> Tensor | None:
+    """Conjunction of masks, each (rows,) or (rows, frames) bool, or None for all."""
+    found: Tensor | None = None
+    for mask in masks:
+        if found is None or mask is None:
+            found = mask if found is None else found
+        elif found.dim() == mask.dim():
+            found = found & mask
+        else:
+            found = (found if found.dim() == 2 else found[:, None]) & (mask if mask.dim() == 2 else mask[:, None])
+    return found
 
 
 def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
@@ -262,7 +270,7 @@ def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], 
 
 
 def attach(tap: Tap, hook: Hook) -> RemovableHandle:
-    """Put the hook where the residual is."""
+    """Register the hook at a tap."""
     if tap.place == "output":
 
         def steer_output(module: nn.Module, args: Any, output: Any) -> Any:

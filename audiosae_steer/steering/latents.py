@@ -1,4 +1,4 @@
-"""Sound in, steered sound out: through a neural codec, or as latents on their way to a decoder."""
+"""Steering of audio through a neural codec, and of latents before their decoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .plan import ErrorMode, Plan
 from .steering import number, steer
 
 LATENTS_PER_SECOND = 44100 / 2048
-"""Of DiffRhythm's VAE."""
+"""Of DiffRhythm's VAE: one latent for 2,048 samples at 44.1 kHz."""
 
 
 def edit_audio(
@@ -35,24 +35,24 @@ def edit_audio(
     strength: float = 1.0,
     bandwidth: float | None = None,
 ) -> Tensor:
-    """Sound through a codec with some of its latents' features changed.
+    """Audio (same shape, same rate) through a codec, with features of its latents edited.
 
     Args:
         model: an EnCodec of transformers or of the package `encodec`.
         wav: (samples,), (channels, samples) or (batch, channels, samples) at the model's rate.
         edits: what to change, in order; windows are in seconds of `wav`.
         sae: the SAE whose features `edits` name.
-        side: `encoder` edits the latents before they become codes, `decoder` those of the codes, on their way to sound.
+        side: `encoder` edits the latents before the quantizer, `decoder` those of the codes, before the decoder.
         error: as for `steer`.
-        strength: as for `steer`; 0 gives what the codec makes of the sound.
+        strength: as for `steer`; 0 gives the codec's own output.
         bandwidth: in kbit/s; None: the model's lowest, or as the package's model was set.
 
     Returns:
-        Sound of the shape of `wav`, at its rate.
+        Audio of the shape and dtype of `wav`, at its rate.
 
     Raises:
-        AudioError: `wav` is no sound, not of as many channels as the model takes, or at a bandwidth that it lacks.
-        SiteError: the model is no codec.
+        AudioError: `wav` is not audio, has another number of channels than the model, or a bandwidth that it lacks.
+        SiteError: the model is not a codec.
     """
     inner: Any = unwrap(model)
     if family_of(inner).name != "encodec":
@@ -107,7 +107,7 @@ def steer_latents(
     error: ErrorMode = "keep",
     strength: float = 1.0,
 ) -> Tensor:
-    """Latents with some of their features changed: between DiffRhythm's `sample()` and its VAE's `decode_export()`.
+    """Latents with features edited, between DiffRhythm's `sample()` and its VAE's `decode_export()`.
 
     The VAE is TorchScript, in which no hook can be put; its latents pass by here.
 

@@ -1,4 +1,4 @@
-"""What can be steered in a model: its layers, or any module by path."""
+"""Sites of a model: its layers, or any module by path."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ON_THE_HUB = {
 
 
 class SiteInfo(NamedTuple):
-    """One thing that can be steered."""
+    """A site of a model."""
 
     site: Site
-    """What to pass to `steer(model, site=...)`; of a layer, `layer=` and `side=` do as well."""
+    """To be passed to `steer(model, site=...)`; of a layer, `layer=` and `side=` do as well."""
     path: str
     """The module, as in `model.get_submodule(path)`; "→ " before it where the residual is what goes into it."""
     kind: str
@@ -39,11 +39,11 @@ class SiteInfo(NamedTuple):
 
 
 def list_sites(model: Any, *, modules: bool = False) -> list[SiteInfo]:
-    """What can be steered in a model.
+    """Sites of a model, in the order of its layers.
 
     Args:
         model: a model of a known family; or any module, of which only modules are listed.
-        modules: list modules by path as well, with what their weights tell of their width.
+        modules: list modules by path as well, with the width that their weights have, if any.
 
     Raises:
         UnknownModelError: no family knows the model, and modules were not asked for.

@@ -1,4 +1,4 @@
-"""The same steering inside an nnsight trace, for whoever reads and writes a model there.
+"""Steering inside an nnsight trace.
 
     from nnsight import NNsight
     traced = NNsight(model)
@@ -6,11 +6,12 @@
         audiosae_steer.nnsight.apply(traced, "no-false-speech")
         residual = traced.encoder.blocks[3].output.save()
 
-It runs what the hooks run, on what nnsight hands it; the result is theirs, bit for bit.
+It runs the same hooks on the tensors of the trace; the result is that of `steer()`, bit for bit.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .build import build_hooks
 from .hook import Hook
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
-from .site_edits import SiteEdits, by_path, parts_by_hand, parts_of
+from .site_edits import ByHand, SiteEdits, by_path, parts_by_hand, parts_of
 from .steering import number
 
 
@@ -44,7 +45,7 @@ def apply(
         by_hand: `sae`, `layer`, `side`, `site`, `edits`, `error` and `gate`, as for `steer`.
 
     Raises:
-        SteeringError: `traced` is no nnsight model; or what is asked needs a text's decoding loop, or a model that
+        SteeringError: `traced` is not an nnsight model; or the edits need a text's decoding loop, or a model that
             takes its input in pieces, which a trace of one pass does not hold.
         UnknownModelError, SiteError, EditError, GateError, RecipeError: as of `steer`.
     """
@@ -55,11 +56,11 @@ def apply(
         parts, gates = parts_of(used, model)
         strength = used.strength if strength is None else strength
     else:
-        given = {"sae": None, "layer": None, "side": "encoder", "site": None, "edits": None, "error": "keep"}
-        unknown = sorted(set(by_hand) - {*given, "gate"})
+        known = [field.name for field in fields(ByHand)]
+        unknown = sorted(set(by_hand) - set(known))
         if unknown:
-            raise SteeringError(f"apply() takes no {unknown[0]!r}; expected {', '.join([*given, 'gate'])}")
-        parts, gates = parts_by_hand(recipe, **{**given, "gate": None, **by_hand})
+            raise SteeringError(f"apply() takes no {unknown[0]!r}; expected {', '.join(known)}")
+        parts, gates = parts_by_hand(recipe, ByHand(**by_hand))
     if any(part.steps == "first" for part in parts):
         raise SteeringError(
             'steps="first" edits the step that writes a text\'s first token, and nnsight traces one pass: it follows '

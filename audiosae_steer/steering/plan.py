@@ -173,7 +173,7 @@ class Plan(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def tensors(self) -> plan_paths.PlanTensors:
-        """What it was compiled to, where the buffers are now."""
+        """The compiled edits and rows, on the device where the buffers are now."""
         vectors = self.vectors if self.pushes else None
         return plan_paths.PlanTensors(
             self.d_model,

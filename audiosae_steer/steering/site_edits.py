@@ -1,18 +1,18 @@
-"""What to do at which site: as the caller lists it, by hand or in a recipe."""
+"""Edits and gates by site, from a recipe or from the arguments of `steer`."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from ..errors import BakedWarning, FingerprintWarning, GateError, RecipeError, SteeringError
 from ..models.marker import marked
 from ..models.registry import fingerprint
-from ..models.sites import Passes, Site
+from ..models.sites import Passes, Side, Site
 from ..sae.autoencoder import SAE
 from .edits import Edit
 from .gates import ClipGate, FrameGate
@@ -21,16 +21,16 @@ from .recipes.schema import Recipe, site_of
 
 Choices = Mapping[str, Sequence[Edit]]
 Steps = Literal["all", "first"] | tuple[int, int]
-"""Which steps are edited: all; of a decoder, those at which the first token of a text is written; of a diffusion, those
+"""Steps that are edited: all; of a decoder, those at which the first token of a text is written; of a diffusion, those
 from one, counted from 0, up to and without another."""
 
 
 @dataclass(frozen=True)
 class SiteEdits:
-    """What to do at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from.
+    """Edits at one site. `edits` may be a mapping from names to lists, for `Steering.for_clips` to choose from.
 
     At a decoder's site, `steps="first"` edits only the step that writes a text's first token, where a model decides
-    whether anybody speaks. No later step is edited; they still attend to the edited one.
+    between a text and none. No later step is edited; they still attend to the edited one.
     """
 
     site: Site
@@ -54,15 +54,47 @@ class SiteGate:
 AnyGate = ClipGate | FrameGate | SiteGate
 
 
+class Request(NamedTuple):
+    """Edits and gates by their sites."""
+
+    parts: list[SiteEdits]
+    gates: list[SiteGate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByHand:
+    """Arguments of `steer` where no recipe is named; see there."""
+
+    sae: SAE | None = None
+    layer: int | None = None
+    side: Side = "encoder"
+    site: Site | None = None
+    edits: Sequence[Edit] | Choices | None = None
+    error: ErrorMode = "keep"
+    gate: AnyGate | Sequence[AnyGate] | None = None
+
+    @property
+    def given(self) -> bool:
+        """Anything is given that says what to edit."""
+        return any(given is not None for given in (self.sae, self.layer, self.site, self.edits))
+
+    @property
+    def gates(self) -> list[Any]:
+        """The gates, in a list; nothing says yet that they are some."""
+        if isinstance(self.gate, (list, tuple)):
+            return list(self.gate)
+        return [] if self.gate is None else [self.gate]
+
+
 def by_path(recipe: Any, site: Site | None) -> bool:
-    """Whether every site that is named is a path, for which no family has to know the model."""
+    """Every site that is named is a path, for which no family has to know the model."""
     listed = [part.site for part in recipe if isinstance(part, SiteEdits)] if isinstance(recipe, (list, tuple)) else []
     sites = [*listed, *([] if site is None else [site])]
     return bool(sites) and all(isinstance(each, Site) and each.path is not None for each in sites)
 
 
-def parts_of(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[SiteGate]]:
-    """What a recipe says to do on a model that it fits.
+def parts_of(recipe: Recipe, model: nn.Module) -> Request:
+    """Edits and gates of a recipe, on a model that it fits.
 
     Raises:
         RecipeError: it does not fit.
@@ -97,25 +129,16 @@ def parts_of(recipe: Recipe, model: nn.Module) -> tuple[list[SiteEdits], list[Si
         for spec in (recipe.gate, recipe.frame_gate)
         if spec is not None
     ]
-    return parts, gates
+    return Request(parts, gates)
 
 
-def parts_by_hand(
-    sites: Sequence[SiteEdits] | None,
-    sae: SAE | None,
-    layer: int | None,
-    side: Literal["encoder", "decoder"],
-    site: Site | None,
-    edits: Sequence[Edit] | Choices | None,
-    error: ErrorMode,
-    gate: AnyGate | Sequence[AnyGate] | None,
-) -> tuple[list[SiteEdits], list[SiteGate]]:
-    """What the arguments of `steer` say to do, where no recipe was named.
+def parts_by_hand(sites: Sequence[SiteEdits] | None, by_hand: ByHand) -> Request:
+    """Edits and gates of `steer`'s arguments, where no recipe is named.
 
     Raises:
         SteeringError, GateError: they contradict each other, or leave something out.
     """
-    gates: list[Any] = [] if gate is None else list(gate) if isinstance(gate, (list, tuple)) else [gate]
+    gates = by_hand.gates
     bare = any(isinstance(each, (ClipGate, FrameGate)) for each in gates)
     if sites is not None:
         if not isinstance(sites, Sequence) or not all(isinstance(part, SiteEdits) for part in sites):
@@ -123,15 +146,16 @@ def parts_by_hand(
                 "the second argument is a recipe, or a list of SiteEdits(Site(4), sae, edits); a bare list of edits "
                 "goes with its site: steer(model, sae=..., layer=4, edits=[...])"
             )
-        if any(given is not None for given in (sae, layer, site, edits)):
+        if by_hand.given:
             raise SteeringError("pass either a list of SiteEdits, or sae, layer and edits; not both")
         if bare:
             raise GateError("with a list of SiteEdits, say where the gate reads: SiteGate(Site(3), sae, gate)")
-        return list(sites), gates
-    if (layer is None) == (site is None) or edits is None:
+        return Request(list(sites), gates)
+    if (by_hand.layer is None) == (by_hand.site is None) or by_hand.edits is None:
         raise SteeringError('steer() needs a recipe ("no-false-speech"), or by hand: sae=..., layer=4, edits=[...]')
-    site = Site(layer or 0, side) if site is None else site
+    sae = by_hand.sae
+    site = Site(by_hand.layer or 0, by_hand.side) if by_hand.site is None else by_hand.site
     if bare and sae is None:
         raise GateError("a gate reads SAE features: pass sae=")
     placed = [SiteGate(site, sae, each) if isinstance(each, (ClipGate, FrameGate)) and sae else each for each in gates]
-    return [SiteEdits(site, sae, edits, error)], placed
+    return Request([SiteEdits(site, sae, by_hand.edits, by_hand.error)], placed)

@@ -1,4 +1,4 @@
-"""`steer()` and what it returns: check everything, hook, steer, unhook."""
+"""`steer()` and the `Steering` that it returns: check everything, hook, steer, unhook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .hook import Hook, Shared, attach, token_hook
 from .plan import ErrorMode
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
-from .site_edits import AnyGate, Choices, SiteEdits, by_path, parts_by_hand, parts_of
+from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, parts_by_hand, parts_of
 
 
 class Steering:
@@ -78,7 +78,7 @@ class Steering:
 
     @property
     def strength(self) -> float:
-        """How much of the change is applied: 0 is the model as it was, bit for bit; 1 is the edits as written."""
+        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written."""
         return self._strength
 
     @strength.setter
@@ -88,7 +88,7 @@ class Steering:
 
     @property
     def enabled(self) -> bool:
-        """Whether it changes anything; the hooks stay either way."""
+        """It changes something; the hooks stay either way."""
         return self._enabled
 
     @enabled.setter
@@ -106,7 +106,7 @@ class Steering:
         self._fill("offset", number(value, "offset", "it is in seconds"))
 
     def _edited(self, rows: int) -> Tensor | bool:
-        """Which of so many rows of text are of clips that it edits; the others keep the rule against empty texts."""
+        """Mask (rows,) of texts whose clips it edits, or one answer for all; the others may not be empty."""
         if self._removed or not self._enabled or self._strength == 0:
             return False
         hook = next((hook for hook in self._hooks.values() if hook.plan is not None), None)
@@ -128,7 +128,7 @@ class Steering:
 
     @property
     def hooks(self) -> Mapping[Site, nn.Module]:
-        """What runs at each site: a module from residual to residual, for timing and for tests."""
+        """The module that runs at each site, from residual to residual, for timing and for tests."""
         return dict(self._hooks)
 
     @property
@@ -178,8 +178,8 @@ class Steering:
         to load it anew. `audiosae_steer.export` writes it for the library that is to run it.
 
         Raises:
-            SteeringError: something in it is no constant for all clips and frames; says what, and what could be baked.
-            SiteError: a site has no bias that could take one. In either case the model is as it was, hooks and all.
+            SteeringError: something in it is not constant over clips and frames; says what, and what could be baked.
+            SiteError: a site has no bias that could take one. In either case the model is unchanged, hooks and all.
         """
         if self._removed:
             raise SteeringError("this steering was removed, and has nothing to bake any more; call steer() again")
@@ -195,7 +195,7 @@ class Steering:
         return baked
 
     def remove(self) -> None:
-        """Take away its own hooks, and nobody else's. Calling it again does nothing."""
+        """Remove its own hooks, and no others. Calling it again does nothing."""
         self._leave(quiet=False)
 
     def _leave(self, quiet: bool) -> None:
@@ -225,7 +225,7 @@ class Steering:
         self._leave(quiet=kind is not None)
 
     def explain(self) -> str:
-        """What happens at each site, in words."""
+        """Gates, edits and cost at each site, in words."""
         lines = [repr(self)]
         for site, hook in self._hooks.items():
             if hook.probe is not None:
@@ -286,7 +286,7 @@ def steer(
         gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
-        strength: 0 leaves the model as it is, 1 applies the edits as written. None: the recipe's, or 1.
+        strength: 0 leaves the model unchanged, 1 applies the edits as written. None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
 
@@ -295,14 +295,15 @@ def steer(
     """
     inner = unwrap(model)
     family = family_of(inner, paths=by_path(recipe, site))
+    by_hand = ByHand(sae=sae, layer=layer, side=side, site=site, edits=edits, error=error, gate=gate)
     used: Recipe | None = None
     if isinstance(recipe, (str, Path, Recipe)):
-        if any(given is not None for given in (sae, layer, site, edits, gate)):
+        if by_hand.given or gate is not None:
             raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
         used = load_recipe(recipe, inner)
         parts, gates = parts_of(used, inner)
     else:
-        parts, gates = parts_by_hand(recipe, sae, layer, side, site, edits, error, gate)
+        parts, gates = parts_by_hand(recipe, by_hand)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     steering = Steering(inner, hooks, shared, used)
@@ -318,7 +319,7 @@ def number(value: float, name: str, hint: str) -> float:
     """A finite number.
 
     Raises:
-        SteeringError: it is none.
+        SteeringError: it is not.
     """
     try:
         number = float(value)

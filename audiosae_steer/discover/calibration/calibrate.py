@@ -96,9 +96,7 @@ def calibrate(
         write_files(recipe, sweep, outcome, output.path)
     best = tuple(survivors[i] for i in front([each.score for each in survivors]))
     chosen = choice.tried
-    return Calibrated(
-        recipe, chosen.candidate, best, choice.cliffs, choice.margin, chosen.figures, outcome.unsteered
-    )
+    return Calibrated(recipe, chosen.candidate, best, choice.cliffs, choice.margin, chosen.figures, outcome.unsteered)
 
 
 def reference_texts(speech: ClipSet, table: Path) -> list[str | None]:

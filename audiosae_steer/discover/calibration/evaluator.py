@@ -202,7 +202,9 @@ class Evaluator:
         where = None if arm.variant is None else self.base(arm.recipe)
         # "end", since only the end of text is allowed: entries of older caches, with True, allowed a blank as well
         empty = "end" if arm.allow_empty else False
-        return key_of(self._weights, edits, arm.strength, framed, empty, mode, PADS[mode], self.settings.language, where)
+        return key_of(
+            self._weights, edits, arm.strength, framed, empty, mode, PADS[mode], self.settings.language, where
+        )
 
     def texts_of(self, candidate: Candidate, mode: Mode, kind: Kind, chosen: Sequence[int]) -> list[Transcript]:
         """Texts of a candidate; behind a clip gate each clip's text is that of one of two arms."""

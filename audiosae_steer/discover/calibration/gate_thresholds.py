@@ -9,11 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import SteeringError
+from ...evaluate.metrics.logistic_regression import Matrix
 from ...evaluate.metrics.rates import Share, share
 from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, gate_features
 from ...steering.recipes.schema import GateSpec, Recipe, site_of
-from ..gates.probe import Matrix, score, set_threshold
+from ..gates.probe import score, set_threshold
 from .settings import Mode
 
 Kind = Literal["absent", "present"]

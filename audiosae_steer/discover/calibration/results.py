@@ -49,9 +49,7 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
     specs = {key: spec for key, spec in base.saes.items() if key in used}
     if output.path is not None:
         folder = output.path.parent
-        specs = {
-            key: _placed(base, key, spec, evaluator.saes[number][key], folder) for key, spec in specs.items()
-        }
+        specs = {key: _placed(base, key, spec, evaluator.saes[number][key], folder) for key, spec in specs.items()}
     described = candidate.describe(evaluator.recipes)
     recipe = base.model_copy(
         update={

@@ -168,7 +168,7 @@ class Sweep:
         return best
 
     def _less_text(self, alive: list[Candidate], clips: tuple[int, int]) -> list[Candidate]:
-        """Candidates that leave less text than the unsteered model on the first clips; others need no speech decoded."""
+        """Candidates with less text than the unsteered model on the first clips; others need no speech decoded."""
         absent, _ = self._first(clips)
 
         def hits(candidate: Candidate | None) -> int:

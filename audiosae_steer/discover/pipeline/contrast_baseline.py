@@ -9,6 +9,8 @@ from ...data.clips import ClipSet
 from ...data.partitions import Partition
 from ...sae.autoencoder import SAE
 from ..contrast.discover import discover
+from ..contrast.settings import LabelledSources
+from ..recipe_output import RecipeOutput
 from .stage_context import StageContext
 
 
@@ -44,10 +46,9 @@ def write_contrast_recipe(
         folder: folder to write into.
     """
     out = folder / "contrast.json"
+    clips = LabelledSources(present=[files / "present"], absent=[files / "absent"])
+    output = RecipeOutput(path=out, name="contrast", model_name=context.output.model_name)
     given = sae if source is None or isinstance(source, SAE) else source
     with context.tell() as tell:
-        recipe = discover(
-            context.model, given, context.layer, [files / "present"], [files / "absent"], out=out, name="contrast",
-            model_name=context.output.model_name, report=False, progress=tell,
-        )  # fmt: skip
+        recipe = discover(context.model, given, context.layer, clips, out=output, report=False, progress=tell)
     recipe.model_copy(update={"allow_empty": True}).save(out)

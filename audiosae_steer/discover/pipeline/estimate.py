@@ -16,8 +16,8 @@ from ...data.partitions import PartitionSources
 from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
-from ...training.settings import Settings
-from ..learning.optimise import LearnSettings
+from ...training.settings import TrainSettings
+from ..learning.settings import LearnSettings
 
 NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Modules that every run needs, and the package of each."""
@@ -26,7 +26,7 @@ GUESS = 1000
 TOKENS = 24
 """Assumed number of tokens that Whisper writes for a clip of speech."""
 TRIED = 6
-"""Assumed number of times that calibration transcribes each clip in each mode: most candidates meet a few clips only."""
+"""Assumed times that calibration transcribes each clip in each mode: most candidates meet a few clips only."""
 
 
 class Amount(NamedTuple):
@@ -36,7 +36,7 @@ class Amount(NamedTuple):
     """Clips without speech: to find, to calibrate and to test."""
     present: tuple[int, int, int]
     """Clips with speech: to find, to calibrate and to test."""
-    train: Settings | None
+    train: TrainSettings | None
     """Training of an SAE; None where one is given."""
     learn: LearnSettings
     """Learning of the amounts."""
@@ -116,7 +116,7 @@ def _clips(most: int | None) -> Callable[[Any], int]:
     return of
 
 
-def measure(model: Any, layer: int, train: Settings | None = None) -> Speed:
+def measure(model: Any, layer: int, train: TrainSettings | None = None) -> Speed:
     """Speed of this machine: of the model, measured on one clip, and of training an SAE, on one matrix product."""
     clip = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
     encode(model, [clip], layer, progress=False)  # the first call loads things

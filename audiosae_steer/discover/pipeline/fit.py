@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, FrameGate
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import FrameGateSpec, GateSpec
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ...training.train import train_sae
-from ..gates.fit import Kinds, make_clip_gate, make_frame_gate
-from ..learning.learn import learn_gathered, material_of
+from ..gates.fit import make_clip_gate, make_frame_gate
+from ..gates.labelled_frames import LabelledClips
+from ..gates.settings import ClipGateSettings, FrameGateSettings
+from ..learning.learn import learn, learning_clips
+from ..recipe_output import RecipeOutput
 from ..sae_files import open_sae
 from .contrast_baseline import write_clips, write_contrast_recipe
 from .settings import NAME
@@ -30,7 +34,7 @@ THRESHOLD_CLIPS = 64
 
 
 def fit_edits(
-    context: StageContext, sae: SAE | None, source: SAE | str | Path | None, training: Settings | None
+    context: StageContext, sae: SAE | None, source: SAE | str | Path | None, training: TrainSettings | None
 ) -> tuple[Path, Path | None]:
     """Run the stages from the clips to edits.
 
@@ -61,8 +65,10 @@ def fit_edits(
     if sae is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
     known = [weights, context.layer, sae.digest(), clips.key, settings.seed, context.output.model_name]
-    learn = partial(_learn, context, sae, source)
-    learned = stages.run("learn", [known, settings.learn, settings.synthetic], learn) / "learned.json"
+    learn_inputs = [known, settings.learn, settings.synthetic]
+    learned = (
+        stages.run("learn", learn_inputs, partial(_learn, context, sae if source is None else source)) / "learned.json"
+    )
     if not settings.contrast:
         return learned, None
     contrast = partial(write_contrast_recipe, context, sae, source, files)
@@ -74,7 +80,7 @@ def _activations(context: StageContext, files: Path, folder: Path) -> None:
     collect(context.model, [files], [context.layer], folder / "activations", seed=seed, progress=context.show)
 
 
-def _train(context: StageContext, activations: Path, training: Settings, folder: Path) -> None:
+def _train(context: StageContext, activations: Path, training: TrainSettings, folder: Path) -> None:
     shards, name = open_shards(activations / "activations", context.layer), context.output.model_name
     sae = train_sae(shards, training, checkpoints=folder / "checkpoints", progress=context.show)
     sae.info.update({"layer": context.layer, "side": "encoder", **({"model": name} if name else {})})
@@ -87,13 +93,12 @@ def _threshold(context: StageContext, sae: SAE, folder: Path) -> None:
     sae.calibrate_threshold(row.float() for row in rows).save(folder / f"encoder-{context.layer}.safetensors")
 
 
-def _learn(context: StageContext, sae: SAE, source: SAE | str | Path | None, folder: Path) -> None:
-    settings = context.settings
-    learn_gathered(
-        context.model, sae, source, context.layer, *context.clips.find, out=folder / "learned.json",
-        settings=settings.learn, synthetic=settings.synthetic, name=NAME, model_name=context.output.model_name,
-        cache=context.encoded, progress=context.show,
-    )  # fmt: skip
+def _learn(context: StageContext, sae: SAE | str | Path, folder: Path) -> None:
+    output = RecipeOutput(
+        path=folder / "learned.json", name=NAME, model_name=context.output.model_name, cache=context.encoded
+    )
+    settings = replace(context.settings.learn, synthetic=context.settings.synthetic)
+    learn(context.model, sae, context.layer, *context.clips.find, out=output, settings=settings, progress=context.show)
 
 
 def fit_gates(context: StageContext, learned: Path) -> Path:
@@ -118,17 +123,18 @@ def _gates(context: StageContext, learned: Path, folder: Path) -> None:
     recipe = load_recipe(learned)
     key, sae = next(iter(recipe.load_saes().items()))
     # the clips that the amounts were learned on, which are encoded already
-    material = material_of(*find, settings.learn.seed, settings.synthetic)
-    fit = Kinds(material.absent, material.present)
+    clips = learning_clips(*find, settings.learn.seed, settings.synthetic)
+    fit = LabelledClips(clips.absent, clips.present)
     place = vary_side(calibration, settings, settings.seed + 11)
-    options: dict[str, Any] = {
-        "margin": settings.margin, "seed": settings.seed, "cache": context.encoded, "progress": context.show
-    }  # fmt: skip
-    clip = make_clip_gate(context.model, sae, context.layer, fit, place, **options)
+    options: dict[str, Any] = {"cache": context.encoded, "progress": context.show}
+    chosen: dict[str, Any] = {"margin": settings.margin, "seed": settings.seed}
+    clip = make_clip_gate(context.model, sae, context.layer, fit, place, settings=ClipGateSettings(**chosen), **options)
     update: dict[str, Any] = {"gate": GateSpec(layer=context.layer, sae=key, **_numbers(clip), pool=clip.pool)}
     if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-        plain = (Kinds(side.absent.samples, side.present.samples) for side in (find, calibration))
-        frame = make_frame_gate(context.model, sae, context.layer, *plain, **options)
+        plain = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
+        frame = make_frame_gate(
+            context.model, sae, context.layer, *plain, settings=FrameGateSettings(**chosen), **options
+        )
         update["frame_gate"] = FrameGateSpec(layer=context.layer, sae=key, **_numbers(frame), reach=frame.reach)
     for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
         shutil.copyfile(learned.parent / file, folder / file)

@@ -1,12 +1,13 @@
-"""From nothing to a recipe in one call: data, SAE, edits, gates, calibration, test, and a folder with the result."""
+"""A recipe in one call: data, SAE, edits, gates, calibration, test, and a folder with the result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...data.partitions import PARTITIONS, Partition, PartitionSources, Source, partition_clips
+from ...data.partitions import PARTITIONS, Partition, Partitions, PartitionSources, Source, partition_clips
 from ...errors import SteeringError
 from ...models.load import load_whisper
 from ...models.registry import unwrap
@@ -15,107 +16,114 @@ from ...sae.autoencoder import SAE
 from ...steering.gates import check_readable
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..contrast.pooling import check
 from ..sae_files import open_sae
 from .estimate import Amount, check_installed, count, downloads, estimate, measure, table
-from .fit import find, gated
-from .settings import NAME, Bars, MakeSettings, Run
+from .fit import fit_edits, fit_gates
+from .settings import NAME, MakeOutput, MakeSettings
 from .stage_cache import Stages
-from .validate import calibrated, deliver, prove
+from .stage_context import StageContext
+from .validate import benchmark_recipes, calibrate_recipes, deliver
 
 TASKS = ("no-false-speech",)
+"""Tasks that a recipe can be made for."""
 
 
 def make_no_false_speech(
     model: Any = "tiny.en",
     *,
-    out: str | Path,
+    out: str | Path | MakeOutput,
     absent: PartitionSources | Sequence[Source] = ("hub:esc50",),
     present: PartitionSources | Sequence[Source] = ("hub:librispeech-test-clean",),
     sae: SAE | str | Path | None = None,
     layer: int | None = None,
     settings: MakeSettings | None = None,
-    model_name: str | None = None,
-    cache: str | Path | None = None,
-    command: str | None = None,
     say: Callable[[str], None] | None = None,
-    bars: Bars | None = None,
 ) -> Recipe:
-    """Make recipes that keep a Whisper from writing text where nobody speaks, test them, and write a folder of them.
+    """Make recipes that silence a Whisper on non-speech, test them, and write a folder of them.
 
-    Clips are dealt to finding, calibrating and testing. On the first the edits are learned and the gates fitted, on the
-    second strength and thresholds are chosen, on the third the result is measured. Every stage is done once: an
-    interrupted run goes on with the one it was in, and changed settings redo the stages that hang on them.
+    Clips are partitioned into finding, calibrating and testing. On the first the edits are learned and the gates
+    fitted, on the second strength and thresholds are chosen, on the third the result is measured. Finished stages are
+    cached: an interrupted run resumes, and changed settings redo the stages that depend on them.
 
     Args:
-        model: a name, folder or file of a Whisper, or an openai-whisper model that nothing steers.
+        model: a name, folder or file of a Whisper, or an openai-whisper model, unsteered.
         out: folder for `no-false-speech.json`, `no-false-speech-ungated.json` (if one keeps the budget), the SAE,
-            `README.md` and what was measured.
-        absent: clips in which nobody speaks: folders, files, `.txt` lists or data sets of the Hub, for all three
-            purposes, or `PartitionSources` apart.
-        present: likewise clips in which somebody does; with texts where these are known.
+            `README.md` and the measurements; or a `MakeOutput` with cache, provenance and progress bars, too.
+        absent: clips without speech: folders, files, `.txt` lists or data sets of the Hub, for all three purposes, or
+            `PartitionSources` apart.
+        present: likewise clips with speech; with texts where these are known.
         sae: the SAE, or what `load_sae` takes; None trains one.
         layer: encoder layer, counted from 1; None takes the one that the SAE says it reads, or the last.
-        settings: how.
-        model_name: for the recipe; None takes `model`, where that is a name.
-        cache: folder for the stages' results and for encoded clips; None takes `.work` in `out`.
-        command: for the recipe's provenance.
-        say: called with lines on what will be downloaded, how long it will take, and what is being done.
-        bars: gives progress bars, as a context manager; None shows none.
+        settings: sizes and settings of the stages.
+        say: called with lines on downloads, expected duration, and stages.
 
     Raises:
         AudioError: there is no audio, or there are too few recordings, speakers or kinds of sound.
         HubError: a data set or the SAE cannot be had.
         SiteError: there is no such layer, or the SAE does not fit it.
-        GateError: no features tell speech from what is none, or the SAE's cannot be computed one by one.
+        GateError: no features tell speech from non-speech, or the SAE's cannot be computed one by one.
         SteeringError: not an openai-whisper model; nothing keeps the budget; or `out` cannot be written.
         MissingExtraError: something that a stage needs is not installed.
     """
-    out, settings, say = Path(out), settings or MakeSettings(), say or (lambda line: None)
-    given = PartitionSources(tuple(absent)) if not isinstance(absent, PartitionSources) else absent
-    spoken = PartitionSources(tuple(present)) if not isinstance(present, PartitionSources) else present
+    output, settings, say = MakeOutput.of(out), settings or MakeSettings(), say or (lambda line: None)
+    sources = _sources(absent), _sources(present)
     check_installed(training=sae is None)
-    for download in downloads((given, spoken), settings.most, settings.seed):
+    for download in downloads(sources, settings.most, settings.seed):
         say(str(download))
     base = base_model(model) if isinstance(model, (str, Path)) else None
     if isinstance(model, (str, Path)):
-        model_name = model_name or Path(model).name
+        output = replace(output, model_name=output.model_name or Path(model).name)
         model = load_whisper(model)
     model = unwrap(model)
     layer, opened, training = _prepare(model, sae, layer, settings)
-    if not out.parent.is_dir():
-        raise SteeringError(f"there is no folder {out.parent} to make {out.name} in; make it first")
-    stages = Stages(Path(cache) if cache is not None else out / ".work", say)
-    clips = [count(kind, settings.shares, settings.most) for kind in (given, spoken)]
-    amount = Amount(clips[0], clips[1], training, settings.learn, settings.synthetic)
+    if not output.folder.parent.is_dir():
+        raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
+    stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
+    counts = [count(kind, settings.shares, settings.most) for kind in sources]
+    amount = Amount(counts[0], counts[1], training, settings.learn, settings.synthetic)
     say("about how long it will take, if nothing of it is done yet:")
     for line in table(estimate(amount, measure(model, layer, training))):
         say(line)
-    dealt = partition_clips(
-        given, spoken, settings.shares, most=settings.most, seed=settings.seed, progress=bars is not None
-    )
+    clips = _partitioned(sources, settings, output, say)
+    context = StageContext(model, base, layer, clips, settings, stages, output)
+    learned, baseline = fit_edits(context, opened, sae, training)
+    chosen = calibrate_recipes(context, fit_gates(context, learned), baseline)
+    deliver(benchmark_recipes(context, *chosen, baseline), output.folder)
+    return load_recipe(output.folder / f"{NAME}.json")
+
+
+def _sources(given: PartitionSources | Sequence[Source]) -> PartitionSources:
+    return given if isinstance(given, PartitionSources) else PartitionSources(tuple(given))
+
+
+def _partitioned(
+    sources: tuple[PartitionSources, PartitionSources],
+    settings: MakeSettings,
+    output: MakeOutput,
+    say: Callable[[str], None],
+) -> Partitions:
+    """Clips to find, to calibrate and to test, and a line on each."""
+    progress = output.bars is not None
+    clips = partition_clips(*sources, settings.shares, most=settings.most, seed=settings.seed, progress=progress)
     for name in PARTITIONS:
-        side: Partition = getattr(dealt, name)
+        side: Partition = getattr(clips, name)
         say(f"{name}: {len(side.absent.clips)} clips without speech, {len(side.present.clips)} with speech")
-    run = Run(model, model_name, base, layer, dealt, settings, stages, stages.folder / "encoded", command, bars)
-    learned, rival = find(run, opened, sae, training)
-    result = prove(run, *calibrated(run, gated(run, learned), rival), rival)
-    deliver(result, out)
-    return load_recipe(out / f"{NAME}.json")
+    return clips
 
 
 def _prepare(
     model: Any, sae: SAE | str | Path | None, layer: int | None, settings: MakeSettings
-) -> tuple[int, SAE | None, Settings | None]:
-    """The layer; the SAE that was given, or how one is trained."""
+) -> tuple[int, SAE | None, TrainSettings | None]:
+    """The layer; the SAE that was given, or the settings of training one."""
     if not hasattr(model, "dims"):
         raise SteeringError("a recipe is made with an openai-whisper model: load_whisper(..., library='openai')")
     dims = model.dims
     if sae is None:
         # the frames of a small model need no more than this, and training on a processor stays within an hour
         size = settings.sae_features or min(8 * dims.n_audio_state, 4096)
-        return layer or dims.n_audio_layer, None, settings.sae._replace(n_features=size, seed=settings.seed)
+        return layer or dims.n_audio_layer, None, replace(settings.sae, n_features=size, seed=settings.seed)
     opened = open_sae(sae, layer or dims.n_audio_layer)
     layer = layer or opened.info.get("layer") or dims.n_audio_layer
     check(model, opened, layer)

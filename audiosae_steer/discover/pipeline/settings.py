@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...evaluate.benchmark.settings import BenchSettings
 from ...io.progress import Tell
-from ...training.settings import Settings
+from ...training.settings import TrainSettings
 from ..calibration.settings import MODES, Budget, CalibrateSettings
-from ..learning.optimise import LearnSettings
+from ..learning.settings import LearnSettings
 
 NAME, UNGATED = "no-false-speech", "no-false-speech-ungated"
 """Names of the recipes with gates and without."""
@@ -19,6 +19,13 @@ ARMS = ("unsteered", "learned", "contrast", "clip-gated", "frame-gated", "both-g
 """Arms of the benchmark that test the recipes."""
 Bars = Callable[[], AbstractContextManager[Tell]]
 """Factory of progress bars."""
+
+CANDIDATES = CalibrateSettings(
+    modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5), gate_margins=(None,)
+)
+"""Candidates of calibration: as the stages before have found them, at several strengths."""
+TEST = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
+"""Benchmark of the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +38,11 @@ class MakeSettings:
     """Most clips to take of each source; None takes all."""
     synthetic: int = 80
     """Synthetic noises to find on, beside the clips; half as many to calibrate on."""
-    sae: Settings = Settings()
+    sae: TrainSettings = field(default_factory=TrainSettings)
     """Training of an SAE where none is given; its size and seed are those below."""
     sae_features: int | None = None
     """Features of the SAE that is trained; None takes 8 × d_model, at most 4096."""
-    learn: LearnSettings = LearnSettings()
+    learn: LearnSettings = field(default_factory=LearnSettings)
     """Learning of the amounts."""
     contrast: bool = False
     """Find a recipe by contrast, too, to compare with the learned one."""
@@ -43,14 +50,12 @@ class MakeSettings:
     """Fit a frame gate beside the clip gate."""
     margin: float = 0.2
     """Position of the gates' thresholds, from the highest score of speech (0) to the median score of non-speech (1)."""
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     """Highest cost on speech."""
-    calibrate: CalibrateSettings = CalibrateSettings(
-        modes=MODES, kinds=("as written",), shares=(1.0,), strengths=(0.5, 0.75, 1.0, 1.25, 1.5), gate_margins=(None,)
-    )
+    calibrate: CalibrateSettings = field(default_factory=lambda: CANDIDATES)
     """Candidates of calibration. The clip gate's threshold stays where clips varied for it have put it;
     `audiosae-steer calibrate` tries more."""
-    test: BenchSettings = BenchSettings(parts=("clips",), arms=ARMS, strengths=(1.0,), timed_clips=0)
+    test: BenchSettings = field(default_factory=lambda: TEST)
     """Benchmark of the result."""
     seed: int = 0
     """Seed of everything random."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...data.augment import vary_absent, vary_present
 from ...data.partitions import Partition, Partitions
 from ...io.progress import Tell
-from ..gates.fit import Kinds
+from ..gates.labelled_frames import LabelledClips
 from .settings import MakeOutput, MakeSettings
 from .stage_cache import Stages
 
@@ -50,7 +50,7 @@ class StageContext(NamedTuple):
                 yield tell
 
 
-def vary_side(side: Partition, settings: MakeSettings, seed: int) -> Kinds:
+def vary_side(side: Partition, settings: MakeSettings, seed: int) -> LabelledClips:
     """Clips to place a gate's threshold on: loud and soft, noisy, as brief as a word, and beside noise."""
     absent = vary_absent(side.absent.samples, seed, synthetic=settings.synthetic // 2)
-    return Kinds(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))
+    return LabelledClips(absent, vary_present(side.present.samples, side.absent.samples, seed + 1))

@@ -1,4 +1,4 @@
-"""The stages that choose and prove: calibration, the test, and the folder that is delivered."""
+"""Stages that choose and test: calibration, the benchmark, and the folder that is delivered."""
 
 from __future__ import annotations
 
@@ -16,85 +16,116 @@ from ...evaluate.benchmark.material import Sound
 from ...evaluate.benchmark.report import write_report
 from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
-from ...evaluate.benchmark.settings import BenchData, Recipes
+from ...evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
 from ...io.files import whole, write_whole
 from ...publishing.calibration_card import write_card
 from ...publishing.measured_table import measured_rows
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..calibration.calibrate import calibrate
-from .settings import NAME, UNGATED, Run, vary_side
+from ..calibration.settings import CalibrationOutput, Gating
+from .settings import NAME, UNGATED
+from .stage_context import StageContext, vary_side
 
 REFUSED = "refused.txt"
 VAD = "vad-0.5"
 
 
-def calibrated(run: Run, gated: Path, rival: Path | None) -> tuple[Path, Path]:
-    """The recipe with gates, and the one without, if any keeps the budget."""
-    settings, side = run.settings, run.dealt.calibrate
-    language = settings.test.language
+def calibrate_recipes(context: StageContext, gated: Path, baseline: Path | None) -> tuple[Path, Path]:
+    """Run the stages that calibrate recipes with gates and without.
+
+    Args:
+        context: the shared inputs.
+        gated: file of the learned recipe with its gates.
+        baseline: file of the recipe by contrast, if there is one.
+
+    Returns:
+        Folders of the recipe with gates, and of the one without, which holds only the reason where none keeps the
+        budget.
+    """
+    settings = context.settings
+    inputs = [gated.parent, context.clips.calibrate.key, settings.budget, settings.calibrate, settings.test.language]
+    others = [] if baseline is None else [baseline.parent]
+    with_gates = context.stages.run("calibrate", inputs, partial(_calibrate, context, NAME, [gated]))
+    recipes = [gated] if baseline is None else [gated, baseline]
+    without = partial(_calibrate_ungated, context, recipes)
+    return with_gates, context.stages.run("calibrate without gates", [*inputs, *others], without)
+
+
+def _calibrate(context: StageContext, name: str, recipes: list[Path], folder: Path) -> None:
+    """Write the recipe that is chosen among variants of others, with gates or without, by its name."""
+    settings, side = context.settings, context.clips.calibrate
     varied = vary_side(side, settings, settings.seed + 11)
     texts = [clip.text for clip in side.present.clips]
     # as recorded, and louder, softer, noisier; then single words and such, of which nobody has written down the text
-    present = [*side.present.samples, *varied.present]
-    whole = 2 * len(texts)
-    heard: dict[str, tuple[list[Samples], list[str | None]]] = {
-        NAME: (present, [*texts, *texts, *[None] * (len(present) - whole)]),
-        UNGATED: (present[:whole], [*texts, *texts]),
-    }
-
-    def choose(name: str, folder: Path) -> None:
-        spoken, said = heard[name]
-        gates: Any = ("none",) if name == UNGATED else ("clip", "frame", "clip+frame")
-        recipes = [path for path in (gated, rival if name == UNGATED else None) if path is not None]
-        with run.tell() as tell:
-            calibrate(
-                run.model, recipes, varied.absent, spoken, said, settings.budget,
-                settings=settings.calibrate._replace(gates=gates, language=language),
-                out=folder / f"{name}.json", cache=run.encoded, command=run.command,
-                split="clips of other recordings and speakers than those it was found on", progress=tell,
-            )  # fmt: skip
-
-    def ungated(folder: Path) -> None:
-        try:
-            choose(UNGATED, folder)
-        except SteeringError as error:  # gates may be what it takes
-            write_whole(folder / REFUSED, f"{error}\n", SteeringError)
-
-    others = [rival.parent] if rival is not None else []
-    hangs_on = [gated.parent, side.key, settings.budget, settings.calibrate, language]
-    with_gates = run.stages.run("calibrate", hangs_on, partial(choose, NAME))
-    return with_gates, run.stages.run("calibrate without gates", [*hangs_on, *others], ungated)
+    present: list[Samples] = [*side.present.samples, *varied.present]
+    said: list[str | None] = [*texts, *texts, *[None] * (len(present) - 2 * len(texts))]
+    if name == UNGATED:
+        present, said = present[: 2 * len(texts)], said[: 2 * len(texts)]
+    gates: tuple[Gating, ...] = ("none",) if name == UNGATED else ("clip", "frame", "clip+frame")
+    with context.tell() as tell:
+        output = CalibrationOutput(
+            path=folder / f"{name}.json", cache=context.encoded, command=context.output.command, progress=tell,
+            split="clips of other recordings and speakers than those it was found on",
+        )  # fmt: skip
+        chosen = replace(settings.calibrate, gates=gates, language=settings.test.language)
+        calibrate(context.model, recipes, varied.absent, present, said, settings.budget, settings=chosen, out=output)
 
 
-def prove(run: Run, gated: Path, ungated: Path, rival: Path | None) -> Path:
-    """A folder with everything that is delivered."""
+def _calibrate_ungated(context: StageContext, recipes: list[Path], folder: Path) -> None:
+    try:
+        _calibrate(context, UNGATED, recipes, folder)
+    except SteeringError as error:  # gates may be what it takes
+        write_whole(folder / REFUSED, f"{error}\n", SteeringError)
 
-    def test(folder: Path) -> None:
-        result = folder / "result"
-        shutil.rmtree(result, ignore_errors=True)
-        result.mkdir()
-        chosen = load_recipe(gated / f"{NAME}.json")
-        bare = load_recipe(ungated / f"{UNGATED}.json") if (ungated / f"{UNGATED}.json").is_file() else None
-        compared = Recipes(main=chosen, ungated=bare, contrast=None if rival is None else load_recipe(rival))
-        data = BenchData(absent=_sounds(run.dealt.test.absent), present=_sounds(run.dealt.test.present))
-        with run.tell() as tell:
-            found = run_bench(run.model, compared, data, run.encoded, asked, progress=tell)
-        write_report(found, result / "test")
-        for recipe in (bare, chosen):
-            if recipe is not None:
-                _write(recipe, run, found, result)
-        refused = None if bare is not None else (ungated / REFUSED).read_text("utf-8")
-        write_card(
-            result, chosen, bare, measured_rows(found), run.dealt.provenance, refused=refused, base=run.base, command=run.command
-        )
 
-    asked = run.settings.test
+def benchmark_recipes(context: StageContext, gated: Path, ungated: Path, baseline: Path | None) -> Path:
+    """Run the stage that tests the recipes and puts together what is delivered.
+
+    Args:
+        context: the shared inputs.
+        gated: folder of the calibrated recipe with gates.
+        ungated: folder of the one without, or of the reason why there is none.
+        baseline: file of the recipe by contrast, if there is one.
+
+    Returns:
+        Folder with everything that is delivered.
+    """
+    asked = context.settings.test
     if asked.arms and all(find_spec(name) is not None for name in ("faster_whisper", "onnxruntime")):
         asked = replace(asked, arms=(*asked.arms, VAD))
-    others = [] if rival is None else [rival.parent]
-    hangs_on = [gated, ungated, *others, run.dealt.test.key, vars(asked), run.command, run.dealt.provenance, run.base]
-    return run.stages.run("test", hangs_on, test) / "result"
+    others = [] if baseline is None else [baseline.parent]
+    clips = context.clips
+    inputs = [
+        gated, ungated, *others, clips.test.key, vars(asked), context.output.command, clips.provenance, context.base
+    ]  # fmt: skip
+    test = partial(_test, context, asked, gated / f"{NAME}.json", ungated, baseline)
+    return context.stages.run("test", inputs, test) / "result"
+
+
+def _test(
+    context: StageContext, asked: BenchSettings, gated: Path, ungated: Path, baseline: Path | None, folder: Path
+) -> None:
+    """Write the benchmark's report, the recipes with their figures, and the card."""
+    result = folder / "result"
+    shutil.rmtree(result, ignore_errors=True)
+    result.mkdir()
+    chosen = load_recipe(gated)
+    bare = load_recipe(ungated / f"{UNGATED}.json") if (ungated / f"{UNGATED}.json").is_file() else None
+    compared = Recipes(main=chosen, ungated=bare, contrast=None if baseline is None else load_recipe(baseline))
+    clips = context.clips
+    data = BenchData(absent=_sounds(clips.test.absent), present=_sounds(clips.test.present))
+    with context.tell() as tell:
+        found = run_bench(context.model, compared, data, context.encoded, asked, progress=tell)
+    write_report(found, result / "test")
+    for recipe in (bare, chosen):
+        if recipe is not None:
+            _write(recipe, context, found, result)
+    refused = None if bare is not None else (ungated / REFUSED).read_text("utf-8")
+    write_card(
+        result, chosen, bare, measured_rows(found), clips.provenance, refused=refused, base=context.base,
+        command=context.output.command,
+    )  # fmt: skip
 
 
 def _sounds(kind: ClipSet) -> list[Sound]:
@@ -109,19 +140,19 @@ def _same(samples: Samples) -> Samples:
     return samples
 
 
-def _write(recipe: Recipe, run: Run, found: BenchResults, folder: Path) -> None:
+def _write(recipe: Recipe, context: StageContext, found: BenchResults, folder: Path) -> None:
     """A recipe with what was measured, its SAE beside it, and the pictures of its calibration."""
-    if recipe._folder is None:
+    if recipe.folder is None:
         raise SteeringError(f"{recipe} was not read from a folder")
     for spec in recipe.saes.values():
         if spec.file is not None:
-            shutil.copyfile(recipe._folder / spec.file, folder / spec.file)
-    shutil.copytree(recipe._folder / f"{recipe.name}-calibration", folder / f"{recipe.name}-calibration")
+            shutil.copyfile(recipe.folder / spec.file, folder / spec.file)
+    shutil.copytree(recipe.folder / f"{recipe.name}-calibration", folder / f"{recipe.name}-calibration")
     update = {
         "provenance": {
-            **({"command": run.command} if run.command else {}),
+            **({"command": context.output.command} if context.output.command else {}),
             **{key: value for key, value in recipe.provenance.items() if key != "command"},
-            "dealt": run.dealt.provenance,
+            "dealt": context.clips.provenance,
         },
         "measured": {**recipe.measured, "test": tested(found)},
     }

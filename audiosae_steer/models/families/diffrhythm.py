@@ -44,7 +44,7 @@ class DiffRhythm(Family):
         return Tap(body.transformer_blocks[site.layer - 1])
 
     def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
-        """None: Llama's maps have no bias."""
+        """Refused: Llama's maps have no bias."""
         raise SiteError(f"no bias reaches {site} of DiffRhythm: its blocks are Llama's, whose maps have none")
 
     def frame_rate(self, model: nn.Module, site: Site) -> float:

@@ -1,4 +1,4 @@
-"""Which texts of a batch may be empty: those of the clips that some steering of the model edits."""
+"""Permission of empty texts in a batch: for the clips that some steering of the model edits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Doors(list[Door]):
 
 
 def allow(model: Any, door: Door, name: str, function: Callable[..., Any]) -> Callable[[], None]:
-    """Let `door` have its say about this instance's texts, which `function` writes in the place of method `name`.
+    """Add `door` to the permissions of this instance's texts, which `function` writes in the place of method `name`.
 
-    Returns what takes it back.
+    Returns a function that takes it back.
     """
     own = vars(model)
     doors: list[Door] = own.setdefault(_DOORS, _Doors())
@@ -40,7 +40,7 @@ def allow(model: Any, door: Door, name: str, function: Callable[..., Any]) -> Ca
 
 
 def shut(model: Any, rows: int, device: torch.device) -> Tensor:
-    """Which of so many texts must not be empty: (rows,) bool, with no wait for the device."""
+    """Mask (rows,) of texts that must not be empty, with no wait for the device."""
     empty = torch.zeros(rows, dtype=torch.bool, device=device)
     for door in vars(model).get(_DOORS, ()):
         allowed = door(rows)
@@ -49,5 +49,5 @@ def shut(model: Any, rows: int, device: torch.device) -> Tensor:
 
 
 def always(rows: int) -> bool:
-    """A door that is open."""
+    """A permission for every text."""
     return True

@@ -46,9 +46,9 @@ class EnCodec(Family):
         return Tap(model.decoder, "input", layout="bdf")
 
     def bias_module(self, model: Any, site: Site) -> nn.Module:
-        """None: the latents come out of a convolution, and before the quantizer, from a codebook, after it."""
+        """Refused: the latents come out of a convolution, and before the quantizer, from a codebook, after it."""
         follows = "a normalised convolution gives it" if site.side == "encoder" else "it is read from the codebooks"
-        raise SiteError(f"no bias reaches {site} of EnCodec as it is: {follows}")
+        raise SiteError(f"no bias reaches {site} of EnCodec unchanged: {follows}")
 
     def frame_rate(self, model: Any, site: Site) -> float:
         """75 latents a second of 24 kHz, 150 of 48 kHz."""
@@ -75,7 +75,7 @@ class EnCodec(Family):
         return _stride(model) > 0
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
-        """Where in the audio each chunk begins: the 48 kHz model takes it in pieces of a second."""
+        """The offset of each chunk: the 48 kHz model takes audio in chunks of a second."""
         if not windows or not self.in_chunks(model):
             return []
         closers = [override(model, "encode", _encode), override(model, "decode", _decode)]
@@ -109,7 +109,7 @@ def _stride(model: Any) -> float:
 
 
 def missing(model: Any, length: int) -> int:
-    """Samples to add to a sound of that length, so that transformers can stack its chunks and lay them over each other.
+    """Samples to append to audio of that length, so that transformers can stack its chunks and overlap them.
 
     Where the last chunk is shorter than what chunks overlap by, it fails.
     """

@@ -1,4 +1,4 @@
-"""Where in a recording the window begins that a model is given, as the loop that cuts it knows.
+"""Offset in its recording of the window that a model is given, from the loop that cuts it.
 
 No library tells its model: openai-whisper's `transcribe` and transformers' `generate` keep the place in a local
 variable, and the pipeline throws it away. They are read where they are, up the stack, and only for edits with windows.
@@ -75,7 +75,7 @@ def _of(map_: Sequence[int], row: int) -> int:
 
 
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
-    """Have `tell` called with where each of a Whisper's windows begins; returns what ends that."""
+    """Call `tell` with the offset of each of a Whisper's windows; returns a function that ends that."""
     recording = Recording()
 
     def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:

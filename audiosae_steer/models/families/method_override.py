@@ -11,10 +11,10 @@ _THEIRS = "_audiosae_steer_replaced_"
 
 
 def override(model: Any, name: str, function: Callable[..., Any]) -> Callable[[], None]:
-    """Make `model.name(...)` call `function(model, ...)`; returns what undoes it.
+    """Make `model.name(...)` call `function(model, ...)`; returns a function that undoes it.
 
-    A bound method rather than a closure, so that a deep copy of the model calls itself and not the original. What
-    somebody else put on the instance before is put back; what somebody put there since is left alone.
+    A bound method rather than a closure, so that a deep copy of the model calls itself and not the original. An
+    attribute that was on the instance before is put back; one that was put there since is left alone.
     """
     own = vars(model)
     holders, replaced = _HOLDERS + name, _THEIRS + name

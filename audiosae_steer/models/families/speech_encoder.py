@@ -49,7 +49,7 @@ class SpeechEncoder(Family):
     def bias_module(self, model: nn.Module, site: Site) -> nn.Module:
         """The layer norm that a block ends with; in the stable variants, the last map of its feed-forward.
 
-        Frames that only fill up a batch, which hooks leave alone, are changed as well; no other frame attends to them.
+        Frames of padding, which hooks leave alone, are changed as well; no other frame attends to them.
         """
         block: Any = self.tap(model, site).module
         kind = type(block).__name__
@@ -81,7 +81,7 @@ class SpeechEncoder(Family):
         return _body(model), (x[None].to(weight.device, weight.dtype),), {}
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
-        """The mask of frames that the encoder is given; and where a pipeline's chunk begins."""
+        """The mask of frames that the encoder is given, and the offset of a pipeline's chunk."""
         body, recording, rate = _body(model), Recording(), self.sample_rate(model)
         offset: float | Tensor = 0.0
 
@@ -116,4 +116,4 @@ KIN = tuple(
     SpeechEncoder(name) for name in ("hubert", "wav2vec2", "wavlm", "unispeech-sat", "data2vec-audio", "mert_model")
 )
 SHAPED = SpeechEncoder()
-"""Whatever else is built like them."""
+"""Any other model that is built like them."""

@@ -1,4 +1,4 @@
-"""What a Whisper hears: 30 s as a log-mel spectrogram."""
+"""Log-mel spectrograms of 30 s, the input of a Whisper."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence"
     Args:
         model: a Whisper of either library.
         samples: the clips.
-        pad: how the 30 s are filled up. `silence`: by zero samples, as transformers' processor does, and whoever calls
+        pad: padding to 30 s. `silence`: by zero samples, as transformers' processor does, and whoever calls
             `whisper.decode` on `pad_or_trim(samples)`. `zeros`: by zeros in the spectrogram, which are not silence, as
-            `whisper.transcribe` does. A model hears the two differently.
+            `whisper.transcribe` does. A model encodes the two differently.
     """
     weight = next(model.parameters())
     bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
@@ -29,11 +29,13 @@ def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence"
 
     spectra = [log_mel_spectrogram(pad_or_trim(torch.from_numpy(clip)), n_mels=bins) for clip in samples]
     if pad == "zeros":
-        heard = [min(len(clip) // HOP_LENGTH, N_FRAMES) for clip in samples]
-        spectra = [pad_or_trim(spectrum[:, :frames], N_FRAMES) for spectrum, frames in zip(spectra, heard, strict=True)]
+        lengths = [min(len(clip) // HOP_LENGTH, N_FRAMES) for clip in samples]
+        spectra = [
+            pad_or_trim(spectrum[:, :frames], N_FRAMES) for spectrum, frames in zip(spectra, lengths, strict=True)
+        ]
     return torch.stack(spectra).to(device=weight.device, dtype=weight.dtype)
 
 
 def encoder_path(model: Any) -> str:
-    """Where a Whisper of either library has its encoder."""
+    """Path of the encoder in a Whisper of either library."""
     return "encoder" if hasattr(model, "dims") or not hasattr(model, "model") else "model.encoder"

@@ -56,7 +56,7 @@ class WhisperOpenAI(Family):
         return model.encoder, (mel(model, [samples]),), {}
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
-        """Where in its recording the window of 30 s begins."""
+        """The offset of the window of 30 s in its recording."""
         return [watch_windows(model.encoder, tell)] if windows else []
 
     def fingerprint_tensors(self, model: Any) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What a stranger's recipe may hold: its texts, its numbers, and the files beside it."""
+"""Limits on an untrusted recipe: its texts, its numbers, and the files beside it."""
 
 from __future__ import annotations
 

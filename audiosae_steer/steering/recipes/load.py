@@ -1,4 +1,4 @@
-"""Recipes: one JSON file that says what to edit where, in which model, and how that was found and measured."""
+"""Recipes by name, by path or from the Hub: JSON files of edits for one model, with how they were found."""
 
 from __future__ import annotations
 

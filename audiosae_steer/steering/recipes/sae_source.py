@@ -1,4 +1,4 @@
-"""Where a recipe's SAE comes from, and how it is fetched and checked."""
+"""Source of a recipe's SAE, fetched and checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Strict(BaseModel):
 
 
 class SAESpec(Strict):
-    """Where an SAE comes from: a file beside the recipe, or a repository on the Hub pinned to a revision."""
+    """Source of an SAE: a file beside the recipe, or a repository on the Hub pinned to a revision."""
 
     file: FileName | None = None
     repo: HubName | None = None
@@ -36,7 +36,7 @@ class SAESpec(Strict):
 
     @property
     def pinned(self) -> bool:
-        """Whether it is the same SAE for ever: a file, or a repository at a whole commit and not at a branch."""
+        """It is the same SAE for ever: a file, or a repository at a whole commit and not at a branch."""
         return self.repo is None or COMMIT.fullmatch(self.revision or "") is not None
 
     def load(self, folder: Path | None, recipe: str) -> SAE:

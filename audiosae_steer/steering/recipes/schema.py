@@ -1,4 +1,4 @@
-"""The recipe: what its JSON holds, validated."""
+"""The schema of a recipe's JSON."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ModelSpec(Strict):
 
     @classmethod
     def of(cls, model: Any, name: str | None = None) -> ModelSpec:
-        """What a recipe for `model` says of it."""
+        """Description of `model` for a recipe."""
         inner = unwrap(model)
         family = family_of(inner)
         dims = family.dims(inner)
@@ -110,7 +110,7 @@ class ModelSpec(Strict):
 
 
 class Recipe(Strict):
-    """What to edit where, in which model, and how it was found and measured. Read one with `load_recipe`."""
+    """Edits by site, for one model, with how they were found and measured. Read one with `load_recipe`."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     name: Line = Field(min_length=1)
@@ -159,7 +159,7 @@ class Recipe(Strict):
         return {key: loaded[spec] for key, spec in self.saes.items()}
 
     def misfit(self, model: Any) -> str | None:
-        """Why this recipe cannot steer `model`, or None if it can."""
+        """Reason why this recipe cannot steer `model`; None if it can."""
         inner = unwrap(model)
         family = family_of(inner)
         if family.name != self.model.family:
@@ -171,7 +171,7 @@ class Recipe(Strict):
         return None
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON; whole or not at all. NaN and infinite numbers among what was measured become null.
+        """Write the JSON, atomically. NaN and infinite numbers among what was measured become null.
 
         Warns if an SAE on the Hub is not pinned to a commit.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from audiosae_steer import AudioError, SteeringError, load_audio, steer
 from audiosae_steer.cli.app import app
 from audiosae_steer.data.clips import ClipSet
 from audiosae_steer.data.sources import Clip
-from audiosae_steer.discover.calibration.calibrate import calibrate, modes_of, texts_of
+from audiosae_steer.discover.calibration.calibrate import calibrate, reference_texts
 from audiosae_steer.discover.calibration.candidates import candidates, variants
-from audiosae_steer.discover.calibration.evaluator import Arms, Material, score_of
-from audiosae_steer.discover.calibration.pareto import Budget, excess
-from audiosae_steer.discover.calibration.successive_halving import CalibrateSettings
-from audiosae_steer.discover.calibration.text_cache import NAME, Said, Texts
+from audiosae_steer.discover.calibration.evaluator import CalibrationClips, Evaluator, score_of
+from audiosae_steer.discover.calibration.pareto import excess
+from audiosae_steer.discover.calibration.settings import Budget, CalibrateSettings, CalibrationOutput, modes_of
+from audiosae_steer.discover.calibration.text_cache import NAME, TextCache, Transcript
 from audiosae_steer.evaluate.transcription.from_residuals import encode, write
 from audiosae_steer.steering.recipes.load import checkpoints_dir, load_recipe
 
@@ -30,6 +31,11 @@ TRIED = CalibrateSettings(kinds=("as written",), shares=(1.0,), strengths=(0.25,
 
 # Whisper's normaliser leaves its list of spellings open
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*english.json:ResourceWarning")
+
+
+def kept(folder: Path) -> CalibrationOutput:
+    """Nothing is written but the cache."""
+    return CalibrationOutput(cache=folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +50,8 @@ def sounds() -> tuple[list[Any], list[Any], list[str | None]]:
 def done(tiny_en, sounds, tmp_path_factory) -> Any:
     folder = tmp_path_factory.mktemp("calibrated")
     found = calibrate(
-        tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0), settings=TRIED, out=folder / "mine.json",
-        cache=folder / "cache", split="bundled clips",
+        tiny_en, "no-false-speech", *sounds, Budget(wer=1.0, blanked=0.0), settings=TRIED,
+        out=CalibrationOutput(path=folder / "mine.json", cache=folder / "cache", split="bundled clips"),
     )  # fmt: skip
     return found, folder
 
@@ -53,7 +59,7 @@ def done(tiny_en, sounds, tmp_path_factory) -> Any:
 def test_the_choice_keeps_the_budget_and_its_recipe_does_what_it_says(tiny_en, sounds, done):
     found, folder = done
     figures = found.figures["timed"]
-    assert excess(score_of([figures]), Budget(1.0, 0.0)) == 0
+    assert excess(score_of([figures]), Budget(wer=1.0, blanked=0.0)) == 0
     assert figures.text.hits < found.unsteered["timed"].text.hits
     recipe = load_recipe(folder / "mine.json")
     assert recipe.strength == found.chosen.strength
@@ -90,9 +96,11 @@ def test_an_interrupted_sweep_goes_on_and_ends_the_same(tiny_en, sounds, done, m
     left = len(lines) - 2
     (folder / "cache" / NAME).write_text("".join(lines[:left]) + lines[left][:20])  # cut off in mid-line
     written: list[int] = []
-    keep = Texts.add
-    monkeypatch.setattr(Texts, "add", lambda self, arm, new: (written.append(len(new)), keep(self, arm, new))[1])
-    again = calibrate(tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0), settings=TRIED, cache=folder / "cache")
+    keep = TextCache.add
+    monkeypatch.setattr(TextCache, "add", lambda self, arm, new: (written.append(len(new)), keep(self, arm, new))[1])
+    again = calibrate(
+        tiny_en, "no-false-speech", *sounds, Budget(wer=1.0, blanked=0.0), settings=TRIED, out=kept(folder)
+    )
     assert sum(written) == 2
     assert again.chosen == found.chosen
     assert again.figures == found.figures
@@ -102,12 +110,12 @@ def test_an_interrupted_sweep_goes_on_and_ends_the_same(tiny_en, sounds, done, m
 def test_the_cliff_is_looked_for_on_a_sample(tiny_en, sounds, done, monkeypatch):
     _, folder = done
     seen: list[int] = []
-    own = Arms.figures
+    own = Evaluator.figures
     monkeypatch.setattr(
-        Arms, "figures", lambda self, *a: (seen.append(len(a[3])) if not a[2] else None, own(self, *a))[1]
+        Evaluator, "figures", lambda self, *a: (seen.append(len(a[3])) if not a[2] else None, own(self, *a))[1]
     )
-    settings = TRIED._replace(cliff_clips=2)
-    calibrate(tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0), settings=settings, cache=folder / "cache")
+    settings = replace(TRIED, cliff_clips=2)
+    calibrate(tiny_en, "no-false-speech", *sounds, Budget(wer=1.0, blanked=0.0), settings=settings, out=kept(folder))
     assert set(seen) == {2}
 
 
@@ -115,7 +123,7 @@ def test_a_clip_gated_candidate_writes_what_the_gated_recipe_would(tiny_en, soun
     _, folder = done
     recipe = load_recipe("no-false-speech", tiny_en)
     saes = recipe.load_saes()
-    arms = Arms(tiny_en, [recipe], [saes], Material(*sounds), cache=folder / "cache")
+    arms = Evaluator(tiny_en, [recipe], [saes], CalibrationClips(*sounds), output=kept(folder))
     made = variants(0, recipe, saes, ["as written"], [1.0])
     (candidate,) = candidates(made, [recipe], [1.0], [0.2], ["clip"])
     gated = recipe.model_copy(update={"gate": arms.gates.place(0, 0.2)})
@@ -123,7 +131,7 @@ def test_a_clip_gated_candidate_writes_what_the_gated_recipe_would(tiny_en, soun
     with steer(tiny_en, gated) as steering:
         expected = write(tiny_en, rows, 4, steering=steering)
     found = arms.texts_of(candidate, "timed", "absent", range(len(rows)))
-    assert found == [Said(one.text, one.filtered) for one in expected]
+    assert found == [Transcript(one.text, one.filtered) for one in expected]
     assert arms.gates.opened(0, 0.2, "timed", "absent") == [one.opened for one in expected]
     assert not any(arms.gates.opened(0, 0.2, "timed", "present"))
     assert arms.gates.opened_unseen(0, 0.2) is None  # of three clips no fold can be left out
@@ -133,13 +141,13 @@ def test_without_a_margin_the_gate_stays_where_the_recipe_has_it(tiny_en, sounds
     _, folder = done
     recipe = load_recipe("no-false-speech", tiny_en)
     shut = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"threshold": 1e6})})
-    arms = Arms(tiny_en, [shut], [shut.load_saes()], Material(*sounds), cache=folder / "cache")
+    arms = Evaluator(tiny_en, [shut], [shut.load_saes()], CalibrationClips(*sounds), output=kept(folder))
     assert not any(arms.gates.opened(0, None, "timed", "absent"))
     assert any(arms.gates.opened(0, 0.2, "timed", "absent"))
     found = calibrate(
-        tiny_en, "no-false-speech", *sounds, Budget(1.0, 0.0),
-        settings=TRIED._replace(gate_margins=(None,), gates=("clip",)), out=tmp_path / "own.json",
-        cache=folder / "cache",
+        tiny_en, "no-false-speech", *sounds, Budget(wer=1.0, blanked=0.0),
+        settings=replace(TRIED, gate_margins=(None,), gates=("clip",)),
+        out=CalibrationOutput(path=tmp_path / "own.json", cache=folder / "cache"),
     )  # fmt: skip
     assert (found.chosen.gate, found.chosen.margin) == ("clip", None)
     assert "gate, margin" not in found.recipe.description
@@ -151,7 +159,9 @@ def test_behind_a_shut_gate_texts_are_the_unsteered_models_also_where_they_may_b
     recipe = load_recipe("no-false-speech", tiny_en)
     shut = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"threshold": 1e6})})
     assert shut.allow_empty
-    arms = Arms(tiny_en, [shut], [shut.load_saes()], Material(*sounds), ("untimed",), cache=folder / "cache")
+    arms = Evaluator(
+        tiny_en, [shut], [shut.load_saes()], CalibrationClips(*sounds), replace(TRIED, modes=("untimed",)), kept(folder)
+    )
     (candidate,) = candidates(variants(0, shut, arms.saes[0], ["as written"], [1.0]), [shut], [1.0], [None], ["clip"])
     everything = range(len(sounds[0]))
     found = arms.texts_of(candidate, "untimed", "absent", everything)
@@ -159,14 +169,14 @@ def test_behind_a_shut_gate_texts_are_the_unsteered_models_also_where_they_may_b
     rows = arms.rows(4, "untimed", "absent")
     with steer(tiny_en, shut) as steering:
         expected = write(tiny_en, rows, 4, steering=steering, timestamps=False)
-    assert found == [Said(one.text, one.filtered) for one in expected]
+    assert found == [Transcript(one.text, one.filtered) for one in expected]
 
 
 def test_without_a_candidate_within_the_budget_the_nearest_is_named(tiny_en, sounds, done):
     _, folder = done
-    hard = TRIED._replace(strengths=(4.0,), gates=("none",))
+    hard = replace(TRIED, strengths=(4.0,), gates=("none",))
     with pytest.raises(SteeringError, match=r"no candidate keeps the budget.*strength 4, ungated.*WER \+.*Try a wider"):
-        calibrate(tiny_en, "no-false-speech", *sounds, Budget(0.0, 0.0), settings=hard, cache=folder / "cache")
+        calibrate(tiny_en, "no-false-speech", *sounds, Budget(wer=0.0, blanked=0.0), settings=hard, out=kept(folder))
 
 
 @pytest.mark.parametrize(
@@ -174,9 +184,6 @@ def test_without_a_candidate_within_the_budget_the_nearest_is_named(tiny_en, sou
     [
         ({"absent": []}, AudioError, "calibration needs both"),
         ({"texts": ["one"]}, AudioError, "1 texts for 3"),
-        ({"budget": Budget(-1.0)}, SteeringError, "cannot be"),
-        ({"settings": TRIED._replace(modes=())}, SteeringError, "modes are"),
-        ({"settings": TRIED._replace(margin=0.5)}, SteeringError, "margin is 1 or more"),
         ({"recipes": []}, SteeringError, "no recipe"),
         ({"out": Path("recipe.txt")}, SteeringError, "ends in .json"),
         ({"out": Path("nowhere/at/all.json")}, SteeringError, "no folder"),
@@ -186,6 +193,19 @@ def test_what_cannot_be_is_refused_before_anything_runs(tiny_en, sounds, change,
     given = {"recipes": "no-false-speech", "absent": sounds[0], "present": sounds[1], "texts": sounds[2], **change}
     with pytest.raises(error, match=message):
         calibrate(tiny_en, **given)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(wer=-1.0), "cannot be"),
+        (lambda: replace(TRIED, modes=()), "modes are"),
+        (lambda: replace(TRIED, margin=0.5), "margin is 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_when_they_are_made(make, message):
+    with pytest.raises(SteeringError, match=message):
+        make()
 
 
 def test_a_steered_model_is_refused(tiny_en, sounds):
@@ -202,13 +222,13 @@ def test_texts_of_a_table(tmp_path):
     speech = ClipSet(clips, (), ("s",))
     table = tmp_path / "text.tsv"
     table.write_text("file\ttext\none.flac\tHello there\n")
-    assert texts_of(speech, table) == ["Hello there", None]
+    assert reference_texts(speech, table) == ["Hello there", None]
     table.write_text("file\ttext\nother.flac\tHello\n")
     with pytest.raises(AudioError, match="names none"):
-        texts_of(speech, table)
+        reference_texts(speech, table)
     table.write_text("name\nother.flac\n")
     with pytest.raises(AudioError, match="columns file and text"):
-        texts_of(speech, table)
+        reference_texts(speech, table)
 
 
 def test_modes_by_name():

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiosae_steer import SteeringError
-from audiosae_steer.discover.calibration.breaking_point import Break, find_cliff
+from audiosae_steer.discover.calibration.breaking_point import find_cliff
 from audiosae_steer.discover.calibration.pareto import (
-    Budget,
     Score,
     better_half,
     contenders,
@@ -21,8 +20,9 @@ from audiosae_steer.discover.calibration.pareto import (
     sure_excess,
     within,
 )
+from audiosae_steer.discover.calibration.settings import BreakCriterion, Budget
 
-BUDGET = Budget(0.1, 0.005)
+BUDGET = Budget(wer=0.1, blanked=0.005)
 
 
 @st.composite
@@ -106,7 +106,7 @@ def test_rounds_double_until_all_clips_are_seen():
 
 @given(st.floats(0.1, 3), st.floats(0.05, 20))
 def test_the_cliff_is_where_speech_breaks(start, edge):
-    limit = Break(1.0, 0.02)
+    limit = BreakCriterion(wer=1.0, blanked=0.02)
     asked = []
 
     def speech(strength: float) -> tuple[float, float]:
@@ -130,4 +130,6 @@ def test_the_cliff_is_where_speech_breaks(start, edge):
 
 
 def test_blanked_clips_break_speech_too():
-    assert find_cliff(lambda s: (0.0, 0.03 if s > 1.3 else 0.0), 1.0, Break()).strength == pytest.approx(1.5625)
+    assert find_cliff(lambda s: (0.0, 0.03 if s > 1.3 else 0.0), 1.0, BreakCriterion()).strength == pytest.approx(
+        1.5625
+    )

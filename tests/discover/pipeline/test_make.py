@@ -14,20 +14,21 @@ from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, HubError, NeverCalledWarning, SiteError, SteeringError, load_recipe, steer
 from audiosae_steer.cli.app import app
-from audiosae_steer.discover.calibration.pareto import Budget
+from audiosae_steer.discover.calibration.settings import Budget
 from audiosae_steer.discover.learning.settings import LearnSettings
 from audiosae_steer.discover.pipeline import validate
 from audiosae_steer.discover.pipeline.make import make_no_false_speech
-from audiosae_steer.discover.pipeline.settings import NAME, UNGATED, MakeSettings
+from audiosae_steer.discover.pipeline.settings import NAME, UNGATED, MakeOutput, MakeSettings
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 SHIPPED = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 SOUNDS = ("mains-hum", "clicks", "alarm", "fan", "keyboard")
 PLAIN = MakeSettings()
-SMALL = PLAIN._replace(
+SMALL = replace(
+    PLAIN,
     synthetic=0,
     learn=LearnSettings(features=24, steps=8, refine=4, batch=(3, 2), lr=0.2),
-    calibrate=PLAIN.calibrate._replace(strengths=(1.0, 3.0), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
+    calibrate=replace(PLAIN.calibrate, strengths=(1.0, 3.0), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
     budget=Budget(wer=1000.0, blanked=1.0),
     test=replace(PLAIN.test, modes=("timed",)),
 )
@@ -77,7 +78,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("make")
     out = folder / "made"
     lines: tuple[list[str], list[str]] = [], []
-    given: dict[str, Any] = {"out": out, "sae": SHIPPED, "settings": SMALL, "command": "audiosae-steer make …"}
+    output = MakeOutput(folder=out, command="audiosae-steer make …")
+    given: dict[str, Any] = {"out": output, "sae": SHIPPED, "settings": SMALL}
     with pytest.MonkeyPatch.context() as patch, served(patch, folder) as hub:
         fill(hub)
         with pytest.MonkeyPatch.context() as broken:

@@ -90,7 +90,7 @@ def test_the_transformer_alone_is_known_too() -> None:
     ("more", "says"),
     [
         ({"passes": "null"}, "conditional"),
-        ({"steps": (3, 3)}, "are none"),
+        ({"steps": (3, 3)}, "are not a range"),
         ({"steps": (0, float("inf"))}, "finite"),
         ({"flow": "all"}, "two numbers"),
         ({"steps": "some"}, "first"),

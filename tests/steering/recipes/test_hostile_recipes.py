@@ -238,6 +238,7 @@ def test_one_file_is_read_once_however_often_it_is_named(folder: Path) -> None:
     assert len({id(each) for each in loaded.values()}) == 1
 
 
+@pytest.mark.filterwarnings("ignore::audiosae_steer.errors.FingerprintWarning")  # a fingerprint may be what changes
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), times=st.integers(1, 3))
 def test_a_changed_recipe_steers_or_is_refused(model: Any, state: Any, folder: Path, seed: int, times: int) -> None:
