@@ -18,7 +18,8 @@ from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
 from ...evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
 from ...io.files import whole, write_whole
-from ...publishing.card import measured_rows, write_card
+from ...publishing.calibration_card import write_card
+from ...publishing.measured_table import measured_rows
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..calibration.calibrate import calibrate
