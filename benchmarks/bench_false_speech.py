@@ -18,7 +18,7 @@ from pathlib import Path
 import corpus
 
 from audiosae_steer import load_audio
-from audiosae_steer.cli.bench import OtherRecipes, run
+from audiosae_steer.cli.bench import NamedRecipes, run
 from audiosae_steer.evaluate.benchmark.bench_clips import BenchClip, audible, spread
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, assemble, synthetic_fillers
 from audiosae_steer.evaluate.benchmark.settings import PARTS, BenchData, BenchSettings
@@ -117,10 +117,11 @@ def main() -> None:
         long_minutes=given.minutes,
         pipeline_files=given.pipeline_files,
     )
-    others = OtherRecipes(
-        ungated=given.ungated, contrast=given.contrast, dense=given.dense, sae=given.sae, layer=given.layer
-    )
-    run(given.model, given.recipe, data, settings, given.cache, given.out, others)
+    named = NamedRecipes(
+        recipe=given.recipe, ungated=given.ungated, contrast=given.contrast, dense=given.dense, sae=given.sae,
+        layer=given.layer,
+    )  # fmt: skip
+    run(given.model, named, data, settings, given.cache, given.out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import typer
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`.
+    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`, and
+    short names of its option, `short`.
 
     A command takes the object as its parameter `parameter`; `with_settings` puts an option for each field in its place.
     """
@@ -50,7 +51,7 @@ class Options:
             shown, default = self._shown(field.name, hints[field.name], value)
             words = (self.help or {}).get(field.name) or _first_sentence(told.get(field.name, ""))
             flag = (self.names or {}).get(field.name, field.name.replace("_", "-"))
-            flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}"]
+            flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}", *field.metadata.get("short", ())]
             least = field.metadata.get("min")
             annotation = Annotated[shown, typer.Option(*flags, help=words, min=least)]  # type: ignore[valid-type]
             found.append(
