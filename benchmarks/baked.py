@@ -33,7 +33,7 @@ from machine import machine
 from rich.progress import track
 
 from audiosae_steer import Recipe, load_audio, load_recipe, load_whisper, steer
-from audiosae_steer.evaluate.benchmark.material import Sound
+from audiosae_steer.evaluate.benchmark.bench_clips import BenchClip
 from audiosae_steer.evaluate.metrics.rates import share, wrote
 from audiosae_steer.evaluate.metrics.wer import rate_difference, word_errors
 from audiosae_steer.evaluate.transcription.transcribe import transcribe
@@ -120,7 +120,7 @@ def _key(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def run(arm: Arm, kind: str, clips: Sequence[Sound], cache: Path, key: str) -> list[str]:
+def run(arm: Arm, kind: str, clips: Sequence[BenchClip], cache: Path, key: str) -> list[str]:
     """What an arm writes for each clip, kept in a file as it goes; `key` is that of the recipe that is measured."""
     cache.mkdir(parents=True, exist_ok=True)
     path, older = (cache / _file(arm, of, kind) for of in (arm.key, key))

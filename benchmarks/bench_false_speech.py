@@ -18,9 +18,9 @@ from pathlib import Path
 import corpus
 
 from audiosae_steer import load_audio
-from audiosae_steer.cli.bench import OtherRecipes, run
+from audiosae_steer.cli.bench import NamedRecipes, run
+from audiosae_steer.evaluate.benchmark.bench_clips import BenchClip, audible, spread
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, assemble, synthetic_fillers
-from audiosae_steer.evaluate.benchmark.material import Sound, audible, spread
 from audiosae_steer.evaluate.benchmark.settings import PARTS, BenchData, BenchSettings
 
 WORDLESS = "librispeech-248spk"
@@ -31,16 +31,18 @@ LONGEST = 28
 """Seconds that an utterance of a long recording may last."""
 
 
-def sounds(items: Sequence[corpus.Item], most: int | None = None) -> list[Sound]:
+def sounds(items: Sequence[corpus.Item], most: int | None = None) -> list[BenchClip]:
     """The split's items; evenly spread ones, if there are more than so many."""
     found = [
-        Sound(item.path.relative_to(corpus.assets()).as_posix(), item.source, partial(load_audio, item.path), item.text)
+        BenchClip(
+            item.path.relative_to(corpus.assets()).as_posix(), item.source, partial(load_audio, item.path), item.text
+        )
         for item in items
     ]
     return found if most is None else spread(found, most)
 
 
-def recordings(absent: Sequence[Sound], present: Sequence[Sound], count: int, minutes: float) -> list[LongFile]:
+def recordings(absent: Sequence[BenchClip], present: Sequence[BenchClip], count: int, minutes: float) -> list[LongFile]:
     """Long recordings made of the part's own clips: those at hand are of speakers that the edits were found on.
 
     Of speech that a small model hears well: what it makes of strong accents and of noise, at whatever time it puts
@@ -115,10 +117,11 @@ def main() -> None:
         long_minutes=given.minutes,
         pipeline_files=given.pipeline_files,
     )
-    others = OtherRecipes(
-        ungated=given.ungated, contrast=given.contrast, dense=given.dense, sae=given.sae, layer=given.layer
-    )
-    run(given.model, given.recipe, data, settings, given.cache, given.out, others)
+    named = NamedRecipes(
+        recipe=given.recipe, ungated=given.ungated, contrast=given.contrast, dense=given.dense, sae=given.sae,
+        layer=given.layer,
+    )  # fmt: skip
+    run(given.model, named, data, settings, given.cache, given.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The layout: which way imports point (DESIGN §4), no circles, and one name for one thing."""
+"""The layout: which way imports point (DESIGN §4), no circles, one name for one thing, sizes and docstrings."""
 
 from __future__ import annotations
 
@@ -186,6 +186,62 @@ def test_no_two_modules_share_a_name_with_two_meanings() -> None:
             by_stem[path.stem].append(name)
     shared = {stem: names for stem, names in by_stem.items() if len(names) > 1 and stem not in ONE_MEANING}
     assert shared == {}
+
+
+LONG_FILES = {"io/tensors/pickle_reader.py"}
+"""One interpreter, which is read as a whole."""
+MANY_PARAMETERS = {"SAE.__init__", "steer", "collect"}
+"""Calls of the front door that users type with keywords."""
+RIDDLES = {"What", "Where", "Which", "How", "Whether", "Why", "Who", "When"}
+"""Words that no docstring opens with: a noun or a verb does."""
+
+
+def functions(path: Path) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Functions and methods of a file, by qualified name."""
+    found = []
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                found.append((prefix + child.name, child))
+            visit(child, f"{prefix}{child.name}." if isinstance(child, ast.ClassDef) else prefix)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), "")
+    return found
+
+
+def is_kernel(path: Path) -> bool:
+    """Files whose functions are Triton's language, or operators of torch, which take tensors one by one."""
+    return path.name.startswith("triton_") or path.name == "custom_ops.py"
+
+
+def test_files_are_short() -> None:
+    long = {name for path in FILES.values() if (name := path.relative_to(PACKAGE).as_posix()) not in LONG_FILES}
+    assert [name for name in sorted(long) if (PACKAGE / name).read_text("utf-8").count("\n") > 350] == []
+
+
+def test_functions_are_short_and_take_few_parameters() -> None:
+    wrong = []
+    for path in FILES.values():
+        if is_kernel(path):
+            continue
+        for name, node in functions(path):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            parameters = [each.arg for each in given if each.arg not in ("self", "cls")]
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > 60 or (len(parameters) > 8 and name not in MANY_PARAMETERS):
+                wrong.append(f"{path.relative_to(PACKAGE)}: {name}: {lines} lines, {len(parameters)} parameters")
+    assert wrong == []
+
+
+def test_docstrings_open_with_a_noun_or_a_verb() -> None:
+    riddles = []
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = (ast.get_docstring(node) or "").split(" ")[0].strip("`:,.")
+                riddles += [f"{name}: {getattr(node, 'name', 'module')}"] if first in RIDDLES else []
+    assert riddles == []
 
 
 @pytest.mark.parametrize(

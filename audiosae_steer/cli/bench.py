@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
-from .console import ModelOption, RecipeOption, progress, say
+from .console import ModelOption, progress, say
 from .options import Options, with_settings
 
 app = typer.Typer(help="Measure recipes against the alternatives.", no_args_is_help=True)
@@ -33,8 +33,11 @@ class OtherClips:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherRecipes:
-    """Recipes and the SAE to measure beside the recipe."""
+class NamedRecipes:
+    """The recipe, and others and the SAE to measure beside it."""
+
+    recipe: str = field(default="no-false-speech", metadata={"short": ("-r",)})
+    """Recipe by name, path or Hub id."""
 
     ungated: str | None = None
     """Recipe to run without gates; default: --recipe without its own."""
@@ -55,7 +58,7 @@ def bench() -> None:
 
 @app.command()
 @with_settings(
-    Options(defaults=OtherRecipes(), parameter="others"),
+    Options(defaults=NamedRecipes(), parameter="named"),
     Options(defaults=OtherClips(), parameter="more"),
     Options(
         defaults=BenchSettings(), hidden=("strengths", "timed_clips"), commas=("parts", "modes", "arms"),
@@ -75,47 +78,38 @@ def false_speech(
     out: Annotated[Path, typer.Option(help="folder for false-speech.json, table.md, front.png and failures.html")],
     settings: BenchSettings,
     more: OtherClips,
-    others: OtherRecipes,
+    named: NamedRecipes,
     model: ModelOption = "tiny.en",
-    recipe: RecipeOption = "no-false-speech",
 ) -> None:
     """Text on non-speech and its cost on speech: recipes, the papers' ways, thresholds and VAD.
 
     Interrupted, it resumes. Parts or arms can run at once in several processes with one cache; the same command without
     --parts and --arms puts them together.
     """
+    from ..evaluate.benchmark.bench_clips import open_clips
     from ..evaluate.benchmark.long_recordings import read_long_files
-    from ..evaluate.benchmark.material import open_sounds
 
     data = BenchData(
-        absent=open_sounds(absent),
-        present=open_sounds(present, more.text),
-        find_absent=open_sounds(more.find_absent),
-        find_present=open_sounds(more.find_present, more.text),
-        digits=open_sounds(more.digits, more.text),
+        absent=open_clips(absent),
+        present=open_clips(present, more.text),
+        find_absent=open_clips(more.find_absent),
+        find_present=open_clips(more.find_present, more.text),
+        digits=open_clips(more.digits, more.text),
         long=read_long_files(more.long) if more.long is not None else (),
     )
-    run(model, recipe, data, settings, cache, out, others)
+    run(model, named, data, settings, cache, out)
 
 
-def run(
-    model: str,
-    recipe: str,
-    data: BenchData,
-    settings: BenchSettings,
-    cache: Path,
-    out: Path,
-    others: OtherRecipes | None = None,
-) -> None:
+def run(model: str, named: NamedRecipes, data: BenchData, settings: BenchSettings, cache: Path, out: Path) -> None:
     """Run the benchmark on data that is at hand, write its files, and say where they are."""
-    from ..evaluate.benchmark.arms import our_gated
+    from ..evaluate.benchmark.arms import gated_arm
     from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
     from ..models.load import load_processor, load_whisper
 
     loaded = load_whisper(model)
-    recipes = open_recipes(loaded, recipe, others or OtherRecipes())
+    recipes = open_recipes(loaded, named)
 
     def transformers() -> Any:
         return load_whisper(model, library="transformers"), load_processor(model)
@@ -126,7 +120,7 @@ def run(
         tell("writing the report", 0, 1)
         paths = write_report(found, out)
         if "clips" in settings.parts:
-            looked = ["learned-1", our_gated(list(bench.arms.values()))]
+            looked = ["learned-1", gated_arm(list(bench.arms.values()))]
             names = [name for name in looked if name is not None and (not settings.arms or name in found.arms)]
             if names:
                 paths.append(write_failures(bench, bench.modes[0], names, out / "failures.html"))
@@ -135,7 +129,7 @@ def run(
         say(f"wrote {path}")
 
 
-def open_recipes(model: Any, recipe: str, others: OtherRecipes) -> Recipes:
+def open_recipes(model: Any, named: NamedRecipes) -> Recipes:
     """The recipes and the SAE by their names, checked against a loaded model."""
     from ..sae.load import load_sae
     from ..steering.recipes.load import load_recipe
@@ -144,11 +138,11 @@ def open_recipes(model: Any, recipe: str, others: OtherRecipes) -> Recipes:
         return None if name is None else load_recipe(name, model)
 
     own = None
-    if others.sae is not None:
-        own = load_sae(others.sae, layer=None if Path(others.sae).is_file() else others.layer).float()
+    if named.sae is not None:
+        own = load_sae(named.sae, layer=None if Path(named.sae).is_file() else named.layer).float()
     return Recipes(
-        main=load_recipe(recipe, model), ungated=opened(others.ungated), contrast=opened(others.contrast),
-        dense=opened(others.dense), sae=own, layer=others.layer,
+        main=load_recipe(named.recipe, model), ungated=opened(named.ungated), contrast=opened(named.contrast),
+        dense=opened(named.dense), sae=own, layer=named.layer,
     )  # fmt: skip
 
 

@@ -44,8 +44,24 @@ class Adjusted:
     """Steps of learning with the chosen features alone; default: half of --steps."""
     strength: tuple[float, ...] = CANDIDATES.strengths
     """Strength to try; repeatable; default: 0.5 to 1.5."""
+    wer: float = Budget().wer
+    """Budget: points of word error rate, loops capped."""
+    blanked: float = Budget().blanked
+    """Budget: share of speech clips that may lose their text."""
     language: str | None = TEST.language
     """Language code, or auto to let a multilingual model detect it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """SAE to start from, its layer, and the cache of the stages."""
+
+    sae: str | None = None
+    """File, folder or Hub id; without: one is trained."""
+    layer: int | None = None
+    """Encoder layer, counted from 1; default: the SAE's, or the last."""
+    cache: Path | None = None
+    """Folder for the stages' results; default: .work in --out."""
 
 
 @with_settings(
@@ -62,7 +78,7 @@ class Adjusted:
         defaults=LearnSettings(), parameter="learning",
         hidden=tuple({*LearnSettings.__dataclass_fields__} - {"features", "steps", "decoder"}),
     ),
-    Options(defaults=Budget(), parameter="budget"),
+    Options(defaults=Start(), parameter="start"),
     Options(defaults=Adjusted(), parameter="adjusted", none={"language": "auto"}),
 )  # fmt: skip
 def make(
@@ -71,14 +87,9 @@ def make(
     sources: Sources,
     settings: MakeSettings,
     learning: LearnSettings,
-    budget: Budget,
+    start: Start,
     adjusted: Adjusted,
     model: ModelOption = "tiny.en",
-    sae: Annotated[str | None, typer.Option(help="file, folder or Hub id; without: one is trained")] = None,
-    layer: Annotated[
-        int | None, typer.Option(help="encoder layer, counted from 1; default: the SAE's, or the last")
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for the stages' results; default: .work in --out")] = None,
 ) -> None:
     """Make a recipe from nothing: data, SAE, edits, gates, calibration, test. Interrupted, it resumes."""
     from ..data.partitions import PartitionSources
@@ -89,16 +100,16 @@ def make(
     refine = learning.steps // 2 if adjusted.refine is None else adjusted.refine
     make_no_false_speech(
         model,
-        out=MakeOutput(folder=out, cache=cache, command=command(), bars=progress),
+        out=MakeOutput(folder=out, cache=start.cache, command=command(), bars=progress),
         absent=PartitionSources(sources.absent, sources.calibrate_absent, sources.test_absent),
         present=PartitionSources(sources.present, sources.calibrate_present, sources.test_present),
-        sae=sae,
-        layer=layer,
+        sae=start.sae,
+        layer=start.layer,
         settings=replace(
             settings,
             sae=replace(settings.sae, steps=adjusted.sae_steps),
             learn=replace(learning, refine=refine, seed=settings.seed),
-            budget=budget,
+            budget=Budget(wer=adjusted.wer, blanked=adjusted.blanked),
             calibrate=replace(settings.calibrate, seed=settings.seed, strengths=adjusted.strength),
             test=replace(settings.test, language=adjusted.language, seed=settings.seed),
         ),

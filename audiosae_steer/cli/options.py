@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`.
+    """Options that fill one settings object of a command; a field's metadata may hold its least value, `min`, and
+    short names of its option, `short`.
 
     A command takes the object as its parameter `parameter`; `with_settings` puts an option for each field in its place.
     """
@@ -50,7 +51,7 @@ class Options:
             shown, default = self._shown(field.name, hints[field.name], value)
             words = (self.help or {}).get(field.name) or _first_sentence(told.get(field.name, ""))
             flag = (self.names or {}).get(field.name, field.name.replace("_", "-"))
-            flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}"]
+            flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}", *field.metadata.get("short", ())]
             least = field.metadata.get("min")
             annotation = Annotated[shown, typer.Option(*flags, help=words, min=least)]  # type: ignore[valid-type]
             found.append(
@@ -83,7 +84,8 @@ class Options:
             return type(word), word if value is None else value
         inner = _without_none(hint)
         if get_origin(inner) in (tuple, Sequence, list) or inner in (tuple, list):
-            item = next((each for each in get_args(inner) if each is not Ellipsis), str)
+            item = _without_none(next((each for each in get_args(inner) if each is not Ellipsis), str))
+            item = str if get_origin(item) is Literal else item  # the settings class refuses what it does not know
             return (list[item] | None), None  # type: ignore[valid-type]
         return hint, value
 

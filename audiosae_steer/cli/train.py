@@ -17,7 +17,7 @@ from .options import Options, with_settings
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where in the model the SAE is for."""
+    """Site that the SAE is for."""
 
     layer: int | None = None
     """Encoder layer, counted from 1."""
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """What a training starts from, and where it keeps its parts."""
+    """SAE to start from, cache and card."""
 
     start: str | None = None
     """SAE to start from: file, folder or Hub id."""

@@ -16,7 +16,7 @@ from .options import Options, with_settings
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How text is decoded."""
+    """Decoding of text."""
 
     language: str | None = None
     """Language code, such as "en"; default: detect it."""

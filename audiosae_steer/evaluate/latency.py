@@ -35,7 +35,15 @@ class Latency(NamedTuple):
 def measure_latency(
     model: Any, steering: Steering, samples: NDArray[np.float32], tell: Callable[[int, int], None], repeats: int = 9
 ) -> Latency:
-    """How long the steering's own work takes, by itself, after each of some passes of the encoder."""
+    """Time the steering's own work, by itself, after each of some passes of the encoder.
+
+    Args:
+        model: a Whisper of either library, steered.
+        steering: what steers it.
+        samples: a clip, mono, at 16 kHz.
+        tell: called with how many passes are done, and how many there are.
+        repeats: passes of the encoder.
+    """
     inner: Any = unwrap(model)
     sites = [site for site in steering.hooks if site.side == "encoder"]
     taken = residuals(inner, [samples], [site.layer for site in sites])

@@ -1,4 +1,4 @@
-"""A Whisper with its steering baked in, as a folder for the library that is to run it."""
+"""Export of a Whisper with its steering baked in, as a folder for the library that is to run it."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "transformers": tuple(write_transformers.DTYPES),
     "ctranslate2": write_ctranslate2.QUANTIZATIONS,
 }
-"""What each format's weights may be stored as; the first is the default."""
+"""Storage types of the weights, by format; the first is the default."""
 
 
 class Exported(NamedTuple):
     """A folder that was written."""
 
     folder: Path
-    """Where it is."""
+    """Path of the folder."""
     files: tuple[str, ...]
-    """What is in it."""
+    """Names of its files."""
     format: Format
-    """For which library."""
+    """Format, by the library that reads it."""
     dtype: str
-    """How its weights are stored."""
+    """Storage type of the weights."""
     baked: Baked | None
-    """What was baked into it; None: the model as it is."""
+    """Baked changes; None for an unchanged model."""
     loads: tuple[str, ...]
     """Lines of Python that load it."""
     notes: tuple[str, ...]
-    """What the format cannot carry, and what that means."""
+    """Limits of the format, and their effect."""
 
 
 def bake_to(
@@ -61,15 +61,15 @@ def bake_to(
     """Load a Whisper, bake a recipe into it, and write it.
 
     Args:
-        source: as of `load_whisper`.
-        recipe: as of `steer`; of constants alone.
-        to: the folder; a new or empty one, or one that this function wrote before.
+        source: model, as `load_whisper` takes it.
+        recipe: recipe of constants alone, as `steer` takes it.
+        to: folder to write; a new or empty one, or one that this function wrote before.
         format: `openai`, `transformers`, or `ctranslate2` for faster-whisper.
-        dtype: how weights are stored, of `DTYPES`; None: float16, in transformers float32.
-        strength: None: the recipe's.
+        dtype: storage type of the weights, of `DTYPES`; None takes float16, in transformers float32.
+        strength: factor on the edits; None takes the recipe's.
 
     Raises:
-        SteeringError, SiteError: the recipe cannot be baked; says why, and which can.
+        SteeringError, SiteError: the recipe cannot be baked; the message says why, and which can.
         ModelError: the folder holds other things or cannot be written, or there is no such format or dtype.
         RecipeError: the recipe does not fit the model.
         MissingExtraError: a library that this needs is not installed.
@@ -92,23 +92,23 @@ def export(
     source: str | Path | None = None,
     processor: Any = None,
 ) -> Exported:
-    """Write a Whisper of either library as a folder for openai-whisper, transformers or faster-whisper; whole or not.
+    """Write a Whisper of either library as a folder for openai-whisper, transformers or faster-whisper, atomically.
 
-    Beside the weights go a card, and of a recipe its JSON. Where the steering allowed an empty text, transformers' and
-    CTranslate2's settings do so too; openai-whisper has none for it.
+    Beside the weights go a card, and of a recipe its JSON. Where the steering allowed an empty text, the settings of
+    transformers and CTranslate2 do so too; openai-whisper has no such setting.
 
     Args:
-        model: a Whisper, unsteered; it is left as it is.
-        to: the folder; a new or empty one, or one that this function wrote before.
-        format: for which library.
-        dtype: how weights are stored, of `DTYPES`; None: float16, in transformers float32.
-        baked: what `Steering.bake` returned.
-        source: what the model was loaded from, for its name and its tokenizer.
-        processor: its `WhisperProcessor`; None: that of `source`, or one made of openai-whisper's vocabulary.
+        model: a Whisper, unsteered; it is not changed.
+        to: folder to write; a new or empty one, or one that this function wrote before.
+        format: format, by the library that reads it.
+        dtype: storage type of the weights, of `DTYPES`; None takes float16, in transformers float32.
+        baked: result of `Steering.bake`.
+        source: name, folder or file that the model was loaded from, for its name and its tokenizer.
+        processor: its `WhisperProcessor`; None takes that of `source`, or one made of openai-whisper's vocabulary.
 
     Raises:
         SteeringError: the model is steered by hooks, which no file holds.
-        UnknownModelError: it is no Whisper that writes text.
+        UnknownModelError: the model is not a Whisper that writes text.
         ModelError: the folder holds other things or cannot be written, or there is no such format or dtype.
         MissingExtraError: a library that this needs is not installed.
     """
@@ -124,11 +124,11 @@ def export(
         if format == "openai" and weights is not None:
             write_openai.write(weights, folder / f"{name}.pt", chosen)
         else:
-            theirs = inner if weights is None else to_transformers(weights, name)
-            config = theirs.config
+            transformed = inner if weights is None else to_transformers(weights, name)
+            config = transformed.config
             used = processor or _processor(source, config.vocab_size, config.num_mel_bins)
             write = write_transformers.write if format == "transformers" else write_ctranslate2.write
-            write(theirs, folder, chosen, processor=used, allow_empty=allow_empty)
+            write(transformed, folder, chosen, processor=used, allow_empty=allow_empty)
         found = Exported(
             target, (), format, chosen, baked, _loads(target, name, format, weights), _notes(format, allow_empty)
         )
@@ -164,7 +164,7 @@ def _check_plain(model: Any) -> None:
 
 
 def _weights(model: Any, name: str, format: Format) -> Weights | None:
-    """Its weights under openai-whisper's names; None of a transformers model that is written by transformers."""
+    """Weights under openai-whisper's names; None for a transformers model that is written by transformers."""
     if not hasattr(model, "dims"):
         return read_transformers.from_model(model, name) if format == "openai" else None
     heads = model.dims.n_audio_head, model.dims.n_text_head
@@ -173,7 +173,7 @@ def _weights(model: Any, name: str, format: Format) -> Weights | None:
 
 
 def _processor(source: str | Path | None, vocabulary: int, mels: int) -> Any:
-    """That of where the model was loaded from; of weights alone, openai-whisper's."""
+    """Processor of the model's source; for weights alone, one of openai-whisper's vocabulary."""
     if source is not None and not Path(source).is_file():
         try:
             return load_processor(source)
@@ -211,7 +211,7 @@ def _notes(format: Format, allow_empty: bool) -> tuple[str, ...]:
 
 
 def _card(found: Exported, name: str, model: Any) -> str:
-    """A README for the folder."""
+    """Text of the folder's README."""
     baked = found.baked
     recipe = None if baked is None else baked.recipe
     what = f"with the recipe `{recipe.name}` of audiosae-steer baked in" if recipe is not None else "written anew"

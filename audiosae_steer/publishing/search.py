@@ -1,4 +1,4 @@
-"""What recipes and SAEs there are: on the Hub, in this machine's cache, and in this package."""
+"""Search for recipes and SAEs: on the Hub, in this machine's cache, and in this package."""
 
 from __future__ import annotations
 
@@ -9,47 +9,50 @@ from typing import Literal, NamedTuple
 from ..errors import AudioSAESteerError, CheckpointError, HubError
 from ..io.hub.read import cached_repositories
 from ..io.hub.write import entries
+from ..sae.formats.layers import layers_of
+from ..sae.formats.registry import FORMATS
 from ..steering.recipes.load import load_recipe, shipped
+from .card import TAG, base_model
 
 Where = Literal["Hub", "cache", "package"]
 MOST = 100
+"""Most entries of the Hub to list."""
 
 
 class Listed(NamedTuple):
-    """A recipe or an SAE that there is."""
+    """A recipe or an SAE."""
 
     id: str
-    """What `steer`, or `load_sae`, takes."""
+    """Name for `steer` or `load_sae`."""
     model: str
-    """The model it is for; empty where that is not said."""
+    """Model it is for; empty if unknown."""
     kind: Literal["recipe", "SAE"]
-    """Which of the two."""
     downloads: int | None
-    """From the Hub in the last 30 days; None where the Hub was not asked."""
+    """Downloads from the Hub in the last 30 days; None if the Hub was not asked."""
     updated: str
-    """Day of its last commit; empty where that is not known."""
+    """Day of the last commit; empty if unknown."""
     where: Where
-    """On the Hub, in this machine's cache, or in this package."""
+    """Place: the Hub, this machine's cache, or this package."""
 
 
 class Found(NamedTuple):
-    """What a search found."""
+    """Result of a search."""
 
     listed: list[Listed]
-    """Those on the Hub first, the most downloaded of them first."""
+    """Recipes and SAEs: those on the Hub by falling downloads, then the others."""
     offline: str | None
-    """Why the Hub could not be asked; None if it was."""
+    """Reason why the Hub could not be asked; None if it was."""
 
 
 def search(words: str = "", *, model: str | None = None, limit: int = MOST) -> Found:
     """List recipes and SAEs: those on the Hub with the tag `audiosae-steer`, and those that ship with the package.
 
-    Where the Hub cannot be reached, those in this machine's cache.
+    If the Hub cannot be reached, those in this machine's cache take the place of the Hub's.
 
     Args:
-        words: all of which their ids hold; of shipped recipes, id or description.
-        model: the model they are for, by openai-whisper's name or the Hub's id.
-        limit: how many of the Hub's at most.
+        words: words that the id has to contain, all of them; of shipped recipes, id or description.
+        model: model that they are for, by openai-whisper's name or the Hub's id.
+        limit: most entries of the Hub.
     """
     listed: list[Listed] = []
     offline = None
@@ -66,8 +69,6 @@ def search(words: str = "", *, model: str | None = None, limit: int = MOST) -> F
 
 
 def _on_the_hub(words: str, model: str | None, limit: int) -> Iterator[Listed]:
-    from .recipe_card import TAG
-
     asked = words.split()
     # the Hub looks for one piece of a name; further ones are looked for in what it finds
     for entry in entries([TAG, *([] if model is None else [_tag(model)])], asked[0] if asked else "", limit):
@@ -78,14 +79,12 @@ def _on_the_hub(words: str, model: str | None, limit: int) -> Iterator[Listed]:
 
 
 def _tag(model: str) -> str:
-    """The tag that the Hub gives whatever is made for a model."""
+    """Tag that the Hub gives to everything made for a model."""
     base = _base(model)
     return f"base_model:{base}" if "/" in base else base
 
 
 def _base(model: str) -> str:
-    from .card import base_model
-
     return base_model(model) or model
 
 
@@ -97,13 +96,10 @@ def _in_the_cache() -> Iterator[Listed]:
             elif _is_sae(folder):
                 yield Listed(repo, "", "SAE", None, "", "cache")
         except AudioSAESteerError:
-            continue  # somebody else's, by the same file name
+            continue  # another program's file of the same name
 
 
 def _is_sae(folder: Path) -> bool:
-    from ..sae.formats.layers import layers_of
-    from ..sae.formats.registry import FORMATS
-
     try:
         names = [path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("layer_*/*"))]
         places = [folder / files[0] for files in layers_of(names).values()]

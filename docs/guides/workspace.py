@@ -1,4 +1,4 @@
-"""An empty folder with the bundled clips in `clips/speech/` and `clips/nonspeech/`, as the working directory of a guide."""
+"""Working directory of a guide: an empty folder with bundled clips in `clips/speech/` and `clips/nonspeech/`."""
 
 from __future__ import annotations
 

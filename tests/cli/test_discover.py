@@ -54,7 +54,6 @@ def test_from_a_list_of_labels_to_a_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--rank", "ridge"], "rank 'ridge' is unknown; expected one of l1, l2, fisher, difference"),
         (["--present", "gone", "--absent", "gone"], "there is no model 'tinny'"),
         (["--out", "recipe.txt"], "recipe.txt does not end in .json; give the recipe's file, such as recipe.json"),
     ],
@@ -73,3 +72,12 @@ def test_its_help_says_what_it_takes():
     assert result.exit_code == 0
     for word in ("--present", "--absent", "--labels", "--target", "--tau", "--rank", "--pool", "--edit", "--seed"):
         assert word in result.stdout
+
+
+def test_an_unknown_choice_names_those_there_are(tmp_path):
+    result = run("discover", "--sae", SHIPPED, "--layer", 4, "--out", tmp_path / "r.json", "--rank", "ridge")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "'--rank'" in said
+    assert "'ridge' is not one of 'l1', 'l2', 'fisher', 'difference'" in said
+    assert not list(tmp_path.iterdir())

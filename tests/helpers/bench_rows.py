@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from audiosae_steer.evaluate.benchmark.arms import LABELS
-from audiosae_steer.evaluate.benchmark.material import Sound
+from audiosae_steer.evaluate.benchmark.bench_clips import BenchClip
 from audiosae_steer.evaluate.benchmark.measures import of_noise, of_speech
 from audiosae_steer.evaluate.benchmark.results import ArmInfo, ArmResult, BenchResults, ClipsInfo, Machine
 from audiosae_steer.evaluate.benchmark.settings import BenchSettings
@@ -20,9 +20,9 @@ from audiosae_steer.evaluate.transcription.from_residuals import Written
 SAID = "we walked along the river until the sun went down"
 
 
-def sound(number: int, text: str | None = None, seconds: float = 1.0, source: str = "made") -> Sound:
+def sound(number: int, text: str | None = None, seconds: float = 1.0, source: str = "made") -> BenchClip:
     samples = np.random.default_rng(number).standard_normal(round(16_000 * seconds)).astype(np.float32) * 0.1
-    return Sound(f"{source}/{number}.wav", source, lambda: samples, text)
+    return BenchClip(f"{source}/{number}.wav", source, lambda: samples, text)
 
 
 def written(text: str, no_speech_prob: float = 0.1, avg_logprob: float = -0.3, opened: bool | None = None) -> Written:

@@ -63,16 +63,13 @@ def learn(
     output.path.parent.mkdir(parents=True, exist_ok=True)
     learned = learn_amounts(model, opened, layer, clips, settings, cache=output.cache_folder, progress=progress)
     placed = None if opened is None or sae is None else place_sae(opened, sae, layer, output.path.parent)
-    provenance = {
-        **({"command": output.command} if output.command else {}),
-        "learned": _recorded(settings),
-        "data": {
-            "without speech": without.provenance(),
-            "with speech": having.provenance(),
-            "clips after varying": {kind: len(samples) for kind, samples in clips._asdict().items()},
-            "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
-        },
+    data = {
+        "without speech": without.provenance(),
+        "with speech": having.provenance(),
+        "clips after varying": {kind: len(samples) for kind, samples in clips._asdict().items()},
+        "split": "held-out clips, to stop early on, share no recording and no speaker with the others",
     }
+    command = {"command": output.command} if output.command else {}
     encoder, decoder = _encoder_sites(learned, layer, placed), _decoder_sites(learned, settings)
     recipe = Recipe(
         schema=1,
@@ -82,7 +79,7 @@ def learn(
         saes={} if placed is None else {"sae": placed},  # gates read it, even if no edit does
         sites=[*encoder, *decoder],
         allow_empty=True,
-        provenance=provenance,
+        provenance={**command, "learned": _recorded(settings), "data": data},
         measured={"held_out": measured(learned)},
     )
     recipe.save(output.path)

@@ -92,7 +92,7 @@ def learn_amounts(
 def _basis(model: Any, sae: SAE | None, settings: LearnSettings) -> tuple[Tensor, Tensor]:
     """Rows (n, d_model) of norm 1 to learn weights of, and the norms (n,) that they had.
 
-    Without an SAE they are the axes; there are none where the encoder is not edited.
+    Without an SAE they are the axes; where the encoder is not edited, n is 0.
     """
     if sae is None:
         width = model.dims.n_audio_state

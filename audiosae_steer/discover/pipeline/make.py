@@ -81,17 +81,22 @@ def make_no_false_speech(
     if not output.folder.parent.is_dir():
         raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
     stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
-    counts = [count(kind, settings.shares, settings.most) for kind in sources]
-    amount = Amount(counts[0], counts[1], training, settings.learn, settings.synthetic)
-    say("about how long it will take, if nothing of it is done yet:")
-    for line in table(estimate(amount, measure(model, layer, training))):
-        say(line)
+    absent_count, present_count = (count(kind, settings.shares, settings.most) for kind in sources)
+    amount = Amount(absent_count, present_count, training, settings.learn, settings.synthetic)
+    _announce(estimate(amount, measure(model, layer, training)), say)
     clips = _partitioned(sources, settings, output, say)
     context = StageContext(model, base, layer, clips, settings, stages, output)
     learned, baseline = fit_edits(context, opened, sae, training)
     chosen = calibrate_recipes(context, fit_gates(context, learned), baseline)
     deliver(benchmark_recipes(context, *chosen, baseline), output.folder)
     return load_recipe(output.folder / f"{NAME}.json")
+
+
+def _announce(seconds: dict[str, float], say: Callable[[str], None]) -> None:
+    """Expected duration of each stage."""
+    say("about how long it will take, if nothing of it is done yet:")
+    for line in table(seconds):
+        say(line)
 
 
 def _sources(given: PartitionSources | Sequence[Source]) -> PartitionSources:

@@ -12,13 +12,14 @@ from typing import Any
 from ...data.audio import Samples
 from ...data.clips import ClipSet
 from ...errors import SteeringError
-from ...evaluate.benchmark.material import Sound
+from ...evaluate.benchmark.bench_clips import BenchClip
 from ...evaluate.benchmark.report import write_report
 from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
 from ...evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
 from ...io.files import whole, write_whole
-from ...publishing.card import measured_rows, write_card
+from ...publishing.calibration_card import write_card
+from ...publishing.measured_table import measured_rows
 from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ..calibration.calibrate import calibrate
@@ -127,10 +128,10 @@ def _test(
     )  # fmt: skip
 
 
-def _sounds(kind: ClipSet) -> list[Sound]:
+def _sounds(kind: ClipSet) -> list[BenchClip]:
     pairs = zip(kind.clips, kind.samples, strict=True)
     return [
-        Sound(clip.name, clip.label or Path(clip.source).name, partial(_same, samples), clip.text)
+        BenchClip(clip.name, clip.label or Path(clip.source).name, partial(_same, samples), clip.text)
         for clip, samples in pairs
     ]
 

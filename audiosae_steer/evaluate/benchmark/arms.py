@@ -1,4 +1,4 @@
-"""What the benchmark compares: ways to make a Whisper write less where nobody speaks, each as one small object."""
+"""Arms of the benchmark: ways to make a Whisper write less text on non-speech, each as one small object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUDGETS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 NOTES: Any = {"name": True, "provenance": True, "measured": True, "description": True} | {
     part: {"calibration"} for part in ("gate", "frame_gate")
 }
-"""What a recipe says of itself, which changes no text."""
+"""Fields by which a recipe describes itself, which change no text."""
 
 LABELS = {
     "unsteered": "unsteered",
@@ -57,16 +57,16 @@ By = Literal["opened", "no_speech_prob", "avg_logprob", "vad"]
 
 
 class Mode(NamedTuple):
-    """How a clip is heard and decoded."""
+    """Padding and decoding of a clip."""
 
     name: str
-    """For tables and caches."""
+    """Name for tables and caches."""
     pad: Pad
-    """How 30 s are filled up."""
+    """Padding to 30 s."""
     timestamps: bool
-    """Whether the model writes them."""
+    """True if the model writes them."""
     allow_empty: bool | None
-    """Whether an empty text is allowed; None takes what the arm itself says."""
+    """True if an empty text is allowed; None takes the arm's own setting."""
 
 
 TIMED = Mode("timed", "zeros", True, None)
@@ -86,19 +86,19 @@ class Steered:
     curve: str
     """A key of LABELS."""
     at: str = ""
-    """Where on its curve it lies, in words."""
+    """Its place on the curve, in words."""
     recipe: Recipe | None = None
     sites: tuple[SiteEdits, ...] = ()
     strength: float | None = None
     """None takes the recipe's."""
     marked: bool = True
-    """Whether it is its curve's operating point, which the smaller parts measure too."""
+    """True for the operating point of its curve, which the smaller parts measure too."""
     sampled: bool = False
-    """Whether it is measured on a sample of the clips only."""
+    """True if it is measured on a sample of the clips only."""
 
     @property
     def label(self) -> str:
-        """For tables."""
+        """Name for tables."""
         return f"{LABELS[self.curve]} {self.at}".rstrip()
 
     @property
@@ -154,7 +154,7 @@ class Masked:
     of: str = "unsteered"
     """The arm whose texts it takes."""
     by: By = "vad"
-    """What decides: a clip gate that opens, or a score beyond the threshold."""
+    """Criterion: a clip gate that opens, or a score beyond the threshold."""
     reads: str = "unsteered"
     """The arm whose gate or probabilities decide."""
     threshold: Mapping[str, float] = field(default_factory=dict)
@@ -164,15 +164,15 @@ class Masked:
 
     @property
     def label(self) -> str:
-        """For tables."""
+        """Name for tables."""
         return f"{LABELS[self.curve]} {self.at}".rstrip()
 
     def blanks(self, mode: str, read: Sequence[Written], speech: Sequence[float] | None = None) -> list[bool]:
-        """Which clips it gives no text.
+        """Flags of the clips that it gives no text.
 
         Args:
             mode: its name.
-            read: what the arm `reads` wrote for them.
+            read: texts of the arm that it `reads`.
             speech: the VAD's highest probability of each, if that decides.
         """
         if self.by == "opened":
@@ -191,7 +191,7 @@ Arm = Steered | Masked
 
 
 def silence_scores(by: By, read: Sequence[Written], speech: Sequence[float] | None = None) -> list[float]:
-    """How surely nobody speaks, the higher the surer: no_speech_prob, −avg_logprob, or −(the VAD's probability)."""
+    """Scores of non-speech, the higher the surer: no_speech_prob, −avg_logprob, or −(the VAD's probability)."""
     if by == "vad":
         if speech is None:
             raise SteeringError("this arm is decided by a VAD; give its probabilities")
@@ -221,8 +221,8 @@ def recipe_arms(
     """The arms that recipes make: ungated curves, the gates that the recipe has, and its clip gate alone.
 
     Args:
-        recipe: ours.
-        ungated: what to run without gates; None takes `recipe`.
+        recipe: the one to measure.
+        ungated: the one to run without gates; None takes `recipe`.
         contrast: a recipe found by contrast.
         dense: a recipe that pushes by a learned vector.
         strengths: of the ungated curves, as multiples of each recipe's own strength; 1 is marked.
@@ -249,26 +249,26 @@ def recipe_arms(
 
 
 def vad_arms(arms: Sequence[Arm], modes: Sequence[str]) -> list[Arm]:
-    """Silero VAD clip by clip, at several thresholds, and before ours gated."""
+    """Silero VAD clip by clip, at several thresholds, and before the gated recipe."""
     found: list[Arm] = []
     for threshold in VAD_THRESHOLDS:
         at = dict.fromkeys(modes, -threshold)
         default = threshold == 0.5
         found.append(Masked(f"vad-{threshold:g}", "vad", f"{threshold:g}", threshold=at, marked=default))
-    gated = our_gated(arms)
+    gated = gated_arm(arms)
     if gated is not None:
         found.append(Masked("vad-ours", "vad-ours", of=gated, threshold=dict.fromkeys(modes, -0.5)))
     return found
 
 
-def our_gated(arms: Sequence[Arm]) -> str | None:
-    """The arm that stands for ours gated: by clip if it can, else by frame."""
+def gated_arm(arms: Sequence[Arm]) -> str | None:
+    """Name of the arm that stands for the gated recipe: by clip if it can, else by frame; None without a gate."""
     names = {arm.name for arm in arms}
     return next((name for name in ("clip-gated", "frame-gated") if name in names), None)
 
 
 def tuned_arms(scores: Mapping[str, Mapping[str, Sequence[float]]], budget: float) -> list[Arm]:
-    """Gates on Whisper's own estimates, tuned on speech clips that are not for testing, by how many they may blank.
+    """Thresholds on Whisper's own estimates, tuned on speech clips that are not for testing by the share they blank.
 
     Args:
         scores: by what decides, `no_speech_prob` or `avg_logprob`, and mode: `silence_scores` of those speech clips.

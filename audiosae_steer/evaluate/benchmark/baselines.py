@@ -1,4 +1,4 @@
-"""Arms to hold ours against: the SAE alone, random features, and the papers' recipes, fitted on clips of their own."""
+"""Baseline arms: the SAE alone, random features, and the papers' recipes, fitted on clips of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DETECTED = 0.5
 
 
 class Summary(NamedTuple):
-    """What clips that are not for testing hold, at one layer: all that the fits look at."""
+    """Pooled features and mean residuals at one layer of clips that are not for testing: the input of the fits."""
 
     features: dict[str, NDArray[np.float64]]
     """(clips, F) by how they are pooled over the frames that hold sound."""
@@ -38,7 +38,7 @@ class Summary(NamedTuple):
     no_speech_prob: NDArray[np.float64]
     """(clips,), of the unsteered model."""
     present: NDArray[np.bool_]
-    """(clips,), whether somebody speaks."""
+    """(clips,), true with speech."""
 
 
 def summarise(
@@ -53,10 +53,10 @@ def summarise(
     """Pool residuals.
 
     Args:
-        rows: what gives each clip's residuals (frames, d_model), one clip at a time.
-        samples: how many samples each clip has.
+        rows: functions that give the residuals (frames, d_model) of one clip each.
+        samples: number of samples of each clip.
         no_speech_prob: the unsteered model's for each.
-        present: whether somebody speaks in it.
+        present: true for clips with speech.
         sae: the SAE of that layer.
         progress: called with how many are done, and how many there are.
     """
@@ -110,7 +110,7 @@ def fitted_arms(found: Summary, sae: SAE, layer: int) -> tuple[list[Steered], di
 
 
 def save_summary(found: Summary, path: Path) -> None:
-    """Write it, whole or not at all."""
+    """Write a summary atomically."""
     from safetensors.numpy import save_file
 
     tensors: dict[str, NDArray[Any]] = {f"features.{kind}": values for kind, values in found.features.items()}
@@ -120,7 +120,7 @@ def save_summary(found: Summary, path: Path) -> None:
 
 
 def load_summary(path: Path) -> Summary:
-    """Read it."""
+    """Read a summary that `save_summary` wrote."""
     from safetensors.numpy import load_file
 
     tensors = load_file(path)
@@ -134,7 +134,7 @@ def reconstruction(sae: SAE, layer: int) -> Steered:
 
 
 def random_arms(recipe: Recipe, *, draws: int = DRAWS, seed: int = 0) -> list[Steered]:
-    """As many random features as the recipe adds, with its amounts in another order and random signs, at its norm.
+    """Arms of as many random features as the recipe adds to: its amounts in another order, random signs, its norm.
 
     Vectors that it pushes by at further sites become random directions of the same norm.
 
@@ -242,7 +242,7 @@ def _typical(sae: SAE, nonzero: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _vector(sae: SAE, amounts: Mapping[int, float]) -> Tensor:
-    """What those amounts add to the residual, (d_model,)."""
+    """The vector (d_model,) that those amounts add to the residual."""
     rows = sae.rows(list(amounts), torch.float64)
     return torch.tensor(list(amounts.values()), dtype=torch.float64) @ rows.W_dec.cpu()
 

@@ -20,7 +20,7 @@ from ..metrics.rates import wrote
 from ..metrics.wer import word_errors
 from ..transcription.from_residuals import Written
 from .arms import Mode
-from .material import Material, Sound, words
+from .bench_clips import BenchClip, ClipGroup, words
 from .run import Bench
 
 SHOWN = 40
@@ -31,20 +31,30 @@ PICTURE = (260, 80)
 """Pixels of a spectrogram."""
 
 
-class Failure(NamedTuple):
-    """A clip, and what became of it."""
+class GateFeature(NamedTuple):
+    """One feature of the clip gate on one clip."""
 
-    sound: Sound
+    number: int
+    activation: float
+    """Pooled over the clip's frames."""
+    contribution: float
+    """To the gate's score: above 0 towards opening."""
+
+
+class Failure(NamedTuple):
+    """A clip on which arms failed, and their texts."""
+
+    clip: BenchClip
     texts: dict[str, str]
-    """What each arm wrote, by its name; the unsteered model's is the first."""
+    """Text of each arm, by its name; the unsteered model's is the first."""
     failed: tuple[str, ...]
     """The arms that failed."""
     size: int
     """Words written for a clip without speech, or words lost; the most of any arm."""
     score: float | None
-    """How far the clip gate's score is above its threshold; None without one."""
-    features: tuple[tuple[int, float, float], ...]
-    """Those of the gate that weigh most on this clip: number, pooled activation, contribution to the score."""
+    """The clip gate's score less its threshold; None without a gate."""
+    features: tuple[GateFeature, ...]
+    """Those of the gate that weigh most on this clip."""
 
 
 def failures(bench: Bench, mode: Mode, names: Sequence[str]) -> tuple[list[Failure], list[Failure]]:
@@ -60,19 +70,19 @@ def failures(bench: Bench, mode: Mode, names: Sequence[str]) -> tuple[list[Failu
     """
     rows = {name: bench.written(name, bench.absent, mode) for name in ("unsteered", *names)}
     noise = []
-    for i, sound in enumerate(bench.absent.sounds):
+    for i, clip in enumerate(bench.absent.clips):
         failed = tuple(name for name in names if wrote(rows[name][i].text))
         if failed:
             size = max(words(rows[name][i].text) for name in failed)
-            noise.append(_failure(bench, sound, {n: rows[n][i] for n in rows}, failed, size, mode))
+            noise.append(_failure(bench, clip, {n: rows[n][i] for n in rows}, failed, size, mode))
     rows = {name: bench.written(name, bench.present, mode) for name in ("unsteered", *names)}
     speech = []
-    for i, sound in enumerate(bench.present.sounds):
-        lost = {name: _lost(sound, rows["unsteered"][i], rows[name][i]) for name in names}
+    for i, clip in enumerate(bench.present.clips):
+        lost = {name: _lost(clip, rows["unsteered"][i], rows[name][i]) for name in names}
         failed = tuple(name for name, count in lost.items() if count)
         if failed:
             own = {n: rows[n][i] for n in rows}
-            speech.append(_failure(bench, sound, own, failed, max(lost.values()), mode))
+            speech.append(_failure(bench, clip, own, failed, max(lost.values()), mode))
     return sorted(noise, key=lambda f: -f.size), sorted(speech, key=lambda f: -f.size)
 
 
@@ -105,34 +115,34 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
     return path
 
 
-def gate_reading(bench: Bench, sound: Sound, mode: Mode) -> tuple[float | None, tuple[tuple[int, float, float], ...]]:
-    """The clip gate's score above its threshold, and the features that weigh most: number, activation, contribution."""
+def gate_reading(bench: Bench, clip: BenchClip, mode: Mode) -> tuple[float | None, tuple[GateFeature, ...]]:
+    """The clip gate's score above its threshold, and the features that weigh most."""
     spec, sae = bench.recipes.main.gate, bench.gate_sae
     if spec is None or sae is None or spec.side != "encoder":
         return None, ()
     gate = spec.build()
     probe = Probe(gate, sae)
-    x = bench.runner.residuals([sound], mode.pad, spec.layer)[0].float()
+    x = bench.runner.residuals([clip], mode.pad, spec.layer)[0].float()
     with torch.no_grad():
         pooled = pool(probe.read(x[None]), gate.pool)[0].double().numpy()
     shares = pooled * np.array(gate.weights)
     order = np.argsort(-np.abs(shares), kind="stable")[:TOP]
-    features = tuple((gate.features[i], float(pooled[i]), float(shares[i])) for i in order if shares[i])
+    features = tuple(GateFeature(gate.features[i], float(pooled[i]), float(shares[i])) for i in order if shares[i])
     return float(shares.sum() + gate.bias - gate.threshold), features
 
 
 def _failure(
-    bench: Bench, sound: Sound, rows: dict[str, Written], failed: tuple[str, ...], size: int, mode: Mode
+    bench: Bench, clip: BenchClip, rows: dict[str, Written], failed: tuple[str, ...], size: int, mode: Mode
 ) -> Failure:
     texts = {name: one.text for name, one in rows.items()}
-    score, features = gate_reading(bench, sound, mode)
-    return Failure(sound, texts, failed, size, score, features)
+    score, features = gate_reading(bench, clip, mode)
+    return Failure(clip, texts, failed, size, score, features)
 
 
-def _lost(sound: Sound, before: Written, after: Written) -> int:
+def _lost(clip: BenchClip, before: Written, after: Written) -> int:
     """Words that are worse than before; of a text that is not known, those of one that is blanked."""
-    if sound.text:
-        first, last = (word_errors([sound.text], [one.text]) for one in (before, after))
+    if clip.text:
+        first, last = (word_errors([clip.text], [one.text]) for one in (before, after))
         more = sum(last.errors) - sum(first.errors)
         if more > 0:
             return more
@@ -140,13 +150,13 @@ def _lost(sound: Sound, before: Written, after: Written) -> int:
 
 
 def _section(
-    title: str, what: str, found: Sequence[Failure], material: Material, bench: Bench, labels: dict[str, str]
+    title: str, what: str, found: Sequence[Failure], group: ClipGroup, bench: Bench, labels: dict[str, str]
 ) -> dict[str, Any]:
     """A heading of the page with its counts by arm, and the worst clips under it."""
     return {
         "title": title,
         "what": what,
-        "clips": len(material.sounds),
+        "clips": len(group.clips),
         "found": len(found),
         "counts": [
             {"arm": label, "failed": sum(name in one.failed for one in found)}
@@ -158,18 +168,18 @@ def _section(
 
 
 def _clip(one: Failure, bench: Bench, labels: dict[str, str]) -> dict[str, Any]:
-    rows = [("said", one.sound.text, "said")] if one.sound.text else []
+    rows = [("said", one.clip.text, "said")] if one.clip.text else []
     rows += [(labels[name], text, "bad" if name in one.failed else "") for name, text in one.texts.items()]
     return {
-        "sound": one.sound,
-        "picture": spectrogram(bench, one.sound),
+        "clip": one.clip,
+        "picture": spectrogram(bench, one.clip),
         "rows": [{"label": label, "text": _short(text), "style": style} for label, text, style in rows],
         "score": one.score,
         "features": one.features,
     }
 
 
-def spectrogram(bench: Bench, sound: Sound) -> str:
+def spectrogram(bench: Bench, clip: BenchClip) -> str:
     """The clip's log-mel spectrogram as base64 PNG.
 
     Raises:
@@ -180,7 +190,7 @@ def spectrogram(bench: Bench, sound: Sound) -> str:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("the page needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
-    spectrum = mel(bench.model, [sound.samples()])[0].float().cpu().numpy()[:, : max(int(sound.seconds * 100), 1)]
+    spectrum = mel(bench.model, [clip.samples()])[0].float().cpu().numpy()[:, : max(int(clip.seconds * 100), 1)]
     figure = Figure(figsize=(PICTURE[0] / 100, PICTURE[1] / 100))
     FigureCanvasAgg(figure)
     axis = figure.add_axes((0, 0, 1, 1))

@@ -1,6 +1,6 @@
-"""A transcript of a long recording against what is said in it, and when: words in gaps, loops, word errors, drift.
+"""Scores of a transcript of a long recording against its reference: words in gaps, loops, word errors, drift.
 
-**Whose words are whose.** Words are aligned to the reference with the fewest edits; of all alignments with that many,
+**Assignment of words.** Words are aligned to the reference with the fewest edits; of all alignments with that many,
 the one is taken whose words agree best in time. A segment is *of a gap* if most of its span lies in a gap (whose first
 and last half second count as speech's) and no more than half of its words match: such a segment's words are all
 inserted in the gap, and the rest is aligned anew without them. So text at wrong times that was said is no text in a
@@ -35,6 +35,7 @@ EDGE = 0.5
 REACH = 1.0
 """Seconds of a gap that a segment has to cover for its inserted words to be of the gap."""
 REPEATS = 3
+"""The same text so many times in a row is a loop."""
 COMPRESSION = 2.4
 """Text that zlib packs better than this repeats itself; Whisper's own threshold."""
 MOMENT = 1e-3
@@ -42,12 +43,12 @@ MOMENT = 1e-3
 
 
 class LongScore(NamedTuple):
-    """What a transcript of a long recording is worth."""
+    """Scores of one transcript of a long recording."""
 
     gap_words: int
-    """Words written where nobody speaks."""
+    """Words written in gaps."""
     gap_seconds: float
-    """Seconds in which nobody speaks."""
+    """Seconds of gaps."""
     loops: int
     """Segments, mostly of words that were not said, that repeat themselves: the same text three times or more, in one
     segment or in consecutive ones, or a compression ratio above 2.4."""
@@ -84,7 +85,7 @@ class LongScore(NamedTuple):
 
 
 def score(transcript: Transcript, file: LongFile) -> LongScore:
-    """What was written in the gaps, and what became of the speech, by the rule at the head of this module.
+    """Score a transcript by the rule at the head of this module.
 
     Raises:
         MissingExtraError: jiwer or openai-whisper, whose normaliser is used, is not installed.
@@ -93,18 +94,18 @@ def score(transcript: Transcript, file: LongFile) -> LongScore:
     segments = transcript.segments
     said = spread([(p.start, p.end, normalise(str(p.text))) for p in file.speech])
     texts = [normalise(s.text) for s in segments]
-    heard = spread([(s.start, s.end, text) for s, text in zip(segments, texts, strict=True)])
+    written = spread([(s.start, s.end, text) for s, text in zip(segments, texts, strict=True)])
     regions = _regions(file)
     in_gaps = [_overlap(s, regions) for s in segments]
     mostly = [gap > max(s.end - s.start, MOMENT) / 2 for s, gap in zip(segments, in_gaps, strict=True)]
 
-    counts = np.bincount(np.array([w.owner for w in heard], np.int64), minlength=len(segments))
-    hits = _hits(align(said, heard), heard, len(segments))
+    counts = np.bincount(np.array([w.owner for w in written], np.int64), minlength=len(segments))
+    hits = _hits(align(said, written), written, len(segments))
     false = [m and bool(2 * h <= n) for m, h, n in zip(mostly, hits, counts, strict=True)]
-    kept = [w for w in heard if not false[w.owner]]
+    kept = [w for w in written if not false[w.owner]]
     pairs = align(said, kept)
     of_gaps, of_speech = _split(said, kept, pairs, mostly, in_gaps)
-    gap_words = [w for w in heard if false[w.owner]] + of_gaps
+    gap_words = [w for w in written if false[w.owner]] + of_gaps
 
     drifts = _drifts(said, kept, pairs, file, segments)
     unsaid = [bool(2 * h < n or not n) for h, n in zip(_hits(pairs, kept, len(segments)), counts, strict=True)]
@@ -112,7 +113,7 @@ def score(transcript: Transcript, file: LongFile) -> LongScore:
         gap_words=len(gap_words),
         gap_seconds=sum(gap.end - gap.start for gap in file.gaps),
         loops=_loops(segments, [t or s.text.strip() for s, t in zip(segments, texts, strict=True)], unsaid),
-        whole=word_errors([" ".join(w.text for w in said)], [" ".join(w.text for w in heard)]),
+        whole=word_errors([" ".join(w.text for w in said)], [" ".join(w.text for w in written)]),
         spoken=_spoken(said, pairs, of_speech, len(file.speech)),
         drift=float(np.mean(drifts)) if drifts else float("nan"),
         drift_95=float(np.quantile(drifts, 0.95)) if drifts else float("nan"),
@@ -160,7 +161,8 @@ def run_long(
 
 
 def _regions(file: LongFile) -> list[tuple[float, float]]:
-    """Where text is false: the gaps, joined where they touch, less an edge beside speech; and all after the end."""
+    """Stretches in which text is false: the gaps, joined where they touch, less an edge beside speech; and all after
+    the end."""
     found: list[tuple[float, float]] = []
     for gap in file.gaps:
         if found and found[-1][1] == gap.start:
@@ -181,9 +183,9 @@ def _overlap(segment: Segment, regions: Sequence[tuple[float, float]]) -> float:
     return sum(max(0.0, min(end, last) - max(start, first)) for first, last in regions)
 
 
-def _hits(pairs: Pairs, heard: Sequence[Word], segments: int) -> NDArray[np.int64]:
+def _hits(pairs: Pairs, written: Sequence[Word], segments: int) -> NDArray[np.int64]:
     """Words of each segment that are in the reference."""
-    owners = [w.owner for w, equal in zip(heard, pairs.equal, strict=True) if equal]
+    owners = [w.owner for w, equal in zip(written, pairs.equal, strict=True) if equal]
     return np.bincount(np.array(owners, np.int64), minlength=segments)
 
 

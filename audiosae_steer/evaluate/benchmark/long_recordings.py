@@ -23,7 +23,7 @@ PAUSES = (0.3, 1.0)
 SPOKEN_DB = -26.0
 """RMS of every utterance, in dB under full scale."""
 LEVELS = (-20.0, 0.0)
-"""How loud a gap is beside the speech, in dB."""
+"""RMS of a gap beside that of speech, from and to, in dB."""
 FLOOR_DB = -75.0
 """The microphone's own noise, all through: a recording is nowhere digitally silent."""
 FRAME = SAMPLE_RATE // 100
@@ -244,7 +244,7 @@ def _joined(parts: Sequence[_Part], rng: np.random.Generator, name: str) -> Long
 
 
 def _trimmed(samples: Samples, below_db: float = 40.0) -> Samples:
-    """Without the stretches at both ends that are so far below the loudest 10 ms."""
+    """Cut off the stretches at both ends that are so far below the loudest 10 ms."""
     power = np.square(samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME), dtype=np.float64).mean(1)
     if not power.size or not power.max():
         raise AudioError("an utterance is silent or shorter than 10 ms; leave it out")

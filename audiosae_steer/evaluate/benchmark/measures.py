@@ -9,7 +9,7 @@ import numpy as np
 from ..metrics.rates import reduction, share, wrote
 from ..metrics.wer import Difference, WordErrors, rate_difference, rate_interval, word_errors
 from ..transcription.from_residuals import Written
-from .material import Sound, words
+from .bench_clips import BenchClip, words
 from .results import ArmResult, ErrorRate, Interval, NoiseResult, RandomDraws, ShareChange, SpeechResult, Spread
 
 DETECTED = 0.5
@@ -18,7 +18,7 @@ RESAMPLES = 2000
 """Bootstrap resamples behind the interval of words per minute."""
 
 
-def of_noise(sounds: Sequence[Sound], before: Sequence[Written], after: Sequence[Written]) -> NoiseResult:
+def of_noise(clips: Sequence[BenchClip], before: Sequence[Written], after: Sequence[Written]) -> NoiseResult:
     """Text on clips without speech, of the unsteered model (before) and of an arm (after)."""
 
     def changed(holds: Callable[[Written], bool]) -> ShareChange:
@@ -28,36 +28,36 @@ def of_noise(sounds: Sequence[Sound], before: Sequence[Written], after: Sequence
 
     counts = [words(one.text) for one in after]
     return NoiseResult(
-        clips=len(sounds),
+        clips=len(clips),
         text=changed(lambda one: wrote(one.text)),
         filtered=changed(lambda one: wrote(one.filtered)),
         words=changed(lambda one: words(one.text) > 0),
         detected=changed(lambda one: one.no_speech_prob < DETECTED),
-        words_per_minute=_per_minute(counts, [sound.seconds for sound in sounds]),
+        words_per_minute=_per_minute(counts, [clip.seconds for clip in clips]),
         by_source={
             source: (sum(wrote(after[i].text) for i in chosen), len(chosen))
-            for source, chosen in _sources(sounds).items()
+            for source, chosen in _sources(clips).items()
         },
     )
 
 
-def of_speech(sounds: Sequence[Sound], before: Sequence[Written], after: Sequence[Written]) -> SpeechResult:
+def of_speech(clips: Sequence[BenchClip], before: Sequence[Written], after: Sequence[Written]) -> SpeechResult:
     """Losses on speech of an arm (after) against the unsteered model (before): blanked clips, and of clips with a known
     text word errors."""
     empty_before, empty = ([not wrote(one.text) for one in rows] for rows in (before, after))
-    spoken = [i for i, sound in enumerate(sounds) if sound.text]
+    spoken = [i for i, clip in enumerate(clips) if clip.text]
     wer, filtered = (
-        rate(*(_errors(sounds, rows, spoken, field) for rows in (before, after))) if spoken else None
+        rate(*(_errors(clips, rows, spoken, field) for rows in (before, after))) if spoken else None
         for field in ("text", "filtered")
     )
     return SpeechResult(
-        clips=len(sounds),
+        clips=len(clips),
         blanked=share(empty),
         new=sum(now and not then for then, now in zip(empty_before, empty, strict=True)),
         detected=sum(one.no_speech_prob < DETECTED for one in after),
         wer=wer,
         wer_filtered=filtered,
-        by_source=_rates_by_source(sounds, after, spoken) if spoken else None,
+        by_source=_rates_by_source(clips, after, spoken) if spoken else None,
     )
 
 
@@ -110,20 +110,20 @@ def _per_minute(counts: Sequence[int], seconds: Sequence[float]) -> Interval:
     return Interval(float(number.sum() / minutes.sum()), float(low), float(high))
 
 
-def _errors(sounds: Sequence[Sound], rows: Sequence[Written], chosen: Sequence[int], field: str) -> WordErrors:
-    return word_errors([str(sounds[i].text) for i in chosen], [str(getattr(rows[i], field)) for i in chosen])
+def _errors(clips: Sequence[BenchClip], rows: Sequence[Written], chosen: Sequence[int], field: str) -> WordErrors:
+    return word_errors([str(clips[i].text) for i in chosen], [str(getattr(rows[i], field)) for i in chosen])
 
 
 def _rates_by_source(
-    sounds: Sequence[Sound], rows: Sequence[Written], spoken: Sequence[int]
+    clips: Sequence[BenchClip], rows: Sequence[Written], spoken: Sequence[int]
 ) -> dict[str, tuple[float, int]]:
     """Word error rate and utterances of each source."""
-    chosen = {source: [spoken[i] for i in own] for source, own in _sources([sounds[i] for i in spoken]).items()}
-    return {source: (_errors(sounds, rows, own, "text").rate, len(own)) for source, own in chosen.items()}
+    chosen = {source: [spoken[i] for i in own] for source, own in _sources([clips[i] for i in spoken]).items()}
+    return {source: (_errors(clips, rows, own, "text").rate, len(own)) for source, own in chosen.items()}
 
 
-def _sources(sounds: Sequence[Sound]) -> dict[str, list[int]]:
+def _sources(clips: Sequence[BenchClip]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for i, sound in enumerate(sounds):
-        found.setdefault(sound.source, []).append(i)
+    for i, clip in enumerate(clips):
+        found.setdefault(clip.source, []).append(i)
     return found

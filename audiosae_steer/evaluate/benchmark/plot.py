@@ -17,9 +17,9 @@ TITLES = {
     "untimed": "without timestamps, empty text allowed",
     "untimed-strict": "without timestamps, empty text forbidden",
 }
-OURS, VAD, PAPERS, PLAIN, INK, MUTED = "#b3471e", "#1f5fa8", "#6b7280", "#15803d", "#1c2430", "#5b6675"
+OWN, VAD, PAPERS, PLAIN, INK, MUTED = "#b3471e", "#1f5fa8", "#6b7280", "#15803d", "#1c2430", "#5b6675"
 COLOURS = {
-    "unsteered": INK, "contrast": OURS, "learned": OURS, "clip-gated": OURS, "frame-gated": OURS, "both-gated": OURS,
+    "unsteered": INK, "contrast": OWN, "learned": OWN, "clip-gated": OWN, "frame-gated": OWN, "both-gated": OWN,
     "dense": "#c98a2b", "gate-alone": PLAIN, "no-speech-prob": PLAIN, "avg-logprob": PLAIN, "vad": VAD,
     "vad-ours": VAD,
 }  # fmt: skip
@@ -30,7 +30,7 @@ MARKERS = {
     "random": "o",
 }  # fmt: skip
 NEAR, LEAST = 0.1, 0.01
-"""Where the axes turn from linear to logarithmic: points of WER, and share of clips."""
+"""Ends of the linear part of either axis, which is logarithmic beyond: points of WER, and share of clips."""
 
 
 class Point(NamedTuple):

@@ -23,8 +23,8 @@ from ..transcription.from_residuals import Written
 from . import arms as arm_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
 from .baselines import Summary, fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
+from .bench_clips import BenchClip, ClipGroup, hard, long_files, mixtures, spread
 from .long_form import LONG, run_long_part
-from .material import Material, Sound, hard, long_files, mixtures, spread
 from .measures import of_noise, of_speech, spread_of
 from .results import ArmInfo, ArmResult, BenchResults, ClipsInfo, LongResults, Machine, RandomDraws, SpeechResult
 from .runner import UNSTEERED, Runner
@@ -76,7 +76,7 @@ class Bench:
         self.model, self.recipes, self.data, self.settings = model, recipes, data, settings
         self.modes = [mode for name in settings.modes for mode in MODES[name]]
         self.left_out: dict[str, str] = {}
-        self.absent, self.present = Material("absent", tuple(data.absent)), Material("present", tuple(data.present))
+        self.absent, self.present = ClipGroup("absent", tuple(data.absent)), ClipGroup("present", tuple(data.present))
         given = [r for r in (recipes.main, recipes.ungated, recipes.contrast, recipes.dense) if r is not None]
         read = [Steered("", "learned", recipe=recipe).layer for recipe in given]
         sae, sae_layer = sae_of(recipes)
@@ -88,9 +88,9 @@ class Bench:
 
     def run(self, transformers: Callable[[], tuple[Any, Any]] | None = None) -> BenchResults:
         """Every part that is asked for."""
-        ours, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
+        main, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
         recipes = {
-            "ours": ours,
+            "ours": main,
             "ungated": self.recipes.ungated,
             "contrast": self.recipes.contrast,
             "dense": self.recipes.dense,
@@ -99,8 +99,8 @@ class Bench:
         arms = {arm.name: _arm_info(arm) for arm in self._wanted()}
         clips, random = self._clips() if "clips" in parts else (None, {})
         return BenchResults(
-            model=ours.model.name,
-            recipe=ours.name,
+            model=main.model.name,
+            recipe=main.name,
             recipes={part: recipe.name for part, recipe in recipes.items() if recipe is not None},
             layer=self.runner.layer,
             settings=self.settings,
@@ -117,10 +117,10 @@ class Bench:
             left_out=self.left_out,
         )
 
-    def written(self, name: str, material: Material, mode: Mode) -> list[Written]:
+    def written(self, name: str, group: ClipGroup, mode: Mode) -> list[Written]:
         """The texts of an arm, clip by clip."""
-        limit = self.settings.noise_tokens if material.name == self.absent.name else None
-        return self.runner.written(self.arms[name], material, mode, self.arms, limit=limit)
+        limit = self.settings.noise_tokens if group.name == self.absent.name else None
+        return self.runner.written(self.arms[name], group, mode, self.arms, limit=limit)
 
     @cached_property
     def gate_sae(self) -> SAE | None:
@@ -136,14 +136,14 @@ class Bench:
             self.left_out["reconstruction"] = "there is no SAE"
         else:
             yield reconstruction(sae, layer)
-        ours = arm_module.recipe_arms(
+        own = arm_module.recipe_arms(
             recipes.main,
             ungated=recipes.ungated,
             contrast=recipes.contrast,
             dense=recipes.dense,
             strengths=settings.strengths,
         )
-        yield from ours
+        yield from own
         for name, recipe in (("contrast", recipes.contrast), ("dense", recipes.dense)):
             if recipe is None:
                 self.left_out[name] = "no recipe was given"
@@ -157,7 +157,7 @@ class Bench:
         if find_spec("faster_whisper") is None:
             self.left_out["vad"] = "faster-whisper, which brings the VAD, is not installed (extra bench)"
         else:
-            yield from arm_module.vad_arms(ours, [mode.name for mode in self.modes])
+            yield from arm_module.vad_arms(own, [mode.name for mode in self.modes])
 
     def _fitted(self, sae: SAE | None, layer: int | None) -> Iterator[Arm]:
         """Arms that are fitted or tuned on the clips for finding; only if one of them is asked for."""
@@ -169,8 +169,8 @@ class Bench:
             self.left_out |= dict.fromkeys(curves, "no clips to fit it on were given")
             return
         absent, present = (
-            Material(f"find-{kind}", tuple(sounds))
-            for kind, sounds in (("absent", self.data.find_absent), ("present", self.data.find_present))
+            ClipGroup(f"find-{kind}", tuple(clips))
+            for kind, clips in (("absent", self.data.find_absent), ("present", self.data.find_present))
         )
         written = {mode: self.runner.written(UNSTEERED, present, mode, {}) for mode in self.modes}
         scores = {
@@ -185,7 +185,7 @@ class Bench:
             self.left_out |= without
             yield from arms
 
-    def _summary(self, sae: SAE, layer: int, absent: Material, present: Material) -> Summary:
+    def _summary(self, sae: SAE, layer: int, absent: ClipGroup, present: ClipGroup) -> Summary:
         """Pooled features of the clips for finding, computed once and kept."""
         modes = {mode.pad: mode for mode in reversed(self.modes)}  # one for each padding to 30 s
         name = [layer, sae.digest(), absent.key, present.key, sorted(modes)]
@@ -193,12 +193,12 @@ class Bench:
         if not path.is_file():
             probabilities, rows, samples, labels = [], [], [], []
             for pad, mode in sorted(modes.items()):
-                for material in (absent, present):
-                    written = self.runner.written(UNSTEERED, material, mode, {}, limit=1)
+                for group in (absent, present):
+                    written = self.runner.written(UNSTEERED, group, mode, {}, limit=1)
                     probabilities += [one.no_speech_prob for one in written]
-                    rows += [_later(self.runner, sound, pad, layer) for sound in material.sounds]
-                    samples += [sound.count for sound in material.sounds]
-                    labels += [material is present] * len(material.sounds)
+                    rows += [_later(self.runner, clip, pad, layer) for clip in group.clips]
+                    samples += [clip.count for clip in group.clips]
+                    labels += [group is present] * len(group.clips)
             tell = self.runner.tell
             found = summarise(rows, samples, probabilities, labels, sae, progress=lambda n, of: tell("pooling", n, of))
             save_summary(found, path)
@@ -237,47 +237,46 @@ class Bench:
     def _arm(self, arm: Arm, mode: Mode) -> ArmResult:
         """One arm on clips of both kinds, or on a sample of them."""
 
-        def texts(material: Material) -> tuple[tuple[Sound, ...], list[Written], list[Written]]:
-            before = self.written("unsteered", material, mode)
-            chosen = material.sample(self.settings.random_clips) if arm.sampled else material
+        def texts(group: ClipGroup) -> tuple[tuple[BenchClip, ...], list[Written], list[Written]]:
+            before = self.written("unsteered", group, mode)
+            chosen = group.sample(self.settings.random_clips) if arm.sampled else group
             if arm.sampled:
-                kept = {sound.key: one for sound, one in zip(material.sounds, before, strict=True)}
-                before = [kept[sound.key] for sound in chosen.sounds]
-            return chosen.sounds, before, self.written(arm.name, chosen, mode)
+                kept = {clip.key: one for clip, one in zip(group.clips, before, strict=True)}
+                before = [kept[clip.key] for clip in chosen.clips]
+            return chosen.clips, before, self.written(arm.name, chosen, mode)
 
         return ArmResult(noise=of_noise(*texts(self.absent)), speech=of_speech(*texts(self.present)))
 
-    def _mixtures(self) -> Iterator[tuple[str, Material]]:
-        return mixtures(self._spoken(), self.absent.sounds)
+    def _mixtures(self) -> Iterator[tuple[str, ClipGroup]]:
+        return mixtures(self._spoken(), self.absent.clips)
 
-    def _hard(self) -> Iterator[tuple[str, Material]]:
-        return hard(self._spoken(), self.absent.sounds, self.data.digits)
+    def _hard(self) -> Iterator[tuple[str, ClipGroup]]:
+        return hard(self._spoken(), self.absent.clips, self.data.digits)
 
-    def _spoken(self) -> list[Sound]:
+    def _spoken(self) -> list[BenchClip]:
         """Utterances with a text, that leave room for what comes before them."""
-        short = [s for s in self.present.sounds if s.text and s.seconds <= 28]
+        short = [s for s in self.present.clips if s.text and s.seconds <= 28]
         return spread(short, self.settings.utterances)
 
     def _speech(
-        self, modes: Sequence[Mode], materials: Callable[[], Iterator[tuple[str, Material]]]
+        self, modes: Sequence[Mode], groups: Callable[[], Iterator[tuple[str, ClipGroup]]]
     ) -> dict[str, dict[str, dict[str, SpeechResult]]]:
         """The marked arms of a few curves on mixtures or on hard speech, by mode and kind."""
         marked = [arm for arm in self._wanted() if arm.curve in SMALL and arm.marked]
         found: dict[str, dict[str, dict[str, SpeechResult]]] = {}
         for mode in modes:
             kinds = found[mode.name] = {}
-            for name, material in materials():
-                before = self.written("unsteered", material, mode)
+            for name, group in groups():
+                before = self.written("unsteered", group, mode)
                 kinds[name] = {
-                    arm.name: of_speech(material.sounds, before, self.written(arm.name, material, mode))
-                    for arm in marked
+                    arm.name: of_speech(group.clips, before, self.written(arm.name, group, mode)) for arm in marked
                 }
         return found
 
     def _long(self, transformers: Callable[[], tuple[Any, Any]] | None) -> LongResults:
         settings = self.settings
         files = self.data.long or long_files(
-            self.present.sounds, self.absent.sounds, settings.long_count, settings.long_minutes, settings.seed
+            self.present.clips, self.absent.clips, settings.long_count, settings.long_minutes, settings.seed
         )
         if transformers is None:
             self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
@@ -286,15 +285,15 @@ class Bench:
 
     def _latencies(self) -> dict[str, Latency | None]:
         half = self.settings.timed_clips // 2
-        sounds = [*self.absent.sample(half).sounds, *self.present.sample(half).sounds] if half else []
-        chosen = [arm for arm in self._wanted() if arm.marked] if sounds else []
-        return {arm.name: self.runner.latency(arm, sounds, self.arms) for arm in chosen}
+        clips = [*self.absent.sample(half).clips, *self.present.sample(half).clips] if half else []
+        chosen = [arm for arm in self._wanted() if arm.marked] if clips else []
+        return {arm.name: self.runner.latency(arm, clips, self.arms) for arm in chosen}
 
     def _described(self) -> dict[str, ClipsInfo]:
         data = self.data
         others = {"find_absent": data.find_absent, "find_present": data.find_present, "digits": data.digits}
-        kinds = {"absent": self.absent.sounds, "present": self.present.sounds} | {k: s for k, s in others.items() if s}
-        return {name: _clips_info(sounds) for name, sounds in kinds.items()}
+        kinds = {"absent": self.absent.clips, "present": self.present.clips} | {k: s for k, s in others.items() if s}
+        return {name: _clips_info(clips) for name, clips in kinds.items()}
 
 
 def _only_masks(arm: Arm, arms: dict[str, Arm]) -> bool:
@@ -302,8 +301,8 @@ def _only_masks(arm: Arm, arms: dict[str, Arm]) -> bool:
     return arm is UNSTEERED or (isinstance(arm, Masked) and arm.of == "unsteered")
 
 
-def _later(runner: Runner, sound: Sound, pad: Any, layer: int) -> Callable[[], torch.Tensor]:
-    return lambda: runner.residuals([sound], pad, layer)[0]
+def _later(runner: Runner, clip: BenchClip, pad: Any, layer: int) -> Callable[[], torch.Tensor]:
+    return lambda: runner.residuals([clip], pad, layer)[0]
 
 
 def _digest(content: Any) -> str:
@@ -315,12 +314,12 @@ def _arm_info(arm: Arm) -> ArmInfo:
     return ArmInfo(label=arm.label, curve=arm.curve, at=arm.at, marked=arm.marked, threshold=threshold)
 
 
-def _clips_info(sounds: Sequence[Sound]) -> ClipsInfo:
+def _clips_info(clips: Sequence[BenchClip]) -> ClipsInfo:
     return ClipsInfo(
-        clips=len(sounds),
-        minutes=round(sum(sound.seconds for sound in sounds) / 60, 2),
-        with_text=sum(bool(sound.text) for sound in sounds),
-        sources=dict(Counter(sound.source for sound in sounds)),
+        clips=len(clips),
+        minutes=round(sum(clip.seconds for clip in clips) / 60, 2),
+        with_text=sum(bool(clip.text) for clip in clips),
+        sources=dict(Counter(clip.source for clip in clips)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What every arm writes for every clip, computed once and kept: interrupted, it goes on where it stopped."""
+"""Texts of every arm for every clip, computed once and cached, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from ..latency import Latency, measure_latency
 from ..transcription.from_residuals import Written, encode, write
 from ..transcription.vad import highest_probability
 from .arms import STRICT, TIMED, UNTIMED, Arm, Masked, Mode, Steered
-from .material import Material, Sound
+from .bench_clips import BenchClip, ClipGroup
 
 BATCH = 16
 """Clips at once. If one of them is missing, all are decoded again, so that interruptions change nothing."""
 UNSTEERED = Steered("unsteered", "unsteered")
 REPEATS = 5
+"""Timed passes of the encoder for a clip."""
 
 
 class Runner:
@@ -52,36 +53,36 @@ class Runner:
         self._known: dict[Path, dict[str, Any]] = {}
 
     def written(
-        self, arm: Arm, material: Material, mode: Mode, arms: Mapping[str, Arm], *, limit: int | None = None
+        self, arm: Arm, group: ClipGroup, mode: Mode, arms: Mapping[str, Arm], *, limit: int | None = None
     ) -> list[Written]:
-        """What the arm writes for each clip.
+        """The text of an arm for each clip.
 
         Args:
             arm: any.
-            material: the clips.
-            mode: how they are heard and decoded.
+            group: the clips.
+            mode: padding and decoding.
             arms: by name, those that a mask takes texts and decisions from.
             limit: most tokens to write; None is Whisper's own, 224.
         """
         if isinstance(arm, Masked):
-            texts = self.written(arms[arm.of], material, mode, arms, limit=limit)
+            texts = self.written(arms[arm.of], group, mode, arms, limit=limit)
             # a gate decides the same whether the text may be empty or not
             other = UNTIMED if arm.by == "opened" and mode is STRICT else mode
-            read = self.written(arms[arm.reads], material, other, arms, limit=limit)
-            speech = self.vad(material) if arm.by == "vad" else None
+            read = self.written(arms[arm.reads], group, other, arms, limit=limit)
+            speech = self.vad(group) if arm.by == "vad" else None
             return arm.mask(texts, arm.blanks(mode.name, read, speech))
         settings = f"{arm.key} {mode} {self.language} {self.layer} {limit}"
         name = hashlib.sha256(settings.encode()).hexdigest()[:10]
-        path = self.cache / "written" / f"{material.name}.{mode.name}.{arm.name}.{name}.jsonl"
+        path = self.cache / "written" / f"{group.name}.{mode.name}.{arm.name}.{name}.jsonl"
         found = self._rows(path)
-        chunks = [material.sounds[i : i + BATCH] for i in range(0, len(material.sounds), BATCH)]
-        missing = [chunk for chunk in chunks if any(sound.key not in found for sound in chunk)]
+        chunks = [group.clips[i : i + BATCH] for i in range(0, len(group.clips), BATCH)]
+        missing = [chunk for chunk in chunks if any(clip.key not in found for clip in chunk)]
         for number, chunk in enumerate(missing):  # before the arm's hooks are on, which residuals would show
-            self.tell(f"{material.name}, {mode.pad}: encoding", number, len(missing))
+            self.tell(f"{group.name}, {mode.pad}: encoding", number, len(missing))
             self.residuals(chunk, mode.pad)
         with ExitStack() as stack:
             steering = stack.enter_context(arm.on(self.model, mode)) if missing else None
-            what, total = f"{material.name}, {mode.name}: {arm.name}", sum(map(len, missing))
+            what, total = f"{group.name}, {mode.name}: {arm.name}", sum(map(len, missing))
             for number, chunk in enumerate(missing):
                 self.tell(what, number * BATCH, total)
                 x = self.residuals(chunk, mode.pad)
@@ -92,42 +93,42 @@ class Runner:
                 self._append(path, [(s.key, row._asdict()) for s, row in zip(chunk, rows, strict=True)])
                 self.tell(what, min((number + 1) * BATCH, total), total)
         found = self._rows(path)
-        return [_written(found[sound.key]) for sound in material.sounds]
+        return [_written(found[clip.key]) for clip in group.clips]
 
-    def residuals(self, sounds: Sequence[Sound], pad: Pad, layer: int | None = None) -> list[Tensor]:
+    def residuals(self, clips: Sequence[BenchClip], pad: Pad, layer: int | None = None) -> list[Tensor]:
         """Unsteered residuals (frames, d_model) of the clips; at the runner's layer unless another is given."""
         return encode(
-            self.model, [s.samples() for s in sounds], layer or self.layer, pad, cache=self.cache / "residuals",
+            self.model, [s.samples() for s in clips], layer or self.layer, pad, cache=self.cache / "residuals",
             progress=False,
         )  # fmt: skip
 
-    def vad(self, material: Material) -> list[float]:
+    def vad(self, group: ClipGroup) -> list[float]:
         """Silero VAD's highest probability of speech in each clip."""
-        path = self.cache / "written" / f"{material.name}.vad.jsonl"
+        path = self.cache / "written" / f"{group.name}.vad.jsonl"
         found = self._rows(path)
-        for number, sound in enumerate(material.sounds):
-            if sound.key not in found:
-                self.tell(f"{material.name}: VAD", number, len(material.sounds))
-                self._append(path, [(sound.key, {"speech": highest_probability(sound.samples())})])
+        for number, clip in enumerate(group.clips):
+            if clip.key not in found:
+                self.tell(f"{group.name}: VAD", number, len(group.clips))
+                self._append(path, [(clip.key, {"speech": highest_probability(clip.samples())})])
         found = self._rows(path)
-        self.tell(f"{material.name}: VAD", len(material.sounds), len(material.sounds))
-        return [float(found[sound.key]["speech"]) for sound in material.sounds]
+        self.tell(f"{group.name}: VAD", len(group.clips), len(group.clips))
+        return [float(found[clip.key]["speech"]) for clip in group.clips]
 
-    def latency(self, arm: Arm, sounds: Sequence[Sound], arms: Mapping[str, Arm]) -> Latency | None:
+    def latency(self, arm: Arm, clips: Sequence[BenchClip], arms: Mapping[str, Arm]) -> Latency | None:
         """An arm's own time as a share of the encoder's on the same clips; None if it takes none.
 
         Timed in turns with the encoder, on whatever machine this is; what a mask costs is what it has to run.
         """
         if isinstance(arm, Masked):
-            own = self._timed("vad", lambda: self._vad_time(sounds)) if arm.by == "vad" else None
+            own = self._timed("vad", lambda: self._vad_time(clips)) if arm.by == "vad" else None
             ran = arms[arm.reads] if arm.by == "opened" else arms[arm.of]
-            return _added(own, self.latency(ran, sounds, arms))
+            return _added(own, self.latency(ran, clips, arms))
         if arm.layer is None:
             return None
-        return self._timed(f"{arm.name}.{arm.key}", lambda: self._steering_time(arm, sounds))
+        return self._timed(f"{arm.name}.{arm.key}", lambda: self._steering_time(arm, clips))
 
     def kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `make` gives, made once."""
+        """The JSON that `make` gives, made once and cached under that name."""
         path = self.cache / f"{name}.json"
         if not path.is_file():
             write_whole(path, json.dumps(make()))
@@ -141,34 +142,34 @@ class Runner:
 
         return Latency(**self.kept(f"latency/{name}", summary))
 
-    def _steering_time(self, arm: Steered, sounds: Sequence[Sound]) -> list[float]:
+    def _steering_time(self, arm: Steered, clips: Sequence[BenchClip]) -> list[float]:
         ratios = []
-        for number, sound in enumerate(sounds):
-            self.tell(f"timing {arm.name}", number, len(sounds))
+        for number, clip in enumerate(clips):
+            self.tell(f"timing {arm.name}", number, len(clips))
             with arm.on(self.model, TIMED) as steering:
                 if steering is not None:
-                    found = measure_latency(self.model, steering, sound.samples(), lambda n, of: None, REPEATS)
+                    found = measure_latency(self.model, steering, clip.samples(), lambda n, of: None, REPEATS)
                     ratios.append(found.share)
-        self.tell(f"timing {arm.name}", len(sounds), len(sounds))
+        self.tell(f"timing {arm.name}", len(clips), len(clips))
         return ratios
 
-    def _vad_time(self, sounds: Sequence[Sound]) -> list[float]:
-        highest_probability(sounds[0].samples())  # loads the model
+    def _vad_time(self, clips: Sequence[BenchClip]) -> list[float]:
+        highest_probability(clips[0].samples())  # loads the model
         ratios = []
-        for number, sound in enumerate(sounds):
-            self.tell("timing the VAD", number, len(sounds))
-            heard = sound.samples()
-            spectrum = mel(self.model, [heard])
+        for number, clip in enumerate(clips):
+            self.tell("timing the VAD", number, len(clips))
+            samples = clip.samples()
+            spectrum = mel(self.model, [samples])
             pairs = []
             for _ in range(REPEATS):
                 start = time.perf_counter()
                 with torch.no_grad():
                     self.model.encoder(spectrum)
                 middle = time.perf_counter()
-                highest_probability(heard)
+                highest_probability(samples)
                 pairs.append((time.perf_counter() - middle) / (middle - start))
             ratios.append(statistics.median(pairs))
-        self.tell("timing the VAD", len(sounds), len(sounds))
+        self.tell("timing the VAD", len(clips), len(clips))
         return ratios
 
     def _rows(self, path: Path) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class Runner:
         return found
 
     def _append(self, path: Path, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """In one write, so that what two processes add to a file stays in one piece each."""
+        """Add rows in one write, so that the rows of two processes stay in one piece each."""
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps({"clip": key, **row}) + "\n" for key, row in rows)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -10,8 +10,8 @@ from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from .arms import STRENGTHS, STRICT, TIMED, UNTIMED
 from .baselines import DRAWS
+from .bench_clips import BenchClip
 from .long_recordings import LongFile
-from .material import Sound
 
 PARTS = ("clips", "mixtures", "hard", "long")
 """Parts of the benchmark, in the order of tables."""
@@ -23,15 +23,15 @@ MODES = {"timed": (TIMED,), "untimed": (UNTIMED, STRICT)}
 class BenchData:
     """Clips of the benchmark. Fits and thresholds see `find_absent` and `find_present` alone."""
 
-    absent: Sequence[Sound]
+    absent: Sequence[BenchClip]
     """Clips without speech, to test on."""
-    present: Sequence[Sound]
+    present: Sequence[BenchClip]
     """Clips with speech, to test on."""
-    find_absent: Sequence[Sound] = ()
+    find_absent: Sequence[BenchClip] = ()
     """Other clips without speech, for fits and thresholds."""
-    find_present: Sequence[Sound] = ()
+    find_present: Sequence[BenchClip] = ()
     """Other clips with speech, for fits and thresholds."""
-    digits: Sequence[Sound] = ()
+    digits: Sequence[BenchClip] = ()
     """Clips of single short words, for the hard part."""
     long: Sequence[LongFile] = ()
     """Recordings of minutes; without any, they are assembled from the clips."""

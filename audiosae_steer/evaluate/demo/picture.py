@@ -1,4 +1,4 @@
-"""One picture of a demo: spectrograms, the text before and after, and what the steered features do meanwhile."""
+"""Picture of a demo: spectrograms, texts before and after, and activations of the steered features."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ...steering.recipes.schema import Recipe, SiteSpec
 from .run import Demo, Result, shortened
 
 ROWS = 12
+"""Features shown at most."""
 BEFORE, AFTER, MUTED = "#b3261e", "#1b6e3c", "#666666"
 
 
@@ -46,7 +47,7 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(chosen), squeeze=False, gridspec_kw={"height_ratios": [2.4, 1.5, 2.6]})
     found = [_activations(saes, demo.recipe, spec, list(edited), model, result) for result in chosen]
-    rows = _telling([m for m, _ in found])
+    rows = _rows_to_show([m for m, _ in found])
     maps = [(m[rows], score) for m, score in found]
     names = [f"{i}  {done}" for i, done in edited.items()]
     firing = np.concatenate([m[m > 0] for m, _ in maps])
@@ -61,14 +62,14 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
     figure.colorbar(image, ax=axes[2, :].tolist(), label="activation", extend="max", shrink=0.9, pad=0.01)
     title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
     figure.suptitle(title, fontsize=13, parse_math=False)
-    axes[2, 0].set_ylabel(_whose(spec, len(rows), len(edited)))
+    axes[2, 0].set_ylabel(_ylabel(spec, len(rows), len(edited)))
     with whole(path, SteeringError) as part:
         figure.savefig(part, dpi=110, format="png")
     return path
 
 
 def target(path: str | Path) -> Path:
-    """The path, if a picture can be called that; to be asked before the work is done.
+    """The path, checked for a picture; to be asked before the work is done.
 
     Raises:
         SteeringError: it does not end in .png, or its folder is not there.
@@ -81,7 +82,7 @@ def target(path: str | Path) -> Path:
     return path
 
 
-def _whose(spec: SiteSpec | None, shown: int, edited: int) -> str:
+def _ylabel(spec: SiteSpec | None, shown: int, edited: int) -> str:
     if spec is None:
         return "no encoder features are edited"
     return f"encoder layer {spec.layer}: {f'{shown} of {edited} ' if shown < edited else ''}edited features"
@@ -95,7 +96,7 @@ def _headline(demo: Demo) -> str:
 
 
 def choose(results: Sequence[Result], count: int) -> list[Result]:
-    """A telling few: non-speech clips whose text went away, longest words first, then speech, then the rest."""
+    """Results to show: non-speech clips whose text went away, most distinct words first, then speech, then the rest."""
     gone = [r for r in results if r.clip.kind == "nonspeech" and r.before.text and not r.after.text]
     gone.sort(key=lambda r: -len(set(r.before.text.lower().split())))
     spoken = [r for r in results if r.clip.kind == "speech"]
@@ -106,7 +107,7 @@ def choose(results: Sequence[Result], count: int) -> list[Result]:
 
 
 def _features(recipe: Recipe) -> tuple[SiteSpec | None, dict[int, str]]:
-    """The first site in the encoder whose features are edited, and what is done to each, largest amounts first."""
+    """The first encoder site whose features are edited, and the edit of each in words, largest amounts first."""
     for spec in recipe.sites:
         weights: dict[int, float] = {}
         done: dict[int, str] = {}
@@ -142,8 +143,8 @@ def _activations(
     return f.T.float().numpy()[:, :frames], score
 
 
-def _telling(maps: Sequence[NDArray[np.float32]]) -> list[int]:
-    """Rows to show: of those that fire anywhere the first, then of the others; in their own order."""
+def _rows_to_show(maps: Sequence[NDArray[np.float32]]) -> list[int]:
+    """Rows that fire anywhere, then others, `ROWS` at most, in their own order."""
     fires = np.any([m.max(axis=1) > 0 for m in maps], axis=0)
     picked = [*np.flatnonzero(fires), *np.flatnonzero(~fires)][:ROWS]
     return sorted(int(i) for i in picked)

@@ -1,4 +1,4 @@
-"""The main job, end to end: transcribe clips without and with steering, and say what changed."""
+"""Demo runs: clips transcribed without and with steering, and the change."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from ..transcription.transcribe import Transcript, transcribe
 KINDS = {"speech": "speech", "nonspeech": "nonspeech", "non-speech": "nonspeech"}
 
 
-class Clip(NamedTuple):
-    """A recording, and what is known of it."""
+class DemoClip(NamedTuple):
+    """A recording, with its kind and transcript where they are known."""
 
     path: Path
     label: str
@@ -35,13 +35,13 @@ class Clip(NamedTuple):
     kind: str | None = None
     """`speech`, `nonspeech`, or None if it is not known."""
     text: str | None = None
-    """What is said."""
+    """Its transcript."""
 
 
 class Result(NamedTuple):
     """One clip, without and with steering."""
 
-    clip: Clip
+    clip: DemoClip
     samples: NDArray[np.float32]
     """Mono, 16 kHz."""
     before: Transcript
@@ -49,7 +49,7 @@ class Result(NamedTuple):
 
 
 class Demo(NamedTuple):
-    """Everything that the demo found."""
+    """Results of the demo."""
 
     results: tuple[Result, ...]
     recipe: Recipe
@@ -91,7 +91,7 @@ def run_demo(
     clips = read_clips(Path(audio) if audio is not None else checkpoints_dir() / "clips")
     tell = progress or (lambda what, done, total: None)
     tell("loading", 0, 2)
-    clips, heard = _load(clips)
+    clips, recordings = _load(clips)
     tell("loading", 1, 2)
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
@@ -100,23 +100,23 @@ def run_demo(
 
     def write(what: str) -> list[Transcript]:
         texts = []
-        for number, samples in enumerate(heard):
-            tell(what, number, len(heard))
+        for number, samples in enumerate(recordings):
+            tell(what, number, len(recordings))
             texts.append(transcribe(loaded, samples, processor=processor, filters=filters))
-        tell(what, len(heard), len(heard))
+        tell(what, len(recordings), len(recordings))
         return texts
 
     before = write("transcribing unsteered")
     with steer(loaded, chosen, strength=strength) as steering:
         after = write("transcribing steered")
-        latency = measure_latency(loaded, steering, heard[0], lambda n, of: tell("timing the encoder", n, of))
-    results = tuple(Result(*row) for row in zip(clips, heard, before, after, strict=True))
+        latency = measure_latency(loaded, steering, recordings[0], lambda n, of: tell("timing the encoder", n, of))
+    results = tuple(Result(*row) for row in zip(clips, recordings, before, after, strict=True))
     silent = [result for result in results if result.clip.kind == "nonspeech"]
     text = reduction([wrote(r.before.text) for r in silent], [wrote(r.after.text) for r in silent]) if silent else None
     return Demo(results, chosen, text, _wer(results), latency), loaded
 
 
-def read_clips(folder: Path) -> list[Clip]:
+def read_clips(folder: Path) -> list[DemoClip]:
     """The clips of a folder.
 
     What is in them is told by a `clips.json` in it (a list of objects with `file`, and if known `kind`, `label` and
@@ -141,17 +141,19 @@ def read_clips(folder: Path) -> list[Clip]:
             "`file`, and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by "
             "tabs"
         ) from error
-    return [Clip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files]
+    return [
+        DemoClip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files
+    ]
 
 
-def _described(folder: Path, entry: dict[str, Any]) -> Clip:
+def _described(folder: Path, entry: dict[str, Any]) -> DemoClip:
     file = entry["file"]
     label, kind, text = (entry.get(key) for key in ("label", "kind", "text"))
     if not all(value is None or isinstance(value, str) for value in (label, kind, text)):
         raise TypeError(f"what is said of {file} is no text: {entry}")
     if kind is not None and kind.lower() not in KINDS:
         raise ValueError(f"kind {kind!r} of {file} is unknown; expected one of {', '.join(KINDS)}, or none")
-    return Clip(folder / file, label or file, KINDS[kind.lower()] if kind else None, text)
+    return DemoClip(folder / file, label or file, KINDS[kind.lower()] if kind else None, text)
 
 
 def _texts(folders: Iterable[Path]) -> dict[Path, str]:
@@ -174,17 +176,17 @@ def shortened(text: str, width: int = 70) -> str:
 
 
 def _kind(file: Path, folder: Path) -> str | None:
-    """By the nearest folder with a telling name, of those below `folder` and of `folder` itself."""
+    """The kind that the nearest folder with a telling name says, of those below `folder` and `folder` itself."""
     names = [*reversed(file.relative_to(folder).parent.parts), folder.resolve().name]
     return next((KINDS[name.lower()] for name in names if name.lower() in KINDS), None)
 
 
-def _load(clips: Sequence[Clip]) -> tuple[list[Clip], list[NDArray[np.float32]]]:
+def _load(clips: Sequence[DemoClip]) -> tuple[list[DemoClip], list[NDArray[np.float32]]]:
     """The clips that are audio, and their samples; the others are warned about."""
-    good, heard, bad = [], [], []
+    good, recordings, bad = [], [], []
     for clip in clips:
         try:
-            heard.append(load_audio(clip.path))
+            recordings.append(load_audio(clip.path))
             good.append(clip)
         except AudioError as error:
             bad.append(str(error))
@@ -193,7 +195,7 @@ def _load(clips: Sequence[Clip]) -> tuple[list[Clip], list[NDArray[np.float32]]]
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         warnings.warn(f"left out: {bad[0]}{more}", AudioSAESteerWarning, stacklevel=3)
-    return good, heard
+    return good, recordings
 
 
 def _wer(results: Sequence[Result]) -> tuple[WordErrors, WordErrors, Difference] | None:

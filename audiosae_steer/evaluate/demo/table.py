@@ -1,4 +1,4 @@
-"""The demo's table, for a terminal."""
+"""Table of a demo, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .run import Demo, shortened
 
 
 def print_demo(demo: Demo, *, filters: bool = False) -> None:
-    """Print what each clip gave before and after, and the sums below it."""
+    """Print the text of each clip before and after, and the rates below it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

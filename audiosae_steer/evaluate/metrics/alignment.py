@@ -1,4 +1,4 @@
-"""Words aligned to words: fewest edits first, and of those alignments the one that agrees best in time."""
+"""Alignment of words: fewest edits first, and of those alignments the one that agrees best in time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 EDIT = 2**40
-"""What an edit costs: more than an alignment's distances in milliseconds can sum up to, for days of speech."""
+"""Cost of an edit: more than an alignment's distances in milliseconds can sum up to, for days of speech."""
 FAR = 2**62
+"""Index beyond any word."""
 
 
 class Word(NamedTuple):
-    """A word, and where it stands."""
+    """A word with its time and its stretch."""
 
     text: str
     time: float
@@ -29,7 +30,7 @@ class Pairs(NamedTuple):
     said: NDArray[np.int64]
     """The word of the reference that it stands for; −1 if it is inserted."""
     equal: NDArray[np.bool_]
-    """Whether it is that word, and not another in its place."""
+    """True if it is that word, and not another in its place."""
 
 
 def spread(spans: Sequence[tuple[float, float, str]]) -> list[Word]:
@@ -41,16 +42,16 @@ def spread(spans: Sequence[tuple[float, float, str]]) -> list[Word]:
     return found
 
 
-def align(said: Sequence[Word], heard: Sequence[Word]) -> Pairs:
+def align(said: Sequence[Word], written: Sequence[Word]) -> Pairs:
     """The alignment of fewest edits (Levenshtein, 1966) and, of those, with the least distance in time.
 
     Integers throughout, so that ties are exact: an edit costs more than all distances, in milliseconds, together.
     """
     numbers: dict[str, int] = {}
     a = np.array([numbers.setdefault(w.text, len(numbers)) for w in said], np.int64)
-    b = np.array([numbers.setdefault(w.text, len(numbers)) for w in heard], np.int64)
+    b = np.array([numbers.setdefault(w.text, len(numbers)) for w in written], np.int64)
     at_a = np.array([round(w.time * 1000) for w in said], np.int64)
-    at_b = np.array([round(w.time * 1000) for w in heard], np.int64)
+    at_b = np.array([round(w.time * 1000) for w in written], np.int64)
     steps = np.zeros((len(a) + 1, len(b) + 1), np.int8)  # 0: a pair, 1: deletion, 2: insertion
     steps[:, 0], steps[0, :] = 1, 2
     along = EDIT * np.arange(len(b) + 1)
@@ -77,7 +78,7 @@ def align(said: Sequence[Word], heard: Sequence[Word]) -> Pairs:
 
 
 def neighbours(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each word of the transcript the nearest words of the reference before and after that are paired, or −1."""
+    """Indices (words of the transcript,) of the nearest paired words of the reference before and after, or −1."""
     n = len(pairs.said)
     last = np.maximum.accumulate(pairs.said) if n else pairs.said
     far = np.where(pairs.said < 0, FAR, pairs.said)

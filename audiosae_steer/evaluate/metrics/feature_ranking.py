@@ -19,7 +19,7 @@ PENALTIES = np.geomspace(1e-3, 30, 16)
 """Inverse strengths of the L1 penalty that are tried, the strongest penalty first."""
 
 
-class Weights(NamedTuple):
+class FeatureWeights(NamedTuple):
     """A signed weight for every feature."""
 
     values: Matrix
@@ -48,7 +48,7 @@ def weigh(
     positive: bool = False,
     C: float | None = None,
     seed: int = 0,
-) -> Weights:
+) -> FeatureWeights:
     """A signed weight for every feature.
 
     `l1` and `l2` are the coefficients of a logistic regression on standardised features (AudioSAE, arXiv 2602.05027,
@@ -71,20 +71,20 @@ def weigh(
     present, absent = features[labels], features[~labels]
     difference: Matrix = present.mean(0) - absent.mean(0)
     if method == "difference":
-        return Weights(difference, None)
+        return FeatureWeights(difference, None)
     if method == "fisher":
         spread = present.var(0) + absent.var(0)
         # 1e-12 against 0 / 0, and a millionth of the largest: a feature that fires in one clip alone is no certainty
         floor = 1e-12 + 1e-6 * float(spread.max())
-        return Weights(np.sign(difference) * difference**2 / (spread + floor), None)
+        return FeatureWeights(np.sign(difference) * difference**2 / (spread + floor), None)
     values = np.zeros(features.shape[1])
     alive = np.flatnonzero(features.std(0) > 0)
     if not len(alive):
-        return Weights(values, C)
+        return FeatureWeights(values, C)
     scaled = standardised(features[:, alive])
     if method == "l2":
         values[alive] = fit_logistic(scaled, labels, seed=seed).weights
-        return Weights(values, 1.0)
+        return FeatureWeights(values, 1.0)
     best, most = 1.0, -1
     for found in l1_path(scaled, labels, [C] if C is not None else PENALTIES.tolist(), seed=seed):
         count = int(np.count_nonzero(found.weights > 0 if positive else found.weights))
@@ -92,7 +92,7 @@ def weigh(
             values[alive], best, most = found.weights, found.C, count
         if count >= wanted:
             break
-    return Weights(values, best)
+    return FeatureWeights(values, best)
 
 
 def _check(features: Matrix, labels: Flags, method: Method) -> None:

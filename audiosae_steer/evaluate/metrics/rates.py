@@ -1,4 +1,4 @@
-"""How often text is written where nobody speaks."""
+"""Shares of clips, such as of non-speech with text, and their reduction, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Share(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """By how much something became rarer on the same clips, with its 95 % interval."""
+    """Relative reduction of a share on the same clips, with its 95 % interval."""
 
     before: Share
     after: Share
@@ -53,7 +53,7 @@ class Reduction(NamedTuple):
 
 
 def wrote(text: str) -> bool:
-    """Whether a user would see text: any character that is not white space, so a lone "." too."""
+    """True if a user would see text: any character that is not white space, so a lone "." too."""
     return bool(text.strip())
 
 
@@ -71,7 +71,7 @@ def share(flags: Sequence[bool]) -> Share:
 
 
 def reduction(before: Sequence[bool], after: Sequence[bool]) -> Reduction:
-    """By how much true flags became rarer from `before` to `after`, clip by clip the same.
+    """Relative reduction of true flags from `before` to `after`, clip by clip the same.
 
     The interval is MOVER-R from the two Wilson intervals and the flags' correlation (Tang, Li, Chan & Chan, Statistics
     in Medicine 2012; Donner & Zou, Statistical Methods in Medical Research 2012): closed, and not empty when nothing

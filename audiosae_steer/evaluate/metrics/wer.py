@@ -62,12 +62,12 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> WordErr
     normalise = normaliser()
     errors, words, deletions = [], [], 0
     for reference, hypothesis in zip(references, hypotheses, strict=True):
-        said, heard = normalise(reference), normalise(hypothesis)
+        said, written = normalise(reference), normalise(hypothesis)
         if not said:
-            errors.append(len(heard.split()))
+            errors.append(len(written.split()))
             words.append(0)
             continue
-        found = jiwer.process_words(said, heard)
+        found = jiwer.process_words(said, written)
         errors.append(found.substitutions + found.deletions + found.insertions)
         words.append(len(said.split()))
         deletions += found.deletions

@@ -44,7 +44,7 @@ class Written(NamedTuple):
     tokens: tuple[int, ...]
     """Their ids, timestamps included."""
     opened: bool | None = None
-    """Whether the clip gate opened; None without one."""
+    """True if the clip gate opened; None without one."""
 
 
 def encode(

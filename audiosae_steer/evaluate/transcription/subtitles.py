@@ -16,10 +16,10 @@ ARROW = re.compile("-{2,}>")  # would begin another cue
 
 
 def write_transcript(transcript: Transcript, path: str | Path) -> Path:
-    """Write a transcript in the format that the path's ending names; whole or not at all.
+    """Write a transcript in the format that the path's ending names, atomically.
 
     Raises:
-        SteeringError: the ending is none of srt, vtt, txt and json, or the file cannot be written there.
+        SteeringError: the ending is not srt, vtt, txt or json, or the file cannot be written there.
     """
     path = Path(path)
     form = FORMATS.get(path.suffix.removeprefix(".").lower())
@@ -32,7 +32,7 @@ def write_transcript(transcript: Transcript, path: str | Path) -> Path:
 
 
 def clock(seconds: float, mark: str = ".", *, hours: bool = True) -> str:
-    """Seconds as HH:MM:SS.mmm; without hours if there are none and none are asked for."""
+    """Seconds as HH:MM:SS.mmm; hours of 0 are left out unless asked for."""
     milliseconds = round(seconds * 1000)
     whole, rest = divmod(milliseconds, 3_600_000)
     minutes, rest = divmod(rest, 60_000)

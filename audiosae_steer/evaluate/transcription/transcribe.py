@@ -28,7 +28,7 @@ WINDOW_SECONDS = WINDOW / SAMPLE_RATE
 Progress = Callable[[float, float], None]
 
 
-class Window(NamedTuple):
+class DecodedWindow(NamedTuple):
     """One stretch of up to 30 s that the model encoded at once, whether it wrote anything for it or not."""
 
     start: float
@@ -61,7 +61,7 @@ class Transcript(NamedTuple):
     """Piece by piece; pieces of white space are left out."""
     language: str | None = None
     """Language code, where it is known."""
-    windows: tuple[Window, ...] | None = None
+    windows: tuple[DecodedWindow, ...] | None = None
     """The stretches that were encoded at once; None where the library does not tell (transformers)."""
 
     @classmethod
@@ -69,7 +69,7 @@ class Transcript(NamedTuple):
         cls,
         segments: Sequence[Segment],
         language: str | None,
-        windows: tuple[Window, ...] | None = None,
+        windows: tuple[DecodedWindow, ...] | None = None,
         text: str | None = None,
     ) -> Transcript:
         """A transcript without its segments of white space; `text` is that of the segments unless given."""
@@ -108,7 +108,7 @@ class Decoding:
     temperatures: tuple[float, ...]
     """Tried in turn; one, 0, is greedy."""
     timestamps: bool
-    """Whether the model writes them."""
+    """True if the model writes them."""
 
 
 def transcribe(
@@ -155,7 +155,7 @@ def transcribe(
 
 
 def is_multilingual(model: Any) -> bool:
-    """Whether a transformers Whisper knows several languages."""
+    """True for a transformers Whisper that knows several languages."""
     return bool(getattr(model.generation_config, "is_multilingual", False))
 
 
@@ -214,7 +214,7 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
             verbose=None,
         )
     found = result["segments"]
-    windows = {s["seek"]: Window(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
+    windows = {s["seek"]: DecodedWindow(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
     segments = [Segment(s["start"], s["end"], s["text"], s["seek"] / 100) for s in found]
     return Transcript.of(segments, result["language"], tuple(windows.values()))
 

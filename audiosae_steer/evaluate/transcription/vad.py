@@ -1,4 +1,4 @@
-"""Silero VAD before the model, as faster-whisper runs it: what people use today against text on silence.
+"""Silero VAD before the model, as faster-whisper runs it: the usual remedy against text on silence.
 
 The ONNX model comes with the package `faster-whisper` (extra `bench`); its model of Whisper is not used. Silero VAD:
 https://github.com/snakers4/silero-vad.
@@ -38,7 +38,7 @@ def speech_spans(
     min_silence: float = 2.0,
     pad: float = 0.4,
 ) -> list[Span]:
-    """Where the VAD hears speech. The defaults are those of faster-whisper's `vad_filter=True`.
+    """Stretches that the VAD takes for speech. The defaults are those of faster-whisper's `vad_filter=True`.
 
     Args:
         samples: mono, at 16 kHz.
@@ -56,7 +56,7 @@ def speech_spans(
 
 
 def has_speech(samples: NDArray[np.float32], threshold: float = 0.5) -> bool:
-    """Whether the VAD would hand anything of this clip to the model; `highest_probability` ≥ threshold says the same.
+    """True if the VAD would hand anything of this clip to the model; `highest_probability` ≥ threshold says the same.
 
     Raises:
         AudioError: the samples are no audio.
@@ -73,10 +73,10 @@ def highest_probability(samples: NDArray[np.float32]) -> float:
         MissingExtraError: faster-whisper is not installed.
     """
     vad = _library()
-    heard = mono(samples)
+    samples = mono(samples)
     # a frame of padding always, as the library has it; the model sets the end of its input to 0, so it gets a copy
-    padded = np.pad(heard, (0, FRAME - len(heard) % FRAME))
-    frames = -(-len(heard) // FRAME)
+    padded = np.pad(samples, (0, FRAME - len(samples) % FRAME))
+    frames = -(-len(samples) // FRAME)
     return float(np.asarray(vad.get_vad_model()(padded)).ravel()[:frames].max())
 
 
@@ -93,8 +93,8 @@ def transcribe_with_vad(
     """The text of what the VAD takes for speech, as `vad_filter=True` does it: the rest is cut out before the model.
 
     The stretches of speech are joined, transcribed as one recording, and the times put back. If there is no speech,
-    the model does not run. What the model heard at once is not told (`windows` is None): it is of the joined
-    recording, whose clock is another.
+    the model does not run. The windows are not told (`windows` is None): they are of the joined recording,
+    whose clock is another.
 
     Args:
         model: a Whisper of either library, steered or not.
@@ -110,11 +110,11 @@ def transcribe_with_vad(
         MissingExtraError: faster-whisper is not installed.
     """
     vad = _library()
-    heard = mono(samples)
-    chunks = _chunks(vad, heard, threshold, min_speech, min_silence, pad)
+    samples = mono(samples)
+    chunks = _chunks(vad, samples, threshold, min_speech, min_silence, pad)
     if not chunks:
         return Transcript("", (), options.get("language"))
-    joined = np.concatenate(vad.collect_chunks(heard, chunks)[0])
+    joined = np.concatenate(vad.collect_chunks(samples, chunks)[0])
     found = transcribe(model, joined, **options)
     clock = vad.SpeechTimestampsMap(chunks, SAMPLE_RATE)
     segments = tuple(

@@ -20,7 +20,7 @@ from audiosae_steer.evaluate.benchmark.arms import (
     UNTIMED,
     Masked,
     Steered,
-    our_gated,
+    gated_arm,
     recipe_arms,
     silence_scores,
     tuned_arms,
@@ -115,7 +115,7 @@ def test_a_recipe_with_two_gates_has_an_arm_for_each_and_for_both(shipped):
     arms = {arm.name: arm for arm in recipe_arms(both)}
     gates = {n: (arms[n].recipe.gate, arms[n].recipe.frame_gate) for n in ("clip-gated", "frame-gated", "both-gated")}
     assert [(a is not None, b is not None) for a, b in gates.values()] == [(True, False), (False, True), (True, True)]
-    assert our_gated(list(arms.values())) == "clip-gated"
+    assert gated_arm(list(arms.values())) == "clip-gated"
     vad = vad_arms(list(arms.values()), ["timed"])[-1]
     assert (vad.name, vad.of) == ("vad-ours", "clip-gated")
 

@@ -22,19 +22,19 @@ from audiosae_steer import AudioError, Recipe, SteeringError, load_audio, load_r
 from audiosae_steer.cli.app import app
 from audiosae_steer.data.acoustics import SNRS, mixture
 from audiosae_steer.evaluate.benchmark.arms import STRICT, TIMED, UNTIMED, recipe_arms, vad_arms
-from audiosae_steer.evaluate.benchmark.failing_clips import failures, gate_reading, write_failures
-from audiosae_steer.evaluate.benchmark.long_form import run_long_part
-from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
-from audiosae_steer.evaluate.benchmark.material import (
-    Material,
-    Sound,
+from audiosae_steer.evaluate.benchmark.bench_clips import (
+    BenchClip,
+    ClipGroup,
     audible,
     hard,
     long_files,
     mixtures,
-    open_sounds,
+    open_clips,
     words,
 )
+from audiosae_steer.evaluate.benchmark.failing_clips import failures, gate_reading, write_failures
+from audiosae_steer.evaluate.benchmark.long_form import run_long_part
+from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
 from audiosae_steer.evaluate.benchmark.results import to_json
 from audiosae_steer.evaluate.benchmark.run import Bench, run_bench
 from audiosae_steer.evaluate.benchmark.runner import BATCH, UNSTEERED, Runner
@@ -51,13 +51,13 @@ RIVER = "We walked along the river until the sun went down."
 LIMIT = 8
 
 
-def clip(name: str, text: str | None = None) -> Sound:
-    return Sound(name, "clips", partial(load_audio, CLIPS / f"{name}.flac"), text)
+def clip(name: str, text: str | None = None) -> BenchClip:
+    return BenchClip(name, "clips", partial(load_audio, CLIPS / f"{name}.flac"), text)
 
 
-NOISE = Material("absent", (clip("rain"), clip("clicks")))
-SPEECH = Material("present", (clip("speech-04", RIVER),))
-BOTH = Material("both", (*NOISE.sounds, *SPEECH.sounds))
+NOISE = ClipGroup("absent", (clip("rain"), clip("clicks")))
+SPEECH = ClipGroup("present", (clip("speech-04", RIVER),))
+BOTH = ClipGroup("both", (*NOISE.clips, *SPEECH.clips))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def decoded(model: Any, mode: Any) -> list[Any]:
         language="en", fp16=False, temperature=0.0, sample_len=LIMIT, without_timestamps=not mode.timestamps
     )
     with torch.no_grad():
-        return model.decode(mel(model, [s.samples() for s in BOTH.sounds], mode.pad), options)
+        return model.decode(mel(model, [s.samples() for s in BOTH.clips], mode.pad), options)
 
 
 @pytest.mark.parametrize("mode", [TIMED, UNTIMED, STRICT], ids=lambda mode: mode.name)
@@ -102,9 +102,9 @@ def test_an_arm_writes_what_the_steered_model_writes(tiny_en, shipped, cache, mo
 def test_what_was_written_is_kept_and_what_was_cut_short_made_again(tmp_path):
     model = make_openai()
     told: list[str] = []
-    many = Material("many", tuple(sound(i) for i in range(BATCH + 2)))
+    many = ClipGroup("many", tuple(sound(i) for i in range(BATCH + 2)))
 
-    def run(material: Material) -> list[Any]:
+    def run(material: ClipGroup) -> list[Any]:
         told.clear()
         runner = Runner(model, 3, tmp_path, progress=lambda what, done, total: told.append(what))
         return runner.written(UNSTEERED, material, TIMED, {}, limit=1)
@@ -115,13 +115,13 @@ def test_what_was_written_is_kept_and_what_was_cut_short_made_again(tmp_path):
     assert run(many) == first
     assert not told
     whole = path.read_text()
-    assert len(whole.splitlines()) == len(many.sounds)
+    assert len(whole.splitlines()) == len(many.clips)
     path.write_text(whole[: whole.rindex('"text"')])  # the last line, torn
     assert run(many) == first
     assert told
     rows = [line for line in path.read_text().splitlines() if line.endswith("}")]
-    assert {json.loads(line)["clip"] for line in rows} == {s.key for s in many.sounds}
-    assert len(rows) == len(many.sounds) + 1  # of the last batch alone, the clip that was whole is there twice
+    assert {json.loads(line)["clip"] for line in rows} == {s.key for s in many.clips}
+    assert len(rows) == len(many.clips) + 1  # of the last batch alone, the clip that was whole is there twice
     other = many.sample(3)
     assert run(other) == [first[i] for i in (0, 8, 17)]
     assert not told
@@ -137,7 +137,7 @@ def test_masks_take_what_others_wrote(tiny_en, shipped, cache):
     assert [bool(one.text) for one in alone] == [False, False, True]
     assert alone[2] == plain[2]
     speech = runner.vad(BOTH)
-    assert speech == [highest_probability(s.samples()) for s in BOTH.sounds]
+    assert speech == [highest_probability(s.samples()) for s in BOTH.clips]
     assert [bool(one.text) for one in vad] == [p >= 0.5 and bool(q.text) for p, q in zip(speech, plain, strict=True)]
     assert speech[2] > 0.9
 
@@ -147,7 +147,7 @@ def test_clips_of_a_run(tiny_en, shipped, cache, tmp_path):
         parts=("clips",), modes=("timed",), arms=("learned-1", "clip-gated", "gate-alone"), timed_clips=2
     )
     found = run_bench(
-        tiny_en, Recipes(main=shipped), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings
+        tiny_en, Recipes(main=shipped), BenchData(absent=NOISE.clips, present=SPEECH.clips), cache, settings
     )  # fmt: skip
     rows = found.clips["timed"]
     assert list(rows) == ["unsteered", "learned-1", "clip-gated", "gate-alone"]
@@ -166,12 +166,12 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     idle = shipped.model_copy(update={"strength": 0.0})  # its gate opens, and nothing is changed
     settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
     bench = Bench(
-        tiny_en, Recipes(main=idle), BenchData(absent=NOISE.sounds, present=SPEECH.sounds), cache, settings, None
+        tiny_en, Recipes(main=idle), BenchData(absent=NOISE.clips, present=SPEECH.clips), cache, settings, None
     )
     noise, speech = failures(bench, TIMED, ["clip-gated"])
     plain = bench.written("unsteered", bench.absent, TIMED)
-    assert {one.sound.name for one in noise} == {
-        s.name for s, w in zip(NOISE.sounds, plain, strict=True) if w.text.strip()
+    assert {one.clip.name for one in noise} == {
+        s.name for s, w in zip(NOISE.clips, plain, strict=True) if w.text.strip()
     }
     assert noise
     assert speech == []
@@ -179,7 +179,7 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
         assert one.score > 0
         assert 0 < len(one.features) <= 8
         assert one.texts["clip-gated"] == one.texts["unsteered"]
-    score, features = gate_reading(bench, SPEECH.sounds[0], TIMED)
+    score, features = gate_reading(bench, SPEECH.clips[0], TIMED)
     assert score < 0
     gate = idle.gate
     weights = dict(zip(gate.features, gate.weights, strict=True))
@@ -189,15 +189,15 @@ def test_failures_are_shown_with_the_gate(tiny_en, shipped, cache, tmp_path):
     page = path.read_text()
     assert page.count("<article>") == len(noise)
     assert page.count("data:image/png;base64,") == len(noise)
-    assert all(one.sound.name in page for one in noise)
+    assert all(one.clip.name in page for one in noise)
     assert "<p>None.</p>" in page
 
 
 def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
     idle = shipped.model_copy(update={"strength": 0.0, "name": "<b>"})
-    absent = tuple(replace(s, name="<script>1</script>", source='"&') for s in NOISE.sounds)
+    absent = tuple(replace(s, name="<script>1</script>", source='"&') for s in NOISE.clips)
     settings = BenchSettings(parts=("clips",), modes=("timed",), arms=("clip-gated",))
-    data = BenchData(absent=absent, present=SPEECH.sounds)
+    data = BenchData(absent=absent, present=SPEECH.clips)
     bench = Bench(tiny_en, Recipes(main=idle), data, cache, settings, None)
     page = write_failures(bench, TIMED, ["clip-gated"], tmp_path / "failures.html").read_text()
     root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))  # strict: every tag closed, all else escaped
@@ -208,7 +208,7 @@ def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
 
 
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
-    data = BenchData(absent=NOISE.sounds, present=SPEECH.sounds)
+    data = BenchData(absent=NOISE.clips, present=SPEECH.clips)
     for settings, says in (
         (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
         (BenchSettings(modes=()), "unknown mode"),
@@ -221,7 +221,7 @@ def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
 
 
 def test_long_files_are_measured_and_kept(tiny_en, shipped, tmp_path):
-    noise, speech = NOISE.sounds[0].samples(), SPEECH.sounds[0].samples()
+    noise, speech = NOISE.clips[0].samples(), SPEECH.clips[0].samples()
     ends = [len(noise) / 16_000, (len(noise) + len(speech)) / 16_000]
     pieces = (Piece(0.0, ends[0], None, "rain"), Piece(ends[0], ends[1], RIVER, "speech"))
     file = LongFile(np.concatenate([noise, speech]), pieces, "short")
@@ -248,28 +248,28 @@ def test_clips_are_read_with_their_texts(tmp_path):
         shutil.copy(CLIPS / f"{name}.flac", tmp_path)
     table = tmp_path.parent / f"{tmp_path.name}.tsv"
     table.write_text(f"file\ttext\nspeech-04.flac\t{RIVER}\n", encoding="utf-8")
-    fan, speech = open_sounds([str(tmp_path)], table)
+    fan, speech = open_clips([str(tmp_path)], table)
     assert (fan.name, fan.text, speech.text) == ("fan.flac", None, RIVER)
     np.testing.assert_array_equal(speech.samples(), load_audio(CLIPS / "speech-04.flac"))
     assert speech.seconds == len(speech.samples()) / 16_000
     assert speech.key == clip("speech-04").key != fan.key
     with pytest.raises(AudioError, match="columns file and text"):
-        open_sounds([str(tmp_path)], tmp_path / "fan.flac")
+        open_clips([str(tmp_path)], tmp_path / "fan.flac")
 
 
 def test_harder_clips_are_made_of_them():
     speech = [sound(i, "a b") for i in range(3)]
-    noise = [sound(10), Sound("still", "made", lambda: np.zeros(16_000, np.float32)), sound(11)]
+    noise = [sound(10), BenchClip("still", "made", lambda: np.zeros(16_000, np.float32)), sound(11)]
     assert [s.name for s in audible(noise)] == ["made/10.wav", "made/11.wav"]
     mixed = dict(mixtures(speech, noise))
     assert list(mixed) == [f"{snr:g} dB" for snr in SNRS]
     wanted = mixture(speech[1].samples(), noise[2].samples(), 5.0, 1)
-    np.testing.assert_array_equal(mixed["5 dB"].sounds[1].samples(), wanted)
-    assert {s.text for s in mixed["5 dB"].sounds} == {"a b"}
+    np.testing.assert_array_equal(mixed["5 dB"].clips[1].samples(), wanted)
+    assert {s.text for s in mixed["5 dB"].clips} == {"a b"}
     kinds = dict(hard(speech, noise, [sound(20, "one")]))
     assert list(kinds) == ["digits", "quiet", "telephone", "reverb", "after noise"]
-    assert kinds["after noise"].sounds[0].seconds == pytest.approx(21.0)
-    assert len({s.key for material in (*mixed.values(), *kinds.values()) for s in material.sounds}) == 3 * 8 + 1
+    assert kinds["after noise"].clips[0].seconds == pytest.approx(21.0)
+    assert len({s.key for material in (*mixed.values(), *kinds.values()) for s in material.clips}) == 3 * 8 + 1
     made = long_files(speech, noise, 2, 1.0)
     assert [file.seconds for file in made] == [60.0, 60.0]
     assert not np.array_equal(made[0].samples, made[1].samples)

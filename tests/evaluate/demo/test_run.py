@@ -13,7 +13,7 @@ import soundfile
 
 from audiosae_steer import AudioError, AudioSAESteerWarning, Recipe, SteeringError, load_audio, load_recipe, steer
 from audiosae_steer.evaluate.demo.picture import choose, draw
-from audiosae_steer.evaluate.demo.run import Clip, Demo, Result, read_clips, run_demo
+from audiosae_steer.evaluate.demo.run import Demo, DemoClip, Result, read_clips, run_demo
 from audiosae_steer.evaluate.demo.table import print_demo
 from audiosae_steer.evaluate.latency import Latency
 from audiosae_steer.evaluate.metrics.rates import reduction
@@ -161,7 +161,7 @@ def test_the_picture(ran, tmp_path):
 
 def test_a_picture_of_texts_that_look_like_formulas(ran, tmp_path):
     demo, model, _ = ran
-    clip = Clip(Path("a"), "$\\price$", "speech", "x")
+    clip = DemoClip(Path("a"), "$\\price$", "speech", "x")
     said = Transcript("It costs $5 and \\frac{ $\\nothing$", ())
     strange = demo._replace(results=(demo.results[0]._replace(clip=clip, before=said, after=said),))
     assert pixels(draw(strange, model, tmp_path / "a.png")).std() > 0.05
@@ -213,7 +213,7 @@ def test_strength_zero_in_transformers_on_clips_of_which_nothing_is_known(recipe
 def test_choosing_the_telling_clips():
     def result(label: str, kind: str | None, before: str, after: str) -> Result:
         said = (Transcript(before, ()), Transcript(after, ()))
-        return Result(Clip(Path(label), label, kind), np.zeros(1, np.float32), *said)
+        return Result(DemoClip(Path(label), label, kind), np.zeros(1, np.float32), *said)
 
     results = [
         result("kept", "nonspeech", "you", "you"),
@@ -256,9 +256,9 @@ def test_a_table_of_texts(tmp_path, mark):
     a, b, c = (silent(tmp_path / name) for name in ("a.wav", "b.wav", "nonspeech/c.wav"))
     (tmp_path / "text.tsv").write_text(f'{mark}file\ttext\na.wav\tSay "hello\ngone.wav\tbye\n', encoding="utf-8")
     assert read_clips(tmp_path) == [
-        Clip(a, "a", "speech", 'Say "hello'),
-        Clip(b, "b", None, None),
-        Clip(c, "c", "nonspeech", None),
+        DemoClip(a, "a", "speech", 'Say "hello'),
+        DemoClip(b, "b", None, None),
+        DemoClip(c, "c", "nonspeech", None),
     ]
 
 
@@ -272,10 +272,10 @@ def test_a_list_of_clips(tmp_path):
     ]
     (tmp_path / "clips.json").write_text(json.dumps(entries))
     assert read_clips(tmp_path) == [
-        Clip(tmp_path / "a.wav", "a.wav"),
-        Clip(tmp_path / "b.wav", "rain", "nonspeech"),
-        Clip(tmp_path / "c.wav", "c.wav", "speech", "hello"),
-        Clip(tmp_path / "d.wav", "d.wav"),
+        DemoClip(tmp_path / "a.wav", "a.wav"),
+        DemoClip(tmp_path / "b.wav", "rain", "nonspeech"),
+        DemoClip(tmp_path / "c.wav", "c.wav", "speech", "hello"),
+        DemoClip(tmp_path / "d.wav", "d.wav"),
     ]
 
 
@@ -318,7 +318,7 @@ def test_no_folder_no_audio_and_nothing_but_broken_audio(tmp_path, recipe):
 def test_words_in_brackets_and_between_colons_are_printed_as_they_are(ran, capsys):
     demo, _, _ = ran
     said = Transcript("[bold]you[/bold] :bell: [/]", ())
-    clip = Clip(Path("a"), "[red]a", None)
+    clip = DemoClip(Path("a"), "[red]a", None)
     strange = Result(clip, np.zeros(1, np.float32), said, said)
     print_demo(Demo((strange,), demo.recipe, None, None, Latency(0.01, 0.005, 0.02)))
     printed = capsys.readouterr().out

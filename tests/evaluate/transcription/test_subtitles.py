@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from audiosae_steer import SteeringError
 from audiosae_steer.evaluate.transcription.subtitles import FORMATS, clock, write_transcript
-from audiosae_steer.evaluate.transcription.transcribe import Segment, Transcript, Window
+from audiosae_steer.evaluate.transcription.transcribe import DecodedWindow, Segment, Transcript
 
 SAID = Transcript(
     "Good morning. It works --> always.",
     (Segment(0.0, 2.5, " Good morning.", 0.0), Segment(3599.9996, 7325.25, " It works --> always.", 3570.0)),
     "en",
-    (Window(0.0, 0.1, -0.25), Window(3570.0, 0.2, -0.5)),
+    (DecodedWindow(0.0, 0.1, -0.25), DecodedWindow(3570.0, 0.2, -0.5)),
 )
 NOTHING = Transcript("", (), "en", ())
 TIME = re.compile(r"(?:(\d{2,}):)?([0-5]\d):([0-5]\d)[.,](\d{3})")
@@ -75,7 +75,7 @@ def test_json_holds_everything(tmp_path):
     assert content["text"] == SAID.text
     assert content["language"] == "en"
     assert tuple(Segment(**segment) for segment in content["segments"]) == SAID.segments
-    assert tuple(Window(**window) for window in content["windows"]) == SAID.windows
+    assert tuple(DecodedWindow(**window) for window in content["windows"]) == SAID.windows
     unknown = SAID._replace(windows=None, language=None)
     content = json.loads(written(unknown, tmp_path / "a.json"))
     assert content["windows"] is None

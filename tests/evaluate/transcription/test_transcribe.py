@@ -12,7 +12,7 @@ import soxr
 from make import count_hooks
 
 from audiosae_steer import AudioError, SteeringError, load_audio, load_processor
-from audiosae_steer.evaluate.transcription.transcribe import FALLBACK, Segment, Transcript, Window, transcribe
+from audiosae_steer.evaluate.transcription.transcribe import FALLBACK, DecodedWindow, Segment, Transcript, transcribe
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 CLIPS = checkpoints_dir() / "clips"
@@ -133,7 +133,12 @@ def test_the_filters_of_transformers(tiny_en_hf, processor):
 
 
 def test_filtering_drops_what_was_heard_with_a_dropped_window():
-    windows = (Window(0, 0.1, -0.3), Window(28.0, 0.7, -1.2), Window(40.0, 0.1, -0.3), Window(58.0, 0.9, -0.9))
+    windows = (
+        DecodedWindow(0, 0.1, -0.3),
+        DecodedWindow(28.0, 0.7, -1.2),
+        DecodedWindow(40.0, 0.1, -0.3),
+        DecodedWindow(58.0, 0.9, -0.9),
+    )
     segments = tuple(Segment(w.start, w.start + 2, f" {n}", w.start) for n, w in enumerate(windows))
     said = Transcript("0 1 2 3", segments, "en", windows)
     # the model would have gone on 30 s after the window it dropped, so that the one from 40 s is not heard

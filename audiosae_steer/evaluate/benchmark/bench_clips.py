@@ -1,4 +1,4 @@
-"""The clips that the benchmark runs on, read when they are needed, and the harder ones that are made of them."""
+"""Clips of the benchmark, read when they are needed, and the harder ones that are made of them."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ QUIETEST = 1e-4
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A clip, of which Whisper hears the first 30 s."""
+class BenchClip:
+    """A clip, of which Whisper encodes the first 30 s."""
 
     name: str
     """For tables; unique within its set as a rule."""
     source: str
-    """Corpus, or collection of sounds."""
+    """Corpus, or collection of clips."""
     read: Callable[[], NDArray[np.float32]]
     """Gives the samples: mono, 16 kHz."""
     text: str | None = None
-    """What is said, where it is known exactly."""
+    """Its transcript, where that is known exactly."""
 
     def samples(self) -> NDArray[np.float32]:
-        """At most 30 s."""
+        """The samples (n,), of at most 30 s."""
         return self.read()[:WINDOW]
 
     @cached_property
     def _seen(self) -> tuple[str, int]:
-        heard = np.ascontiguousarray(self.samples(), dtype=np.float32)
-        return hashlib.sha256(heard.tobytes()).hexdigest()[:20], len(heard)
+        samples = np.ascontiguousarray(self.samples(), dtype=np.float32)
+        return hashlib.sha256(samples.tobytes()).hexdigest()[:20], len(samples)
 
     @property
     def key(self) -> str:
@@ -52,42 +52,42 @@ class Sound:
 
     @property
     def count(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return self._seen[1]
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Length."""
         return self.count / SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Material:
+class ClipGroup:
     """Clips that are measured together."""
 
     name: str
     """For caches and tables."""
-    sounds: tuple[Sound, ...]
+    clips: tuple[BenchClip, ...]
 
-    def sample(self, count: int) -> Material:
-        """So many of them, evenly spread; all if there are fewer."""
-        return Material(self.name, tuple(spread(self.sounds, count)))
+    def sample(self, count: int) -> ClipGroup:
+        """A sample of so many clips, evenly spread; all if there are fewer."""
+        return ClipGroup(self.name, tuple(spread(self.clips, count)))
 
     @property
     def key(self) -> str:
         """Names its clips, in order."""
-        return hashlib.sha256(" ".join(sound.key for sound in self.sounds).encode()).hexdigest()[:12]
+        return hashlib.sha256(" ".join(clip.key for clip in self.clips).encode()).hexdigest()[:12]
 
 
-def spread(items: Sequence[Sound], count: int) -> list[Sound]:
-    """So many of them, evenly spread; all if there are fewer."""
+def spread(items: Sequence[BenchClip], count: int) -> list[BenchClip]:
+    """A sample of so many clips, evenly spread; all if there are fewer."""
     if len(items) <= count:
         return list(items)
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, count).round()]
 
 
-def open_sounds(sources: Iterable[str], text: Path | None = None, *, progress: bool = False) -> list[Sound]:
-    """The clips of folders, files, lists or data sets, as `discover.data.open_source` reads them.
+def open_clips(sources: Iterable[str], text: Path | None = None, *, progress: bool = False) -> list[BenchClip]:
+    """The clips of folders, files, lists or data sets, as `data.sources.open_source` reads them.
 
     Args:
         sources: at least one.
@@ -105,38 +105,38 @@ def open_sounds(sources: Iterable[str], text: Path | None = None, *, progress: b
         for number, clip in enumerate(source.clips):
             words = clip.text if clip.text is not None else said.get(clip.name, said.get(Path(clip.name).name))
             kind = clip.label or Path(name).name
-            found.append(Sound(clip.name, kind, partial(_read, source, number), words))
+            found.append(BenchClip(clip.name, kind, partial(_read, source, number), words))
     return found
 
 
-def mixtures(speech: Sequence[Sound], noise: Sequence[Sound]) -> Iterator[tuple[str, Material]]:
+def mixtures(speech: Sequence[BenchClip], noise: Sequence[BenchClip]) -> Iterator[tuple[str, ClipGroup]]:
     """The speech with noise under it, at 20, 10, 5 and 0 dB; the n-th clip has the same noise at every ratio."""
     loud = audible(noise)
     for snr in SNRS:
-        sounds = [
-            Sound(s.name, s.source, partial(_mixed, s, loud[n % len(loud)], snr, n), s.text)
+        clips = [
+            BenchClip(s.name, s.source, partial(_mixed, s, loud[n % len(loud)], snr, n), s.text)
             for n, s in enumerate(speech)
         ]
-        yield f"{snr:g} dB", Material(f"mixture-{snr:g}", tuple(sounds))
+        yield f"{snr:g} dB", ClipGroup(f"mixture-{snr:g}", tuple(clips))
 
 
 def hard(
-    speech: Sequence[Sound], noise: Sequence[Sound], digits: Sequence[Sound] = ()
-) -> Iterator[tuple[str, Material]]:
-    """The speech as it is hard to tell from silence, one kind after the other, and single digits if there are any."""
+    speech: Sequence[BenchClip], noise: Sequence[BenchClip], digits: Sequence[BenchClip] = ()
+) -> Iterator[tuple[str, ClipGroup]]:
+    """The speech made hard to tell from silence, one kind after the other, and single digits if there are any."""
     if digits:
-        yield "digits", Material("digits", tuple(digits))
+        yield "digits", ClipGroup("digits", tuple(digits))
     loud = audible(noise)
     for kind in HARD:
-        sounds = [
-            Sound(s.name, s.source, partial(_hardened, kind, s, loud[n % len(loud)], n), s.text)
+        clips = [
+            BenchClip(s.name, s.source, partial(_hardened, kind, s, loud[n % len(loud)], n), s.text)
             for n, s in enumerate(speech)
         ]
-        yield kind, Material(kind.replace(" ", "-"), tuple(sounds))
+        yield kind, ClipGroup(kind.replace(" ", "-"), tuple(clips))
 
 
 def long_files(
-    speech: Sequence[Sound], noise: Sequence[Sound], count: int, minutes: float, seed: int = 0
+    speech: Sequence[BenchClip], noise: Sequence[BenchClip], count: int, minutes: float, seed: int = 0
 ) -> list[LongFile]:
     """Recordings in which utterances alternate with gaps of noise, hum and near-silence.
 
@@ -157,16 +157,16 @@ def long_files(
     ]
 
 
-def audible(noise: Sequence[Sound]) -> list[Sound]:
-    """Those that are loud enough to be put under speech, and 0.1 s long at least.
+def audible(noise: Sequence[BenchClip]) -> list[BenchClip]:
+    """The clips that are loud enough to be put under speech, and 0.1 s long at least.
 
     Raises:
-        AudioError: there are none.
+        AudioError: no clip is.
     """
     found = [
-        sound
-        for sound, heard in ((sound, sound.samples()) for sound in noise)
-        if len(heard) >= SAMPLE_RATE // 10 and np.sqrt(np.mean(np.square(heard, dtype=np.float64))) > QUIETEST
+        clip
+        for clip, samples in ((clip, clip.samples()) for clip in noise)
+        if len(samples) >= SAMPLE_RATE // 10 and np.sqrt(np.mean(np.square(samples, dtype=np.float64))) > QUIETEST
     ]
     if not found:
         raise AudioError("none of the clips without speech is loud enough to be mixed with speech; give others")
@@ -174,7 +174,7 @@ def audible(noise: Sequence[Sound]) -> list[Sound]:
 
 
 def words(text: str) -> int:
-    """How many words there are: runs of letters and digits."""
+    """Number of words: runs of letters and digits."""
     return len(re.findall(r"\w+", text))
 
 
@@ -182,11 +182,11 @@ def _read(source: Source, number: int) -> Samples:
     return source.load(number)
 
 
-def _mixed(speech: Sound, noise: Sound, snr: float, seed: int) -> Samples:
+def _mixed(speech: BenchClip, noise: BenchClip, snr: float, seed: int) -> Samples:
     return mixture(speech.samples(), noise.samples(), snr, seed)
 
 
-def _hardened(kind: str, speech: Sound, noise: Sound, seed: int) -> Samples:
+def _hardened(kind: str, speech: BenchClip, noise: BenchClip, seed: int) -> Samples:
     return HARD[kind](speech.samples(), noise.samples(), seed)
 
 
