@@ -38,7 +38,9 @@ def blocks(page: Path, *kinds: str) -> list[str]:
 
 def python_of(page: Path) -> list[str]:
     cells = [body for body in blocks(page, "{code-cell}") if not body.startswith("%%")]
-    return blocks(page, "python") + ["\n".join(re.sub(r"^%run .*", "", line) for line in cell.splitlines()) for cell in cells]
+    return blocks(page, "python") + [
+        "\n".join(re.sub(r"^%run .*", "", line) for line in cell.splitlines()) for cell in cells
+    ]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -89,7 +91,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_to_files_resolve(page: Path) -> None:
-    for link in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)):
+    for link in LINK.findall(
+        re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    ):
         if re.match(r"[a-z]+:", link):
             continue
         name, _, anchor = link.partition("#")
@@ -127,10 +131,7 @@ def test_new_paths_in_the_changelog_are_modules() -> None:
     assert len(rows) > 50
     for row in rows:
         for path in re.findall(r"`([\w.]+)`", row):
-            module, _, name = path.rpartition(".")
-            if find_spec(f"audiosae_steer.{path}") is None:
-                assert module, path
-                assert hasattr(__import__(f"audiosae_steer.{module}", fromlist=[name]), name), path
+            assert find_spec(f"audiosae_steer.{path}") is not None, path
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
