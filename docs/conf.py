@@ -79,6 +79,25 @@ def link_files(app: Any, docname: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(role, source[0])
 
 
+def keep_sentences(order: str) -> Any:
+    """Napoleon reads "Share of the change: 0 is none" as a type and its text; of attributes the docstring stays whole."""
+
+    def handler(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+        if what not in ("attribute", "property", "data"):
+            return
+        if order == "before":
+            _sentences[name] = list(lines)
+        else:
+            lines[:] = _sentences.pop(name, lines)
+
+    return handler
+
+
+_sentences: dict[str, list[str]] = {}
+
+
 def setup(app: Any) -> None:
     """Register the above with Sphinx."""
     app.connect("source-read", link_files)
+    app.connect("autodoc-process-docstring", keep_sentences("before"), priority=1)
+    app.connect("autodoc-process-docstring", keep_sentences("after"), priority=900)
