@@ -8,8 +8,10 @@ DOCS_EXECUTE=all sphinx-build -W docs docs/_build    # all of them run
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -61,3 +63,22 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "remove"
 nb_merge_streams = True
+
+OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+\.md)(?:#[\w-]+)?\)")
+"""A link to a Markdown file; it may lie outside this folder, where Sphinx makes no page of it."""
+
+
+def link_files(app: Any, docname: str, source: list[str]) -> None:
+    """Links to Markdown files of the repository become downloads of them, as those to its other files are."""
+    folder = (HERE / docname).parent
+
+    def role(link: re.Match[str]) -> str:
+        file = (folder / link[2]).resolve()
+        return link[0] if file.is_relative_to(HERE) else f"{{download}}`{' '.join(link[1].split())} <{link[2]}>`"
+
+    source[0] = OUTSIDE.sub(role, source[0])
+
+
+def setup(app: Any) -> None:
+    """Register the above with Sphinx."""
+    app.connect("source-read", link_files)

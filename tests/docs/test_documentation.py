@@ -1,0 +1,141 @@
+"""The README and the documentation: short, parseable, and true of the package, its commands and its files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import typer
+
+import audiosae_steer
+from audiosae_steer import errors
+from audiosae_steer.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    ROOT / "benchmarks" / "results" / "README.md",
+    *sorted((ROOT / "checkpoints").glob("*/README.md")),
+]
+BLOCK = re.compile(r"^```(\S[^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, *kinds: str) -> list[str]:
+    """The contents of the fenced blocks of these kinds."""
+    return [body for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")) if kind.split()[0] in kinds]
+
+
+def python_of(page: Path) -> list[str]:
+    cells = [body for body in blocks(page, "{code-cell}") if not body.startswith("%%")]
+    return blocks(page, "python") + ["\n".join(re.sub(r"^%run .*", "", line) for line in cell.splitlines()) for cell in cells]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words after `audiosae-steer` of each command in a page's shell blocks."""
+    shell = blocks(page, "sh", "bash") + [body for body in blocks(page, "{code-cell}") if body.startswith("%%bash")]
+    lines = "\n".join(shell).replace("\\\n", " ").splitlines()
+    return [
+        shlex.split(part.strip(), comments=True)[1:]
+        for line in lines
+        for part in line.split("&&")
+        if part.strip().startswith("audiosae-steer ")
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_python_parses(page: Path) -> None:
+    if page.name == "CONTRIBUTING.md":
+        pytest.skip("its blocks are quotations, which another test looks up")
+    for code in python_of(page):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    for words in commands(page):
+        command = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            while words[0].startswith("--"):
+                words = words[1:]
+            name, *words = words
+            assert name in command.commands, f"audiosae-steer {name}"
+            command = command.commands[name]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= known | {"--help"}, f"audiosae-steer {command.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_to_files_resolve(page: Path) -> None:
+    for link in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            included = re.search(r"^```\{include\} (\S+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            found = anchors(target) | (anchors(target.parent / included[1]) if included else set())
+            assert anchor in found, link
+
+
+def test_the_api_page_has_every_name_of_the_front_door() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE)
+    assert sorted(found) == sorted(audiosae_steer.__all__)
+
+
+def test_every_exception_and_warning_has_its_symptoms() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    raised = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert {name for name in raised if f"`{name}`" not in text} == set()
+
+
+def test_quotations_of_the_source_are_its_own() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^<!-- (\S+) -->\n```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(quoted) == len(blocks(ROOT / "CONTRIBUTING.md", "python")) > 8
+    for file, code in quoted:
+        assert code in (ROOT / file).read_text(encoding="utf-8"), f"{file}: {code}"
+
+
+def test_new_paths_in_the_changelog_are_modules() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `[\w.]+` \| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) > 50
+    for row in rows:
+        for path in re.findall(r"`([\w.]+)`", row):
+            module, _, name = path.rpartition(".")
+            if find_spec(f"audiosae_steer.{path}") is None:
+                assert module, path
+                assert hasattr(__import__(f"audiosae_steer.{module}", fromlist=[name]), name), path
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    two = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines() if line.startswith("pip ")]
+    assert len(two) == 2
+    for line in two:
+        assert line in script
