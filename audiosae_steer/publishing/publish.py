@@ -77,8 +77,8 @@ def publish(
 
     Raises:
         RecipeError, CheckpointError: the recipe or one of its SAEs does not load, or `folder` holds something else.
-        HubError: there is no login or no right to write there, the name is taken, the card is refused, or the Hub cannot
-            be reached.
+        HubError: there is no login or no right to write, the name is taken, the card is refused, or the Hub cannot be
+            reached.
     """
     check_name(to)
     loaded = load_recipe(recipe)
@@ -168,4 +168,3 @@ def _check_free(folder: Path, recipe: Recipe) -> None:
     foreign = [name for name in held if name not in known and not (made and is_shard(name))]
     if foreign:
         raise RecipeError(f"{folder} holds {foreign[0]}, which is no published recipe's; name a new folder")
-

@@ -58,7 +58,9 @@ def recipe_card(recipe: Recipe, repo: str, *, base: str | None, licence: str) ->
         load="load_whisper" if recipe.model.family == "whisper" else "load_model",
         known=recipe.model.name if recipe.model.name in NAMES else base,
         edits=_edits(recipe),
-        saes=[f"| `{name}` | {_origin(spec)} | `{spec.sha256 or 'not recorded'}` |" for name, spec in recipe.saes.items()],
+        saes=[
+            f"| `{name}` | {_origin(spec)} | `{spec.sha256 or 'not recorded'}` |" for name, spec in recipe.saes.items()
+        ],
         origin=_provenance(recipe.provenance),
         measured=_measured(recipe),
         limits=false_speech_limits(recipe) if false_speech else None,
