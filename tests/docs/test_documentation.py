@@ -38,9 +38,8 @@ def blocks(page: Path, *kinds: str) -> list[str]:
 
 def python_of(page: Path) -> list[str]:
     cells = [body for body in blocks(page, "{code-cell}") if not body.startswith("%%")]
-    return blocks(page, "python") + [
-        "\n".join(re.sub(r"^%run .*", "", line) for line in cell.splitlines()) for cell in cells
-    ]
+    plain = ["\n".join(re.sub(r"^%run .*", "", line) for line in cell.splitlines()) for cell in cells]
+    return blocks(page, "python") + plain
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -91,9 +90,8 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_to_files_resolve(page: Path) -> None:
-    for link in LINK.findall(
-        re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    ):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in LINK.findall(prose):
         if re.match(r"[a-z]+:", link):
             continue
         name, _, anchor = link.partition("#")

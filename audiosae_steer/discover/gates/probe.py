@@ -50,9 +50,8 @@ def fit_gate(
         GateError: a kind has fewer than two clips, a number is not finite, or no feature tells them apart.
         MissingExtraError: scikit-learn is not installed.
     """
-    weights, bias = _sparse(absent, present, "clips", max_features, seed)
-    chosen = np.flatnonzero(weights)
-    return ClipGate(tuple(chosen.tolist()), tuple(weights[chosen].tolist()), bias, 0.0, pool), weights
+    fit = _sparse(absent, present, "clips", max_features, seed)
+    return ClipGate(fit.features, fit.weights, fit.bias, 0.0, pool), fit.dense
 
 
 def fit_frame_gate(
@@ -72,13 +71,20 @@ def fit_frame_gate(
         GateError: a kind has fewer than two frames, a number is not finite, or no feature tells them apart.
         MissingExtraError: scikit-learn is not installed.
     """
-    weights, bias = _sparse(absent, present, "frames", max_features, seed)
-    chosen = np.flatnonzero(weights)
-    return FrameGate(tuple(chosen.tolist()), tuple(weights[chosen].tolist()), bias, 0.0, reach), weights
+    fit = _sparse(absent, present, "frames", max_features, seed)
+    return FrameGate(fit.features, fit.weights, fit.bias, 0.0, reach), fit.dense
 
 
-def _sparse(absent: Matrix, present: Matrix, what: str, max_features: int, seed: int) -> tuple[Matrix, float]:
-    """Weights over all features, at most `max_features` of them not 0, and the bias."""
+class _SparseFit(NamedTuple):
+    features: tuple[int, ...]
+    weights: tuple[float, ...]
+    bias: float
+    dense: Matrix
+    """(n_features,) weights over all features, 0 but for these."""
+
+
+def _sparse(absent: Matrix, present: Matrix, what: str, max_features: int, seed: int) -> _SparseFit:
+    """The least penalised regression that reads at most `max_features` features."""
     if len(absent) < 2 or len(present) < 2:
         raise GateError(
             f"a gate needs {what} of both kinds; there are {len(absent)} without and {len(present)} with speech"
@@ -91,7 +97,9 @@ def _sparse(absent: Matrix, present: Matrix, what: str, max_features: int, seed:
     spread = np.where(spread > 0, spread, 1.0)  # the mean stays: a gate reads features unchanged, with one bias
     for fit in l1_path(features / spread, labels, PENALTIES.tolist(), seed=seed, purpose="fitting a gate"):
         if 0 < np.count_nonzero(fit.weights) <= max_features:
-            return fit.weights / spread, fit.bias
+            dense = fit.weights / spread
+            chosen = np.flatnonzero(dense)
+            return _SparseFit(tuple(chosen.tolist()), tuple(dense[chosen].tolist()), fit.bias, dense)
     raise GateError(
         f"no small set of features tells the two kinds of {what} apart; give more, or more different, clips"
     )

@@ -196,7 +196,7 @@ def test_the_model_s_own_behaviour_as_target(model, sae, sounds, tmp_path, cache
         SteeringError, match=r"below 0 for none of these 12 clips.* lie between \S+ and \S+: take a tau"
     ):
         find(model, small, 2, clips, settings, cache=cache)
-    plain = [clip.clip for clip in clips]
+    plain = [clip.window for clip in clips]
     probabilities = pool_clips(model, small, 2, plain, PoolSettings(write=1), cache=cache).no_speech
     settings = replace(settings, tau=float(np.median(probabilities)))
     output = RecipeOutput(path=tmp_path / "r.json", cache=cache)

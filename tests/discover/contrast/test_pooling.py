@@ -67,15 +67,15 @@ def test_frames_of_a_clip():
     assert [frames_of(n, 1500) for n in (1, 320, 321, 16_000, 480_000, 999_999)] == [1, 1, 2, 50, 1500, 1500]
 
 
-def test_interrupted_it_goes_on_where_it_stopped(model, sae, clips, tmp_path, monkeypatch):
+def test_an_interrupted_call_resumes(model, sae, clips, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 1)
     whole = pool_clips(model, sae, 1, clips)
-    heard: list[str] = []
+    read: list[str] = []
 
     def cut(clip: Window, stop: int) -> np.ndarray:
-        if len(heard) == stop:
+        if len(read) == stop:
             raise KeyboardInterrupt
-        heard.append(clip.path.name)
+        read.append(clip.path.name)
         return read_window(clip)
 
     monkeypatch.setattr(module, "read_window", lambda clip: cut(clip, 2))
@@ -84,12 +84,12 @@ def test_interrupted_it_goes_on_where_it_stopped(model, sae, clips, tmp_path, mo
     assert not list(tmp_path.glob("*.part"))
     monkeypatch.setattr(module, "read_window", lambda clip: cut(clip, 3))
     told: list[tuple[str, int, int]] = []
-    gone_on = pool_clips(model, sae, 1, clips, cache=tmp_path, progress=lambda *done: told.append(done))
-    assert heard == ["0.wav", "1.wav", "2.wav"]
-    np.testing.assert_array_equal(whole.features, gone_on.features)
+    resumed = pool_clips(model, sae, 1, clips, cache=tmp_path, progress=lambda *done: told.append(done))
+    assert read == ["0.wav", "1.wav", "2.wav"]
+    np.testing.assert_array_equal(whole.features, resumed.features)
     assert told[-1] == ("pooling features, zeros", 3, 3)
     pool_clips(model, sae, 1, clips, PoolSettings(pool="mean"), cache=tmp_path)  # another pool needs no second pass
-    assert len(heard) == 3
+    assert len(read) == 3
 
 
 @pytest.mark.parametrize("change", ["layer", "pad", "frames", "sae", "file"])

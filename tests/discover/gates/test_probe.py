@@ -75,7 +75,7 @@ def test_a_frame_gate_keeps_to_its_budget_of_speech():
     assert set(fitted.features) == set(np.flatnonzero(weights))
     assert set(fitted.features) & set(TELLING)
     absent = pooled(200, False, 2)
-    present = np.concatenate([pooled(195, True, 3), pooled(5, False, 4)])  # a few frames as if nobody spoke
+    present = np.concatenate([pooled(195, True, 3), pooled(5, False, 4)])  # a few frames like non-speech
     for budget, most in ((0.0, 0), (0.01, 2), (0.05, 10)):
         placed = set_threshold(fitted, absent, present, margin=0.0, budget=budget)
         assert (score(placed, present) > placed.threshold).sum() <= most

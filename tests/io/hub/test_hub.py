@@ -181,7 +181,7 @@ def test_the_environment_is_respected_in_a_process_of_its_own(hub: Hub, tmp_path
 
     def run(**more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", code], env={**environment, **more}, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", code], env={**environment, **more}, capture_output=True, text=True, timeout=600
         )
 
     refused = run(HF_HUB_OFFLINE="1")

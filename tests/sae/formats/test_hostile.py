@@ -18,7 +18,7 @@ MADE = ("native-jumprelu", "native-batchtopk-threshold", "audiosae-made", "audio
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """What came of each variant, in a process that may take 2 GB more and 30 s for each."""
+    """What came of each variant, in a process that may take 2 GB more and 30 s of processor time for each."""
     if os.name != "posix":
         pytest.skip("limits of memory and time as on Unix")
     work = tmp_path_factory.mktemp("hostile")
