@@ -80,7 +80,7 @@ def link_files(app: Any, docname: str, source: list[str]) -> None:
 
 
 def keep_sentences(order: str) -> Any:
-    """Napoleon reads "Share of the change: 0 is none" as a type and its text; of attributes the docstring stays whole."""
+    """Attributes' docstrings stay whole: Napoleon reads "Share of the change: 0 is none" as a type and its text."""
 
     def handler(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
         if what not in ("attribute", "property", "data"):
