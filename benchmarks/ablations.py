@@ -24,7 +24,8 @@ from rich.progress import Progress
 
 from audiosae_steer import Recipe, load_recipe, load_whisper
 from audiosae_steer.discover.calibration.candidates import Candidate, Variant, changes, variants
-from audiosae_steer.discover.calibration.evaluator import Arms, Figures, Material
+from audiosae_steer.discover.calibration.evaluator import CalibrationClips, Evaluator, Figures
+from audiosae_steer.discover.calibration.settings import CalibrateSettings, CalibrationOutput
 from audiosae_steer.discover.learning.matching_pursuit import nearest
 from audiosae_steer.steering.recipes.schema import SiteSpec
 
@@ -93,7 +94,7 @@ def main() -> None:
     model = load_whisper(given.model)
     absent = sounds(corpus.nonspeech("test"), given.clips)
     present = [sound for sound in sounds(corpus.speech("test"), given.clips) if sound.text]
-    material = Material([s.samples() for s in absent], [s.samples() for s in present], [s.text for s in present])
+    clips = CalibrationClips([s.samples() for s in absent], [s.samples() for s in present], [s.text for s in present])
     every = range(len(absent)), range(len(present))
     found: dict[str, Any] = {}
     with Progress() as bars:
@@ -105,7 +106,9 @@ def main() -> None:
         for number, name in enumerate([given.recipe, *given.also]):
             recipe = load_recipe(name, model).model_copy(update={"gate": None, "frame_gate": None})
             saes = recipe.load_saes()
-            arms = Arms(model, [recipe], [saes], material, (given.mode,), cache=given.cache, tell=tell)
+            settings = CalibrateSettings(modes=(given.mode,))
+            output = CalibrationOutput(cache=given.cache, progress=tell)
+            arms = Evaluator(model, [recipe], [saes], clips, settings, output)
             if not number:
                 found["unsteered"] = plain(arms.figures(None, given.mode, *every))
             for what, variant in rewritten(recipe, saes) if not number else [next(rewritten(recipe, saes))]:
