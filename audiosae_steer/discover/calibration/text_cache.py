@@ -63,7 +63,7 @@ class TextCache:
                 continue
 
     def get(self, arm: str, clip: str) -> Transcript | None:
-        """Transcript of a clip by an arm; None if there is none yet."""
+        """Transcript of a clip by an arm; None if unknown."""
         return self._known.get((arm, clip))
 
     def add(self, arm: str, found: Mapping[str, Transcript]) -> None:

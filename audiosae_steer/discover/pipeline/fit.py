@@ -12,6 +12,7 @@ from ...data.activations.collect import collect
 from ...data.activations.shards import open_shards
 from ...errors import SteeringError
 from ...evaluate.transcription.from_residuals import encode
+from ...io.strict_json import plain
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
 from ...steering.gates import ClipGate, FrameGate
@@ -65,10 +66,10 @@ def fit_edits(
     if sae is None:
         raise SteeringError("there is no SAE: give one, or let one be trained")
     known = [weights, context.layer, sae.digest(), clips.key, settings.seed, context.output.model_name]
-    learn_inputs = [known, settings.learn, settings.synthetic]
-    learned = (
-        stages.run("learn", learn_inputs, partial(_learn, context, sae if source is None else source)) / "learned.json"
-    )
+    # the clips are given, and the noises counted by the settings of making: those two of learning have no effect
+    learning = {key: value for key, value in plain(settings.learn).items() if key not in ("most", "synthetic")}
+    learn = partial(_learn, context, sae if source is None else source)
+    learned = stages.run("learn", [known, learning, settings.synthetic], learn) / "learned.json"
     if not settings.contrast:
         return learned, None
     contrast = partial(write_contrast_recipe, context, sae, source, files)
@@ -131,9 +132,9 @@ def _gates(context: StageContext, learned: Path, folder: Path) -> None:
     clip = make_clip_gate(context.model, sae, context.layer, fit, place, settings=ClipGateSettings(**chosen), **options)
     update: dict[str, Any] = {"gate": GateSpec(layer=context.layer, sae=key, **_numbers(clip), pool=clip.pool)}
     if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-        plain = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
+        sides = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
         frame = make_frame_gate(
-            context.model, sae, context.layer, *plain, settings=FrameGateSettings(**chosen), **options
+            context.model, sae, context.layer, *sides, settings=FrameGateSettings(**chosen), **options
         )
         update["frame_gate"] = FrameGateSpec(layer=context.layer, sae=key, **_numbers(frame), reach=frame.reach)
     for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
