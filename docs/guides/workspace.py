@@ -19,3 +19,5 @@ for clip in json.loads((BUNDLED / "clips" / "clips.json").read_text(encoding="ut
     shutil.copy(BUNDLED / "clips" / clip["file"], target)
 shutil.copy(BUNDLED / "whisper-tiny.en" / "encoder-4.safetensors", folder / "encoder-4.safetensors")
 os.chdir(folder)
+os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it, and commands would draw progress bars into the page
+os.environ.update(NO_COLOR="1", TERM="dumb", COLUMNS="110", TQDM_DISABLE="1")
