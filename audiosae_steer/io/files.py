@@ -32,7 +32,7 @@ MARK = "audiosae-steer.json"
 
 
 @contextmanager
-def whole(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESteerError) -> Iterator[Path]:
+def atomic_file(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESteerError) -> Iterator[Path]:
     """A temporary file to write into, which atomically replaces `path` once the block ends without an error.
 
     A reader, or a crash at any moment, sees the old file or the new one. Folders that are missing are made. The
@@ -65,13 +65,13 @@ def whole(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESteerErr
             os.close(lock)
 
 
-def write_whole(path: str | Path, data: bytes | str, raising: type[AudioSAESteerError] = AudioSAESteerError) -> None:
-    """Write `data`, text as UTF-8, to `path` atomically; see `whole`.
+def write_atomic(path: str | Path, data: bytes | str, raising: type[AudioSAESteerError] = AudioSAESteerError) -> None:
+    """Write `data`, text as UTF-8, to `path` atomically; see `atomic_file`.
 
     Raises:
         raising: it cannot be written there.
     """
-    with whole(path, raising) as temporary:
+    with atomic_file(path, raising) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
@@ -106,7 +106,7 @@ def check_free(to: Path) -> None:
 
 
 @contextmanager
-def whole_folder(
+def atomic_folder(
     to: Path, check: Callable[[Path], None] = check_free, raising: type[AudioSAESteerError] = ModelError
 ) -> Iterator[Path]:
     """A new folder to write into, which atomically replaces `to` once the block ends without an error.

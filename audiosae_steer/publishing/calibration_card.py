@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.files import write_whole
+from ..io.files import write_atomic
 from ..models.load import NAMES
 from ..steering.recipes.schema import Recipe
 from .card import LEARNED, TAG, dataset_ids, edits_in_words, false_speech_limits, licence_lines, partition_table, render
@@ -65,7 +65,7 @@ def write_card(
         licences=licence_lines(sources),
     )
     path = folder / "README.md"
-    write_whole(path, text)
+    write_atomic(path, text)
     return path
 
 

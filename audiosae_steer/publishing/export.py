@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import ModelError, SteeringError, UnknownModelError
-from ..io.files import MARK, check_free, whole_folder
+from ..io.files import MARK, atomic_folder, check_free
 from ..models.load import comes_alone, load_processor, load_whisper
 from ..models.marker import marked
 from ..models.registry import family_of, fingerprint, unwrap
@@ -120,7 +120,7 @@ def export(
     allow_empty = baked is not None and baked.allow_empty
     weights = _weights(inner, name, format)
     target = Path(to)
-    with whole_folder(target) as folder:
+    with atomic_folder(target) as folder:
         if format == "openai" and weights is not None:
             write_openai.write(weights, folder / f"{name}.pt", chosen)
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import AudioSAESteerError, RecipeError
-from ..io.files import whole_folder
+from ..io.files import atomic_folder
 from ..io.hub.read import sha256_of
 from ..io.hub.write import check_name, upload
 from ..io.paths import without_places
@@ -112,7 +112,7 @@ def _put_together(
     recipe: Recipe, saes: Mapping[str, SAE], to: str, folder: Path, licence: str, base: str | None
 ) -> tuple[dict[str, int], str]:
     """Write `folder` atomically; returns the sizes of its files, and the card's text."""
-    with whole_folder(folder, lambda to: _check_free(to, recipe), RecipeError) as part:
+    with atomic_folder(folder, lambda to: _check_free(to, recipe), RecipeError) as part:
         placed = {name: _placed(recipe, spec, saes[name], part) for name, spec in recipe.saes.items()}
         records = {name: without_places(getattr(recipe, name)) for name in ("provenance", "measured")}
         changed = recipe.model_copy(update={"saes": placed, **records})

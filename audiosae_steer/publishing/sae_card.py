@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..data.datasets import parse
 from ..errors import CheckpointError
-from ..io.files import write_whole
+from ..io.files import write_atomic
 from ..models.load import NAMES
 from ..sae.autoencoder import SAE
 from .card import TAG, base_model, dataset_ids, licence_lines, render
@@ -59,5 +59,5 @@ def write_card(sae: SAE, file: Path, audio: Sequence[str | Path], licence: str |
         licences=licence_lines(sources),
     )
     path = file.with_suffix(".md")
-    write_whole(path, text, CheckpointError)
+    write_atomic(path, text, CheckpointError)
     return path

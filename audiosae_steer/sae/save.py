@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..io import strict_json
-from ..io.files import write_whole
+from ..io.files import write_atomic
 from ..io.tensors.safetensors_header import MAX_HEADER
 from ..io.tensors.sharded import SHARD_BYTES, clear_shards, split, write_shards
 
@@ -58,7 +58,7 @@ def write_native(
     if len(parts) > 1:
         write_shards(path, parts, metadata)
         return
-    write_whole(path, save(kept, metadata), CheckpointError)
+    write_atomic(path, save(kept, metadata), CheckpointError)
     clear_shards(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, MissingExtraError
-from ..io.files import write_whole
+from ..io.files import write_atomic
 from ..sae.quality import Figures
 from .settings import TrainSettings
 
@@ -81,7 +81,7 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
     unexplained.set_title(name, loc="left", fontsize=11)
     held = io.BytesIO()
     canvas.print_png(held)
-    write_whole(path, held.getvalue(), CheckpointError)
+    write_atomic(path, held.getvalue(), CheckpointError)
     return path
 
 

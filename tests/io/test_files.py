@@ -15,24 +15,24 @@ import pytest
 
 from audiosae_steer import CheckpointError
 from audiosae_steer.errors import AudioSAESteerError
-from audiosae_steer.io.files import stays_inside, whole, write_whole
+from audiosae_steer.io.files import atomic_file, stays_inside, write_atomic
 
 unix = pytest.mark.skipif(os.name != "posix", reason="signals, links and permissions as on Unix")
 
 
 def test_what_is_written_is_there_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "x"
-    write_whole(path, b"one")
-    write_whole(path, "zwei ä")
+    write_atomic(path, b"one")
+    write_atomic(path, "zwei ä")
     assert path.read_bytes() == "zwei ä".encode()
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
-    write_whole(tmp_path / "x", "old")
+    write_atomic(tmp_path / "x", "old")
 
     def half() -> None:
-        with whole(tmp_path / "x") as part:
+        with atomic_file(tmp_path / "x") as part:
             part.write_text("ne")
             raise ZeroDivisionError
 
@@ -45,20 +45,20 @@ def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(CheckpointError, match="cannot write .*folder"):
-        write_whole(tmp_path / "folder", "x", CheckpointError)
+        write_atomic(tmp_path / "folder", "x", CheckpointError)
     (tmp_path / "file").touch()
     with pytest.raises(AudioSAESteerError, match="cannot write"):
-        write_whole(tmp_path / "file" / "x", "x")
+        write_atomic(tmp_path / "file" / "x", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @unix
 def test_permissions_are_those_of_the_file_before_or_of_any_new_one(tmp_path: Path) -> None:
-    write_whole(tmp_path / "x", "1")
+    write_atomic(tmp_path / "x", "1")
     (tmp_path / "other").touch()
     assert (tmp_path / "x").stat().st_mode == (tmp_path / "other").stat().st_mode
     (tmp_path / "x").chmod(0o600)
-    write_whole(tmp_path / "x", "2")
+    write_atomic(tmp_path / "x", "2")
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
 
 
@@ -67,10 +67,10 @@ def test_what_a_killed_process_left_goes_with_the_next_write_and_what_a_living_o
     stale = tmp_path / ".x.0123456789ab.part"
     stale.touch()
     (tmp_path / ".y.0123456789ab.part").touch()
-    with whole(tmp_path / "x") as part:
+    with atomic_file(tmp_path / "x") as part:
         part.write_text("first")
         assert not stale.exists()
-        write_whole(tmp_path / "x", "second")
+        write_atomic(tmp_path / "x", "second")
         assert part.exists()
     assert (tmp_path / "x").read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.0123456789ab.part", "x"]
@@ -81,7 +81,7 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
 
     def run(text: str) -> None:
         for _ in range(20):
-            write_whole(tmp_path / "x", text)
+            write_atomic(tmp_path / "x", text)
 
     threads = [threading.Thread(target=run, args=(text,)) for text in texts]
     for thread in threads:
@@ -100,21 +100,21 @@ folder = Path(sys.argv[1])
 import make
 import torch
 from audiosae_steer.data.activations.manifest import write_manifest
-from audiosae_steer.io.files import whole, write_whole
+from audiosae_steer.io.files import atomic_file, write_atomic
 from safetensors.torch import save_file
 saes = [make.make_sae(d=64, F=2000, seed=seed) for seed in (0, 1)]
 from audiosae_steer.steering.recipes.load import shipped
 recipe = next(iter(shipped()))
 def shard(n):
-    with whole(folder / "shard-00000.safetensors") as part:
+    with atomic_file(folder / "shard-00000.safetensors") as part:
         save_file({"x": torch.full((400, 300), float(n))}, part)
 writes = (
     lambda n: saes[n].save(folder / "sae.safetensors"),
     lambda n: recipe.model_copy(update={"description": str(n) * 50_000}).save(folder / "recipe.json"),
     shard,
     lambda n: write_manifest(folder, {"n": [n] * 20_000}),
-    lambda n: write_whole(folder / "README.md", f"# {n}\\n" + str(n) * 500_000 + "\\n"),
-    lambda n: write_whole(folder / "results.json", json.dumps([n] * 100_000)),
+    lambda n: write_atomic(folder / "README.md", f"# {n}\\n" + str(n) * 500_000 + "\\n"),
+    lambda n: write_atomic(folder / "results.json", json.dumps([n] * 100_000)),
 )
 for n in (0, 1):
     for write in writes:
@@ -175,7 +175,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         left += len(strange)
     assert left  # else it was never killed in the middle of a write
     for name in names:
-        write_whole(tmp_path / name, b"")
+        write_atomic(tmp_path / name, b"")
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

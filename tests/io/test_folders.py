@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from audiosae_steer import ModelError
-from audiosae_steer.io.files import MARK, whole_folder
+from audiosae_steer.io.files import MARK, atomic_folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def put(to: Path, text: str) -> None:
-    with whole_folder(to) as folder:
+    with atomic_folder(to) as folder:
         (folder / "model").write_text(text)
         (folder / MARK).write_text("{}")
 
@@ -66,7 +66,7 @@ def test_an_error_leaves_what_was_there(tmp_path):
     put(to, "one")
 
     def fail() -> None:
-        with whole_folder(to) as folder:
+        with atomic_folder(to) as folder:
             (folder / "model").write_text("two")
             raise ZeroDivisionError
 
@@ -80,7 +80,7 @@ def test_what_comes_in_between_is_not_overwritten(tmp_path):
     to = tmp_path / "model"
 
     def late() -> None:
-        with whole_folder(to) as folder:
+        with atomic_folder(to) as folder:
             (folder / MARK).write_text("{}")
             to.mkdir()
             (to / "theirs").write_text("quick")
@@ -93,8 +93,8 @@ def test_what_comes_in_between_is_not_overwritten(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from audiosae_steer.io.files import MARK, whole_folder
-with whole_folder(Path(sys.argv[1])) as folder:
+from audiosae_steer.io.files import MARK, atomic_folder
+with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / MARK).write_text("{}")
     for n in range(20):
         (folder / f"file-{n}").write_text("two")
@@ -127,7 +127,7 @@ def die(source, target):
     if str(target).endswith(".old"):
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = die
-with files.whole_folder(Path(sys.argv[1])) as folder:
+with files.atomic_folder(Path(sys.argv[1])) as folder:
     (folder / files.MARK).write_text("{}")
 """
 
@@ -139,7 +139,7 @@ def test_killed_between_two_renames_the_old_one_comes_back(tmp_path):
     assert not to.exists()
 
     def fail() -> None:
-        with whole_folder(to):
+        with atomic_folder(to):
             assert contents(to) == {"model": "one", MARK: "{}"}
             raise ZeroDivisionError
 
@@ -172,7 +172,7 @@ def test_a_full_disk_is_said(tmp_path, how):
     put(tmp_path / "model", "one")
 
     def write(how: str) -> None:
-        with whole_folder(tmp_path / "model") as folder:
+        with atomic_folder(tmp_path / "model") as folder:
             if how == "python":
                 (folder / "model").write_bytes(bytes(10_000))
             else:
@@ -193,8 +193,8 @@ def test_a_full_disk_is_said(tmp_path, how):
 
 def test_two_writers_leave_each_other_alone(tmp_path):
     to = tmp_path / "model"
-    with whole_folder(to) as first:
-        with whole_folder(to) as second:
+    with atomic_folder(to) as first:
+        with atomic_folder(to) as second:
             assert first.is_dir()
             (second / MARK).write_text("{}")
         (first / MARK).write_text("[]")

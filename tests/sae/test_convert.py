@@ -21,7 +21,7 @@ from trained_saes import residuals, trained, write
 
 from audiosae_steer import SAE, CheckpointError, Gate, Normalisation, SteeringError, load_sae, save_sae
 from audiosae_steer.data.activations.for_sae import collect_sample, sites_in
-from audiosae_steer.io.files import write_whole
+from audiosae_steer.io.files import write_atomic
 from audiosae_steer.models.sites import Site
 from audiosae_steer.sae.convert import ConvertSettings, convert, layers_in, recalibrated
 from audiosae_steer.sae.quality import measure
@@ -62,13 +62,13 @@ def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, mon
     def stops(path: Path, data: bytes, raising: type) -> None:
         if len(written) == 5:
             raise KeyboardInterrupt
-        write_whole(path, data, raising)
+        write_atomic(path, data, raising)
         written.append(path)
 
-    monkeypatch.setattr(save, "write_whole", stops)
+    monkeypatch.setattr(save, "write_atomic", stops)
     with pytest.raises(KeyboardInterrupt):
         convert(repository, tmp_path / "out")
-    monkeypatch.setattr(save, "write_whole", write_whole)
+    monkeypatch.setattr(save, "write_atomic", write_atomic)
     times = {path: path.stat().st_mtime_ns for path in written}
     done = convert(repository, tmp_path / "out")
     assert [one.sae is None for one in done] == [True] * 5 + [False] * 7

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AudioError, SteeringError
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...models.sites import Site
 
 MANIFEST = "manifest.json"
@@ -61,7 +61,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     Raises:
         SteeringError: it cannot be written.
     """
-    write_whole(folder / MANIFEST, json.dumps(content, indent=1) + "\n", SteeringError)
+    write_atomic(folder / MANIFEST, json.dumps(content, indent=1) + "\n", SteeringError)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import CheckpointError, SteeringError
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...io.tensors.safetensors_header import read_header
 from ...models.sites import Site
 from .manifest import SIDES, complete_manifest, shards_in, site_key, tensor_name
@@ -127,7 +127,7 @@ def write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
     """
     from safetensors.torch import save
 
-    with whole(path, SteeringError) as part:
+    with atomic_file(path, SteeringError) as part:
         part.write_bytes(save(tensors))  # of a full disk, save_file's error is no OSError
 
 

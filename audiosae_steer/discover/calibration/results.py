@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import MissingExtraError, RecipeError
 from ...evaluate.metrics.rates import Share
-from ...io.files import whole, write_whole
+from ...io.files import atomic_file, write_atomic
 from ...sae.autoencoder import SAE
 from ...steering.recipes.sae_source import SAESpec
 from ...steering.recipes.schema import Recipe
@@ -78,7 +78,7 @@ def write_files(recipe: Recipe, sweep: Sweep, outcome: Outcome, out: Path) -> No
     folder = folder_of(out)
     try:
         folder.mkdir(exist_ok=True)
-        write_whole(folder / "candidates.json", json.dumps(_listed(sweep, outcome), indent=1) + "\n")
+        write_atomic(folder / "candidates.json", json.dumps(_listed(sweep, outcome), indent=1) + "\n")
         draw_front(sweep, outcome, folder / "front.png")
         recipe.save(out)
     except OSError as error:
@@ -141,7 +141,7 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
     )
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    with whole(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=130, format="png")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...data.activations.capture import frames_of, residuals
 from ...data.windows import Window, read_window
 from ...errors import AudioError, SiteError, SteeringError
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...io.progress import Tell
 from ...io.tensors.digest import sha256_of_tensors
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
@@ -158,7 +158,7 @@ def _cached(
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["texts"])
     tensors, texts = make()
-    with whole(path) as part:
+    with atomic_file(path) as part:
         save_file(tensors, part, metadata={"texts": json.dumps(texts)})
     return tensors, texts
 

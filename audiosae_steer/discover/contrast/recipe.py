@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data.audio import SAMPLE_RATE
 from ...data.labels import Sources
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...sae.autoencoder import SAE
 from ...steering.recipes.sae_source import SAESpec
 from ...steering.recipes.schema import ModelSpec, Recipe, SiteSpec
@@ -82,7 +82,7 @@ def edit_of(found: ContrastResult, sae: SAE) -> dict[str, Any]:
 
 def write_table(rows: LabelledRows, path: Path) -> None:
     """Write every clip with its recording, label and side of the split as a CSV, atomically."""
-    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "start_seconds", "group", "label", "side", "pad"])
         for clip, group, pad, label, held in zip(

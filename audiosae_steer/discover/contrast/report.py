@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluate.html_page import render
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
@@ -74,7 +74,7 @@ def write_report(
         shown=list(zip(shown, pictures, strict=True)),
         provenance=list(_flat(recipe.provenance)),
     )
-    write_whole(path, page)
+    write_atomic(path, page)
     return path
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...data.audio import Samples
 from ...errors import AudioError
 from ...evaluate.transcription.from_residuals import BATCH, encode, write
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...io.progress import track
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
@@ -119,5 +119,5 @@ def _transcripts(
     parts = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     found = [w.tokens for part in track(parts, name, progress) for w in write(model, part, layer, timestamps=timed)]
     if path is not None:
-        write_whole(path, json.dumps(found))
+        write_atomic(path, json.dumps(found))
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SteeringError
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...io.strict_json import plain
 
 DONE = "done.json"
@@ -58,5 +58,5 @@ class Stages:
         folder.mkdir(exist_ok=True)
         begun = time.monotonic()
         make(folder)
-        write_whole(folder / DONE, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n")
+        write_atomic(folder / DONE, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 1)}) + "\n")
         return folder

@@ -17,7 +17,7 @@ from ...evaluate.benchmark.report import write_report
 from ...evaluate.benchmark.results import BenchResults
 from ...evaluate.benchmark.run import run_bench
 from ...evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
-from ...io.files import whole, write_whole
+from ...io.files import atomic_file, write_atomic
 from ...publishing.calibration_card import write_card
 from ...publishing.measured_table import measured_rows
 from ...steering.recipes.load import load_recipe
@@ -76,7 +76,7 @@ def _calibrate_ungated(context: StageContext, recipes: list[Path], folder: Path)
     try:
         _calibrate(context, UNGATED, recipes, folder)
     except SteeringError as error:  # gates may be what it takes
-        write_whole(folder / REFUSED, f"{error}\n", SteeringError)
+        write_atomic(folder / REFUSED, f"{error}\n", SteeringError)
 
 
 def benchmark_recipes(context: StageContext, gated: Path, ungated: Path, baseline: Path | None) -> Path:
@@ -194,7 +194,7 @@ def deliver(result: Path, out: Path) -> None:
         for file in files:
             target = out / file.relative_to(result)
             target.parent.mkdir(exist_ok=True)
-            with whole(target, SteeringError) as part:
+            with atomic_file(target, SteeringError) as part:
                 shutil.copyfile(file, part)
     except OSError as error:
         raise SteeringError(f"cannot write into {out}: {error.strerror}; choose another folder") from error

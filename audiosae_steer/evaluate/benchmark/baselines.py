@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...data.activations.capture import frames_of
 from ...errors import SteeringError
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...models.sites import Site
 from ...sae.autoencoder import SAE
 from ...steering.edits import Add, Push, Scale
@@ -115,7 +115,7 @@ def save_summary(found: Summary, path: Path) -> None:
 
     tensors: dict[str, NDArray[Any]] = {f"features.{kind}": values for kind, values in found.features.items()}
     tensors |= {"means": found.means, "no_speech_prob": found.no_speech_prob, "present": found.present}
-    with whole(path) as part:
+    with atomic_file(path) as part:
         save_file(tensors, part)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...errors import MissingExtraError
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...models.families.whisper_mel import mel
 from ...steering.gates import Probe, pool
 from ..html_page import render
@@ -111,7 +111,7 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
         timestamps=mode.timestamps,
         sections=sections,
     )
-    write_whole(path, page)
+    write_atomic(path, page)
     return path
 
 

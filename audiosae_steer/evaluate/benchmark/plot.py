@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import MissingExtraError
-from ...io.files import whole
+from ...io.files import atomic_file
 from .arms import LABELS
 from .results import BenchResults
 
@@ -90,7 +90,7 @@ def draw_front(found: BenchResults, path: Path) -> Path:
     for axis, chosen in zip(axes, panels.values(), strict=False):
         _label(canvas.get_renderer(), axis, chosen)
     figure.set_layout_engine("none")
-    with whole(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, dpi=130, format="png", metadata={"Software": None})
     return path
 

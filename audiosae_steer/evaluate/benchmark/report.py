@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ..latency import Latency
 from ..metrics.rates import Share
 from ..metrics.wer import Difference
@@ -38,8 +38,8 @@ def write_report(found: BenchResults, out: Path) -> list[Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "false-speech.json", out / "table.md"]
-    write_whole(paths[0], json.dumps(to_json(found), indent=1, ensure_ascii=False) + "\n")
-    write_whole(paths[1], tables(found))
+    write_atomic(paths[0], json.dumps(to_json(found), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(paths[1], tables(found))
     if found.clips:
         from .plot import draw_front
 

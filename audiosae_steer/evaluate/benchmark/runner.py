@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
 from ...models.registry import fingerprint
@@ -131,7 +131,7 @@ class Runner:
         """The JSON that `make` gives, made once and cached under that name."""
         path = self.cache / f"{name}.json"
         if not path.is_file():
-            write_whole(path, json.dumps(make()))
+            write_atomic(path, json.dumps(make()))
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

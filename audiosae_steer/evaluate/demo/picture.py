@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...data.activations.capture import residuals
 from ...data.audio import SAMPLE_RATE
 from ...errors import MissingExtraError, SteeringError
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...models.families.whisper_mel import Pad, mel
 from ...sae.autoencoder import SAE
 from ...steering.edits import Add, FeatureEdit
@@ -63,7 +63,7 @@ def draw(demo: Demo, model: Any, path: str | Path, *, clips: int = 5) -> Path:
     title = f"{demo.recipe.name}, {demo.recipe.model.name}{_headline(demo)}"
     figure.suptitle(title, fontsize=13, parse_math=False)
     axes[2, 0].set_ylabel(_ylabel(spec, len(rows), len(edited)))
-    with whole(path, SteeringError) as part:
+    with atomic_file(path, SteeringError) as part:
         figure.savefig(part, dpi=110, format="png")
     return path
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...data.activations.capture import residuals
 from ...data.audio import WINDOW, Samples
 from ...errors import AudioError, SiteError, SteeringError
-from ...io.files import whole
+from ...io.files import atomic_file
 from ...io.progress import track
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
@@ -231,7 +231,7 @@ def _check(model: Any, layer: int) -> None:
 
 def _keep(row: Tensor | None, path: Path | None) -> None:
     if path is not None:
-        with whole(path) as part:  # two runs may share a cache
+        with atomic_file(path) as part:  # two runs may share a cache
             torch.save(row, part)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import SteeringError
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from .transcribe import Transcript
 
 ARROW = re.compile("-{2,}>")  # would begin another cue
@@ -27,7 +27,7 @@ def write_transcript(transcript: Transcript, path: str | Path) -> Path:
         raise SteeringError(f"{path.name} ends in no format that is written; expected one of {', '.join(FORMATS)}")
     if not path.parent.is_dir():  # which is more likely a slip than a wish
         raise SteeringError(f"cannot write {path}: there is no such folder; choose another folder")
-    write_whole(path, form(transcript), SteeringError)
+    write_atomic(path, form(transcript), SteeringError)
     return path
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import CheckpointError
-from ..files import write_whole
+from ..files import write_atomic
 from ..hub.read import sha256_of, verify_sha256
 from ..strict_json import read_settings
 from .safetensors_header import Header, Shape, load_tensors, read_header
@@ -98,13 +98,13 @@ def write_shards(path: Path, parts: Sequence[Mapping[str, Tensor]], metadata: Ma
         for name, part in zip(names, parts, strict=True):
             data = save(dict(part), {"format": "audiosae-steer part"})
             sums[name] = hashlib.sha256(data).hexdigest()
-            write_whole(path.with_name(name), data, CheckpointError)
+            write_atomic(path.with_name(name), data, CheckpointError)
         total = sum(t.nbytes for part in parts for t in part.values())
         content = {
             "metadata": {**metadata, "total_size": total, "sha256": sums},
             "weight_map": {key: name for name, part in zip(names, parts, strict=True) for key in part},
         }
-        write_whole(index, json.dumps(content, indent=1) + "\n", CheckpointError)
+        write_atomic(index, json.dumps(content, indent=1) + "\n", CheckpointError)
     except BaseException:
         for name in names:
             with suppress(OSError):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from ...errors import RecipeError, UnpinnedWarning
-from ...io.files import write_whole
+from ...io.files import write_atomic
 from ...models.registry import family_of, fingerprint, unwrap
 from ...models.sites import Dims, Site
 from ...sae.autoencoder import SAE
@@ -198,7 +198,7 @@ class Recipe(Strict):
             lambda found: found[0] if found[1] is None else "[" + " ".join(found[1].split()) + "]",
             text,
         )
-        write_whole(path, text, RecipeError)
+        write_atomic(path, text, RecipeError)
 
     def __str__(self) -> str:
         return f"recipe {self.name} for {self.model.name}"

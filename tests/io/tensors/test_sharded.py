@@ -56,7 +56,7 @@ def test_what_was_there_before_goes_when_the_new_one_is_whole(tmp_path: Path, mo
     old, new = make_sae(seed=1), make_sae(seed=2)
     save_sae(old, path, shard_bytes=1500)
     before = parts_of(tmp_path)
-    real, calls = sharded.write_whole, []
+    real, calls = sharded.write_atomic, []
 
     def fails(target: Path, data: bytes, raising: type) -> None:
         calls.append(target)
@@ -64,12 +64,12 @@ def test_what_was_there_before_goes_when_the_new_one_is_whole(tmp_path: Path, mo
             raise CheckpointError("the disk is full")
         real(target, data, raising)
 
-    monkeypatch.setattr(sharded, "write_whole", fails)
+    monkeypatch.setattr(sharded, "write_atomic", fails)
     with pytest.raises(CheckpointError, match="disk is full"):
         save_sae(new, path, shard_bytes=1500)
     assert parts_of(tmp_path) == before
     assert_same(load_sae(path), old)
-    monkeypatch.setattr(sharded, "write_whole", real)
+    monkeypatch.setattr(sharded, "write_atomic", real)
     save_sae(new, path, shard_bytes=1500)
     assert not set(parts_of(tmp_path)) & set(before)
     assert_same(load_sae(path), new)
