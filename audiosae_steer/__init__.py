@@ -31,15 +31,10 @@ from .errors import (
     UnknownModelError,
     UnpinnedWarning,
 )
-from .models.load import load_model, load_processor, load_whisper
 from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
-from .sae.formats.native import save_sae
-from .sae.load import load_sae
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .steering.gates import ClipGate, FrameGate
-from .steering.latents import edit_audio, steer_latents
-from .steering.listing import SiteInfo, list_sites
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
 from .steering.site_edits import SiteEdits, SiteGate
@@ -50,8 +45,13 @@ if _typing.TYPE_CHECKING:
     from .discover.calibration.calibrate import calibrate
     from .discover.learning.learn import learn
     from .discover.pipeline.make import make_no_false_speech
+    from .models.load import load_model, load_processor, load_whisper
     from .publishing.publish import publish
     from .publishing.search import search
+    from .sae.formats.native import save_sae
+    from .sae.load import load_sae
+    from .steering.latents import edit_audio, steer_latents
+    from .steering.listing import SiteInfo, list_sites
 
 __version__ = "0.1.0"
 
@@ -115,12 +115,21 @@ __all__ = [
 ]
 
 _LATER = {
+    "SiteInfo": ".steering.listing",
     "calibrate": ".discover.calibration.calibrate",
     "collect": ".data.activations.collect",
+    "edit_audio": ".steering.latents",
     "learn": ".discover.learning.learn",
+    "list_sites": ".steering.listing",
+    "load_model": ".models.load",
+    "load_processor": ".models.load",
+    "load_sae": ".sae.load",
+    "load_whisper": ".models.load",
     "make_no_false_speech": ".discover.pipeline.make",
     "publish": ".publishing.publish",
+    "save_sae": ".sae.formats.native",
     "search": ".publishing.search",
+    "steer_latents": ".steering.latents",
 }
 """Names that are imported when they are asked for, and the module of each."""
 
