@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from importlib.util import find_spec
@@ -71,6 +72,16 @@ def test_python_parses(page: Path) -> None:
         pytest.skip("its blocks are quotations, which another test looks up")
     for code in python_of(page):
         ast.parse(code)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_names_imported_from_the_package_exist(page: Path) -> None:
+    trees = [ast.parse(code) for code in python_of(page)]
+    lines = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    for line in lines:
+        if (line.module or "").split(".")[0] == "audiosae_steer":
+            module = importlib.import_module(line.module or "")
+            assert {name.name for name in line.names if not hasattr(module, name.name)} == set(), line.module
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
