@@ -74,7 +74,7 @@ def test_python_parses(page: Path) -> None:
         ast.parse(code)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=named)
 def test_names_imported_from_the_package_exist(page: Path) -> None:
     trees = [ast.parse(code) for code in python_of(page)]
     lines = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
