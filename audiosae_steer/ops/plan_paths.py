@@ -36,8 +36,8 @@ class PlanTensors(NamedTuple):
     """d."""
     edits: CompiledEdits
     """`vectors` is None where nothing is added to x."""
-    rows: Rows
-    """Of the edited features; none for `add`."""
+    rows: Rows | None
+    """Of the edited features; None for `identity` and `add`."""
     whole: WholeSAE | None
     """For `full` and `reconstruct` alone."""
     dtype: torch.dtype
@@ -58,7 +58,7 @@ def identity(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Te
 def add(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """x and one vector for each choice and window: the SAE is not run at all."""
     # a compiler fuses a plain addition into what comes next
-    if not torch.compiler.is_compiling() and _takes_kernel(x, strength, plan.rows):
+    if not torch.compiler.is_compiling() and _takes_kernel(x, strength, None):
         return custom_ops.add(x, plan.edits, strength, where)
     on = eager.applies(x, plan.edits.start, plan.edits.end, where)
     if on is None and where.live is None:
@@ -69,23 +69,22 @@ def add(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
 
 def delta(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """x and the change of the edited features, of which alone the rows are computed."""
-    if _takes_kernel(x, strength, plan.rows):
-        return custom_ops.delta(x, plan.rows, plan.edits, strength, where)
+    rows = _rows(plan)
+    if _takes_kernel(x, strength, rows.unit_norm):
+        return custom_ops.delta(x, rows, plan.edits, strength, where)
 
     def change(wide: Tensor, on: Tensor | None) -> Tensor:
-        return _written(wide, eager.activations(wide, plan.rows), plan, strength, on, where.choice)
+        return _written(wide, eager.activations(wide, rows), plan, strength, on, where.choice)
 
     return _where_steered(x, plan, strength, where, change)
 
 
 def full(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """x and the change of the edited features, after a selection among all features."""
-    whole = _whole(plan)
-    if _counts(x, plan) and _takes_kernel(x, strength, plan.rows):
-        rank = custom_ops.rank(
-            x, whole.weights.W_enc, whole.bias, plan.rows.W_enc, plan.rows.bias, whole.edited
-        )  # fmt: skip
-        return custom_ops.delta(x, plan.rows, plan.edits, strength, where, rank, whole.weights.k or 0)
+    whole, rows = _whole(plan), _rows(plan)
+    if _counts(x, plan) and _takes_kernel(x, strength, rows.unit_norm):
+        rank = custom_ops.rank(x, whole.weights.W_enc, whole.bias, rows.W_enc, rows.bias, whole.edited)
+        return custom_ops.delta(x, rows, plan.edits, strength, where, rank, whole.weights.k or 0)
 
     def change(wide: Tensor, on: Tensor | None) -> Tensor:
         f = selection.selected(wide, whole.weights, whole.edited)
@@ -96,12 +95,12 @@ def full(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor
 
 def reconstruct(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """The SAE's reconstruction from edited features in the place of x: what the SAE cannot express is dropped."""
-    whole = _whole(plan)
+    whole, rows = _whole(plan), _rows(plan)
 
     def change(wide: Tensor, on: Tensor | None) -> Tensor:
         f, rest = selection.parted(wide, whole.weights, whole.edited)
         edited = eager.edit(f, _maps(plan.edits, on, where.choice))
-        rebuilt = rest + whole.weights.b_dec + edited @ plan.rows.W_dec.to(plan.dtype)
+        rebuilt = rest + whole.weights.b_dec + edited @ rows.W_dec.to(plan.dtype)
         wide = wide.to(plan.dtype)
         scale = reference.input_scale(wide, whole.weights.norm, whole.weights.scale)
         return torch.lerp(wide, rebuilt / scale, strength)
@@ -144,7 +143,7 @@ def _written(
 ) -> Tensor:
     """x and what the change of the activations f (clips, frames, E) writes."""
     edited = eager.edit(f, _maps(plan.edits, on, choice))
-    return eager.write(x, (edited - f) * strength, plan.rows)
+    return eager.write(x, (edited - f) * strength, _rows(plan))
 
 
 def _maps(edits: CompiledEdits, on: Tensor | None, choice: Tensor | None) -> eager.Maps:
@@ -152,18 +151,22 @@ def _maps(edits: CompiledEdits, on: Tensor | None, choice: Tensor | None) -> eag
     return eager.Maps(eager.pick(edits.firing, choice), silent, on)
 
 
-def _takes_kernel(x: Tensor, strength: Tensor, rows: Rows) -> bool:
+def _takes_kernel(x: Tensor, strength: Tensor, unit_norm: float | None) -> bool:
     """Triton computes it, unless a gradient is wanted that its operators do not give."""
-    differentiable = torch.is_grad_enabled() and (
-        strength.requires_grad or (x.requires_grad and rows.unit_norm is not None)
-    )
+    differentiable = torch.is_grad_enabled() and (strength.requires_grad or (x.requires_grad and unit_norm is not None))
     return not differentiable and dispatch.kernel_for(x) == "triton"
 
 
 def _counts(x: Tensor, plan: PlanTensors) -> bool:
     """A topk's selection is made by counting, so that the rest of `full` is `delta`."""
-    weights = _whole(plan).weights
-    return plan.rows.unit_norm is None and dispatch.counts(x, weights.kind, len(plan.rows.bias))
+    weights, rows = _whole(plan).weights, _rows(plan)
+    return rows.unit_norm is None and dispatch.counts(x, weights.kind, len(rows.bias))
+
+
+def _rows(plan: PlanTensors) -> Rows:
+    if plan.rows is None:
+        raise ValueError("this path needs the rows of edited features, and the plan was compiled for another")
+    return plan.rows
 
 
 def _whole(plan: PlanTensors) -> WholeSAE:
@@ -192,7 +195,7 @@ class PathSpec(NamedTuple):
 
 
 def _adds_of_full(plan: PlanTensors, like: Tensor) -> int:
-    return plan.d_model * (len(_whole(plan).bias) + len(plan.rows.bias))
+    return plan.d_model * (len(_whole(plan).bias) + len(_rows(plan).bias))
 
 
 def _adds_of_reconstruction(plan: PlanTensors, like: Tensor) -> int:
@@ -200,7 +203,7 @@ def _adds_of_reconstruction(plan: PlanTensors, like: Tensor) -> int:
     width, k = len(weights.b_enc), weights.k or 0
     selects = weights.kind == "topk" or (weights.kind == "batchtopk" and weights.threshold is None)
     few = selects and selection.sums_kept(like.device, k, width)
-    return plan.d_model * (width + (len(plan.rows.bias) + k if few else width))
+    return plan.d_model * (width + (len(_rows(plan).bias) + k if few else width))
 
 
 _WHOLE_SAE = "the whole SAE is run, for its selection or because the error is dropped"
@@ -214,7 +217,7 @@ _SPECS: dict[Path, PathSpec] = {
     ),
     "delta": PathSpec(
         delta,
-        lambda plan, like: 2 * plan.d_model * len(plan.rows.bias),
+        lambda plan, like: 2 * plan.d_model * len(_rows(plan).bias),
         lambda plan, like: dispatch.kernel_for(like),
         "only the rows of {edited} edited features are computed",
     ),

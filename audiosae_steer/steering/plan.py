@@ -124,13 +124,13 @@ class Plan(nn.Module):
         vectors = stack([[s.vector for s in stages] for stages in padded], self.d_model)
         self._check_finite(firing, silent, vectors)
         self.pushes = self.path == "add" or bool(vectors.any())
-        timed = bool(torch.isfinite(windows).any())
+        self.timed, self._maps_differ = bool(torch.isfinite(windows).any()), not torch.equal(firing, silent)
         self._keep(
             firing=firing,
-            silent=None if torch.equal(firing, silent) else silent,
+            silent=silent if self._maps_differ else None,
             vectors=vectors,
-            start=windows[..., 0].to(self.dtype) if timed else None,
-            end=windows[..., 1].to(self.dtype) if timed else None,
+            start=windows[..., 0].to(self.dtype) if self.timed else None,
+            end=windows[..., 1].to(self.dtype) if self.timed else None,
         )
 
     def _check_finite(self, firing: Tensor, silent: Tensor, vectors: Tensor) -> None:
@@ -173,16 +173,17 @@ class Plan(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def tensors(self) -> plan_paths.PlanTensors:
-        """The compiled edits and rows, on the device where the buffers are now."""
+        """The compiled edits, and the rows that the path reads, on the device where the buffers are now."""
+        # for each pass, as buffers move; and no more than the path reads, as a module is slow to look each of them up
         vectors = self.vectors if self.pushes else None
-        return plan_paths.PlanTensors(
-            self.d_model,
-            CompiledEdits(self.firing, self.silent, vectors, self.start, self.end),
-            Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm),
-            self._whole() if self.path == "full" else None,
-            self.dtype,
-            self.products,
-        )
+        silent = self.silent if self._maps_differ else None
+        start, end = (self.start, self.end) if self.timed else (None, None)
+        edits = CompiledEdits(self.firing, silent, vectors, start, end)
+        if self.path in ("identity", "add"):
+            return plan_paths.PlanTensors(self.d_model, edits, None, None, self.dtype, self.products)
+        rows = Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)
+        whole = self._whole() if self.path == "full" else None
+        return plan_paths.PlanTensors(self.d_model, edits, rows, whole, self.dtype, self.products)
 
     def _whole(self) -> plan_paths.WholeSAE:
         gate, norm = self._gate_and_norm

@@ -246,3 +246,51 @@ def test_a_choice_with_fewer_windows_touches_nothing_outside_of_them() -> None:
     got = plan(x, torch.tensor(1.0), choice=torch.tensor([0, 1]))
     assert torch.equal(got[1, 2:].view(torch.int32), x[1, 2:].view(torch.int32))
     assert plan(x[:, :0], torch.tensor(1.0), choice=torch.tensor([0, 1])).shape == (2, 0, D)
+
+
+READ = {
+    "identity": ({"firing"}, [], "relu"),
+    "add": ({"firing", "vectors"}, [Add(3, 0.5)], "relu"),
+    "delta": ({"firing", "W_enc", "bias", "threshold", "W_dec"}, [Ablate([3, 5])], "relu"),
+}
+
+
+@pytest.mark.parametrize("path", READ)
+def test_a_pass_looks_up_no_more_buffers_than_its_path_reads(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look-up takes a module longer than any other step of an addition to one frame."""
+    expected, edits, kind = READ[path]
+    plan, looked = Plan([edits], make_sae(kind, D, F), D), set()
+    assert plan.path == path
+    found = torch.nn.Module.__getattr__
+
+    def look(self: torch.nn.Module, name: str) -> Any:
+        looked.add(name)
+        return found(self, name)
+
+    monkeypatch.setattr(torch.nn.Module, "__getattr__", look)
+    plan(torch.randn(1, 1, D), torch.tensor(1.0))
+    assert looked == expected
+
+
+@pytest.mark.parametrize("edits", [[Add(3, 0.5)], [Ablate(3)], [Add(3, 0.5, window=(0.0, 0.2))]], ids=str)
+@pytest.mark.parametrize("kind", ["relu", "topk"])
+def test_a_plan_that_moved_reads_its_buffers_where_they_are(edits: list[Any], kind: str) -> None:
+    plan = Plan([edits], make_sae(kind, D, F), D, frame_rate=RATE)
+    x, one = torch.randn(2, 3, D), torch.tensor(1.0)
+    plan(x, one)
+    there = plan.to("meta").tensors()
+    kept = [*there.edits, *(there.rows or ()), *(there.whole.weights if there.whole else ())]
+    assert {each.device.type for each in kept if isinstance(each, Tensor)} == {"meta"}
+    assert plan(x.to("meta"), one.to("meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("edits", [[Add(3, 0.5)], [Ablate(3)], [Add(3, 0.5, window=(0.0, 0.1))]], ids=str)
+def test_a_plan_whose_buffers_changed_is_compiled_with_what_they_hold_now(edits: list[Any]) -> None:
+    plan = Plan([edits], make_sae("relu", D, F), D, frame_rate=RATE)
+    x, one = torch.randn(2, 3, D), torch.tensor(1.0)
+    compiled = torch.compile(lambda x: plan(2 * x, one), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), plan(2 * x, one))
+    for buffer in plan.buffers():
+        if buffer.is_floating_point():
+            buffer.mul_(0.5)
+    torch.testing.assert_close(compiled(x), plan(2 * x, one))
