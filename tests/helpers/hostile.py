@@ -1,9 +1,9 @@
-"""What strangers may put in the place of an SAE: variants of a sound one, and a process of its own that reads them all.
+"""Untrusted files in the place of an SAE: variants of a sound one, and a process of its own that reads them all.
 
-    PYTHONPATH=tests python tests/formats/hostile.py WORK
+    PYTHONPATH=. python tests/helpers/hostile.py WORK
 
-reads every variant of every fixture under a limit of memory and prints one line of JSON for each: what came of it. Of a
-format's first fixture it takes every second variant, of the others one in twelve; HOSTILE_SHARE=1 takes all.
+reads every variant of every fixture under limits of memory and time and prints one line of JSON for each: what came of
+it. Of a format's first fixture it takes every second variant, of the others one in twelve; HOSTILE_SHARE=1 takes all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,10 @@ import pickles
 SHARE = int(os.environ.get("HOSTILE_SHARE", "6"))
 ADDRESS_SPACE = 2_000_000_000
 """Bytes that reading may take beyond what the process has before."""
+PROCESSOR_SECONDS = 30.0
+"""Of the process's own, for one variant: a busy machine is no fault of a file."""
+WALL_SECONDS = 600.0
+"""For one variant: a reader that waits, on a pipe say, takes no processor time."""
 
 
 class Variant(NamedTuple):
@@ -34,7 +39,7 @@ class Variant(NamedTuple):
     make: Callable[[Path], None]
     """Changes a copy of the folder."""
     refused: bool
-    """Whether it has to be; else it may be read, if the numbers are sound."""
+    """It has to be; else it may be read, if the numbers are sound."""
 
 
 def variants(folder: Path, canary: Path) -> Iterator[Variant]:
@@ -359,10 +364,25 @@ def outcome(folder: Path) -> str:
     return "read" if all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors) else "read with NaN"
 
 
+@contextmanager
+def limits(processor: float = PROCESSOR_SECONDS, wall: float = WALL_SECONDS) -> Iterator[None]:
+    """End this process where what is within takes longer: by SIGPROF, or by SIGALRM."""
+    import signal
+
+    timers = {signal.ITIMER_PROF: (signal.SIGPROF, processor), signal.ITIMER_REAL: (signal.SIGALRM, wall)}
+    for timer, (number, seconds) in timers.items():
+        signal.signal(number, signal.SIG_DFL)  # which ends it even where the interpreter does not get to run
+        signal.setitimer(timer, seconds)
+    try:
+        yield
+    finally:
+        for timer in timers:
+            signal.setitimer(timer, 0)
+
+
 def main() -> None:
     """Read everything."""
     import resource
-    import signal
 
     work = Path(sys.argv[1])
     elsewhere, canary = work / "elsewhere", work / "canary"
@@ -375,7 +395,6 @@ def main() -> None:
     if pages is not None:
         limit = pages * resource.getpagesize() + ADDRESS_SPACE
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process even where the interpreter does not get to run
     seen: Counter[str] = Counter()
     for name, folder in found.items():
         kind = name.split("-")[0]
@@ -390,10 +409,9 @@ def main() -> None:
             variant.make(copy)
             sys.stdout.write(json.dumps({"fixture": name, "variant": variant.name, "refused": variant.refused}) + "\n")
             sys.stdout.flush()
-            signal.setitimer(signal.ITIMER_PROF, 30)  # of its own processor time: a busy machine is no fault of a file
             began = time.monotonic()
-            came = outcome(copy)
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            with limits():
+                came = outcome(copy)
             if canary.exists() or any(elsewhere.iterdir()):
                 came = "code ran"
                 canary.unlink(missing_ok=True)
