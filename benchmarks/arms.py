@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from others import random_sae
 from torch import Tensor, nn
 from whisper_shapes import Shape, Stack
 
-from audiosae_steer import Ablate, Site, SiteEdits, Steering, steer
+from audiosae_steer import Ablate, NeverCalledWarning, Site, SiteEdits, Steering, steer
 
 HUNDRED = list(range(100))
 MOST_ROUNDS = 200
@@ -29,9 +30,15 @@ class Arm:
     model: Stack
     steering: Steering | None
 
-    def prepared(self, mode: str, x: Tensor) -> Callable[[Tensor], Any]:
-        """The model as it is timed: eager, with compiled blocks, or replayed from a CUDA graph of those."""
-        if mode != "eager":
+    def prepared(self, mode: str, x: Tensor, *, compiles: bool = True) -> Callable[[Tensor], Any]:
+        """The model in the form that is timed: eager, with compiled blocks, or replayed from a CUDA graph of those.
+
+        Args:
+            mode: one of these.
+            x: what it is run on.
+            compiles: False: a CUDA graph is of eager blocks.
+        """
+        if mode == "torch.compile" or (mode == "cuda graph" and compiles):
             for block in self.model.blocks:
                 block.compile()  # alike blocks are compiled once
         if mode != "cuda graph":
@@ -41,7 +48,9 @@ class Arm:
     def close(self) -> None:
         """Take the hooks away."""
         if self.steering is not None:
-            self.steering.remove()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NeverCalledWarning)  # where the mode failed before the model ran
+                self.steering.remove()
 
 
 def captured(model: nn.Module, x: Tensor) -> Callable[[Tensor], Any]:
@@ -68,7 +77,7 @@ def models_of(
         shape: its sizes.
         dtype: of weights and residuals.
         device: where it runs.
-        every: whether there is an arm that edits after every block.
+        every: there is an arm that edits after every block.
     """
     torch._dynamo.reset()
     width = 8 * shape.d

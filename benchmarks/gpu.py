@@ -7,8 +7,9 @@
 Needs torch, triton and this package; the tests also need pytest and hypothesis. In turn: the tests marked `gpu`; the
 kernels against a copy and a product measured beside them; encoders and decode steps of Whisper's shape with random
 weights, steered and not, as they are, under torch.compile and in CUDA graphs; then `kernels.py`, for as long as there
-is time. The figures are written after every step, so that what was measured is kept whatever happens; a step that
-fails, or for which no time is left, is said to be missing.
+is time. Figures and promises are written after every step, so that what was measured is kept whatever happens; a step
+that fails, or for which no time is left, is said to be missing. A step that hangs is ended, with the process, a minute
+after the time is out.
 
 A model's arms run in shuffled turns on copies of it; a figure is the median over rounds of (an arm's time / the
 unsteered copy's in that round) − 1 with a 95 % bootstrap interval. `unsteered again`, one more copy, shows the noise.
@@ -17,10 +18,12 @@ unsteered copy's in that round) − 1 with a 95 % bootstrap interval. `unsteered
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -33,7 +36,7 @@ from kernels import Clock, ceilings
 from machine import accelerator, machine, slug
 from others import random_sae
 from torch import Tensor
-from whisper_shapes import SHAPES, decode_step, encoder
+from whisper_shapes import SHAPES, Shape, decode_step, encoder
 
 from audiosae_steer import Ablate
 from audiosae_steer.ops.dispatch import products_for
@@ -44,6 +47,11 @@ WIDTHS = {"cuda": ((768, 6144), (1280, 10240)), "cpu": ((64, 512),)}
 FRAMES = {"cuda": (1500, 12000, 48000), "cpu": (64,)}
 EDITED = (8, 50, 100)
 PLAIN = ("eager", "torch.compile")
+MODES = {"cuda": (*PLAIN, "cuda graph"), "cpu": ("eager",)}
+MARGIN = 60.0
+"""Seconds after the deadline at which the process is ended: steps stop by themselves, unless they hang."""
+HUNG = 3
+"""Exit status of a run that was ended so."""
 
 
 class Promise(NamedTuple):
@@ -88,7 +96,9 @@ PROMISES = (
 class Run:
     """One run: the deadline, and figures that are written after every step."""
 
-    def __init__(self, out: Path, minutes: float, device: torch.device, shapes: tuple[str, ...]) -> None:
+    def __init__(
+        self, out: Path, minutes: float, device: torch.device, shapes: tuple[str, ...], margin: float = MARGIN
+    ) -> None:
         self.out, self.device, self.shapes = out, device, shapes
         self.began = time.monotonic()
         self.deadline = self.began + 60 * minutes
@@ -96,7 +106,15 @@ class Run:
             "machine": {**machine(), **accelerator(device)}, "minutes": minutes, "missing": {},
         }  # fmt: skip
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self._writing = threading.Lock()
+        self._at = "the start"
+        self._written = ""
         self.save()
+        self._watchdog = threading.Timer(60 * minutes + margin, self._end)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+        # a step that holds the interpreter keeps the timer's thread from running, but not this one of C
+        faulthandler.dump_traceback_later(60 * minutes + 2 * margin, exit=True)
 
     @property
     def left(self) -> float:
@@ -104,17 +122,37 @@ class Run:
         return max(0.0, self.deadline - time.monotonic())
 
     def save(self) -> None:
-        """Write what is known by now."""
+        """Write what is known by now, and what it says of the promises."""
         self.found["seconds"] = round(time.monotonic() - self.began, 1)
-        part = self.out.with_name(f".{self.out.name}.part")
-        part.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.out)
+        self.found["promises"] = verdicts(self.found)
+        self._write(json.dumps(self.found, indent=1) + "\n")
+
+    def _write(self, text: str) -> None:
+        with self._writing:
+            part = self.out.with_name(f".{self.out.name}.part")
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, self.out)
+            self._written = text
+
+    def _end(self) -> None:
+        """End the process at a step that hangs, with what was written before and a word on that step."""
+        found = json.loads(self._written)  # a copy: the step may be changing `found`
+        found["missing"][self._at] = "it did not stop by itself, and was ended after the time was out"
+        self._write(json.dumps(found, indent=1) + "\n")
+        print(f"ended at {self._at}, which hung; wrote {self.out}", file=sys.stderr, flush=True)
+        os._exit(HUNG)
+
+    def close(self) -> None:
+        """Call the watchdogs off."""
+        self._watchdog.cancel()
+        faulthandler.cancel_dump_traceback_later()
 
     def step(self, name: str, needs: float, do: Callable[[], None]) -> None:
         """Run a step if its seconds are left, and keep its figures, also of a part of it."""
         if self.left < needs:
             self.found["missing"][name] = f"{self.left:.0f} s were left, and it takes about {needs:.0f}"
         else:
+            self._at = name
             print(f"\n## {name} ({self.left:.0f} s left)", flush=True)
             try:
                 do()
@@ -182,29 +220,44 @@ def run_kernels(run: Run) -> None:
 def run_models(run: Run, part: str, name: str) -> None:
     """One model's arms in every mode: a dictionary for each mode, written as it comes."""
     shape = SHAPES[name]
-    build = encoder if part == "encoder" else decode_step
     length = shape.frames if part == "encoder" else 1
     x = torch.randn(1, length, shape.d, generator=torch.Generator().manual_seed(1)).to(run.device, run.dtype)
     kept = run.found.setdefault(part, {}).setdefault(name, {})
-    modes = (*PLAIN, "cuda graph") if run.device.type == "cuda" else ("eager",)
-    for mode in modes:
+    missing, compiles = run.found["missing"], True
+    for mode in MODES[run.device.type]:
         if run.left < 30:
-            run.found["missing"][f"{part}, {name}, {mode}"] = "no time was left"
+            missing[f"{part}, {name}, {mode}"] = "no time was left"
             continue
-        arms: dict[str, Arm] = models_of(build, shape, run.dtype, run.device, every=part != "encoder")
-        prepared: dict[str, Callable[[Tensor], Any]] = {arm: each.prepared(mode, x) for arm, each in arms.items()}
-        kept[mode] = in_turns(
-            prepared,
+        try:
+            kept[mode] = run_mode(run, part, shape, mode, x, compiles)
+        except Exception as error:  # one mode that fails must not cost the others
+            missing[f"{part}, {name}, {mode}"] = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+            compiles = compiles and mode != "torch.compile"
+        else:
+            if mode == "cuda graph" and not compiles:
+                missing[f"{part}, {name}, {mode} of compiled blocks"] = "they do not compile: captured as eager ones"
+        run.save()
+
+
+def run_mode(run: Run, part: str, shape: Shape, mode: str, x: Tensor, compiles: bool) -> dict[str, dict[str, float]]:
+    """The arms of a model in one mode; CUDA graphs are of eager blocks where those do not compile."""
+    build = encoder if part == "encoder" else decode_step
+    arms: dict[str, Arm] = models_of(build, shape, run.dtype, run.device, every=part != "encoder")
+    try:
+        rows = in_turns(
+            {arm: each.prepared(mode, x, compiles=compiles) for arm, each in arms.items()},
             x,
             seconds=min(12.0 if run.device.type == "cuda" else 1.0, run.left / 3),
             clock=Clock(run.device, 1),
         )
-        for arm, row in kept[mode].items():
-            print(f"{mode}, {arm}: {1e3 * row['seconds']:.3f} ms, {row['added']:+.2%} "
-                  f"[{row['low']:+.2%}, {row['high']:+.2%}]", flush=True)  # fmt: skip
+    finally:
         for each in arms.values():
             each.close()
-        run.save()
+    for arm, row in rows.items():
+        print(f"{mode}, {arm}: {1e3 * row['seconds']:.3f} ms, {row['added']:+.2%} "
+              f"[{row['low']:+.2%}, {row['high']:+.2%}]", flush=True)  # fmt: skip
+    return rows
 
 
 def run_rest(run: Run) -> None:
@@ -268,8 +321,7 @@ def main() -> None:
             run.step(f"{part}, {shape}", short, lambda part=part, shape=shape: run_models(run, part, shape))
     if device.type == "cuda":
         run.step("kernels.py", short, lambda: run_rest(run))
-    run.found["promises"] = verdicts(run.found)
-    run.save()
+    run.close()
     print_table(run)
 
 

@@ -44,6 +44,87 @@ def test_out_of_time_it_says_what_is_missing(tmp_path: Path) -> None:
     assert all(row["measured"] is None for row in found["promises"])
 
 
+def test_a_mode_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu
+    from arms import Arm
+
+    captured = []
+
+    def prepared(self: Arm, mode: str, x: Any, *, compiles: bool) -> Any:
+        if mode == "torch.compile":
+            raise RuntimeError("no compiler")
+        if mode == "cuda graph":
+            captured.append(compiles)
+        return self.model
+
+    monkeypatch.setattr(Arm, "prepared", prepared)
+    monkeypatch.setitem(gpu.MODES, "cpu", gpu.MODES["cuda"])
+    run = gpu.Run(tmp_path / "gpu.json", 5.0, torch.device("cpu"), ("miniature",))
+    run.step("encoder, miniature", 0.0, lambda: gpu.run_models(run, "encoder", "miniature"))
+    run.close()
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert set(found["encoder"]["miniature"]) == {"eager", "cuda graph"}
+    assert found["missing"]["encoder, miniature, torch.compile"] == "RuntimeError: no compiler"
+    assert "encoder, miniature, cuda graph of compiled blocks" in found["missing"]
+    assert captured == [False] * 4
+
+
+def test_promises_are_written_with_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu
+
+    run = gpu.Run(tmp_path / "gpu.json", 5.0, torch.device("cpu"), ())
+    run.close()
+    run.found["machine"]["gpu"] = "made up"
+
+    def measure() -> None:
+        run.found["kernels"] = {
+            "rows": [{"frames": 12000, "way": "delta", "share_of_copy": share} for share in (0.9, 0.8)]
+        }
+
+    run.step("kernels", 0.0, measure)
+    first, *others = json.loads((tmp_path / "gpu.json").read_text())["promises"]
+    assert (first["measured"], first["verdict"]) == (0.8, "kept")
+    assert {each["verdict"] for each in others} == {"not measured"}
+
+
+@pytest.mark.parametrize(
+    ("hangs", "status", "said"),
+    [
+        ("time.sleep(120)", 3, {"before": "RuntimeError: failed", "hangs": "it did not stop by itself"}),
+        ("re.match('(a*)*b', 40 * 'a')", 1, {"before": "RuntimeError: failed"}),  # with the interpreter in its hands
+    ],
+)
+def test_a_step_that_hangs_is_ended_with_what_was_kept(
+    hangs: str, status: int, said: dict[str, str], tmp_path: Path
+) -> None:
+    code = f"""
+import re, time, torch, gpu
+from pathlib import Path
+run = gpu.Run(Path("gpu.json"), 0.0, torch.device("cpu"), (), margin=1.0)
+def fails():
+    run.found["figure"] = 7
+    raise RuntimeError("failed")
+run.step("before", 0.0, fails)
+run.step("hangs", 0.0, lambda: {hangs})
+"""
+    path = os.pathsep.join([str(BENCHMARKS), str(BENCHMARKS.parent), *sys.path])
+    call = [sys.executable, "-c", code]
+    done = subprocess.run(
+        call, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, timeout=60, check=False, capture_output=True
+    )
+    assert done.returncode == status
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["figure"] == 7
+    assert {name: why.split(",")[0] for name, why in found["missing"].items()} == said
+    assert found["promises"]
+
+
 def test_models_are_steered_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
