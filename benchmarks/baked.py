@@ -8,7 +8,7 @@ The second takes the gate off a recipe of constants, which can be baked then.
 Text on non-speech, word error rate and lost utterances, greedy with timestamps and without Whisper's own filters, the
 first 30 s of each clip: faster-whisper with weights in int8 and in float16 (which CPUs compute in float32), without a
 VAD and with its `vad_filter=True`; openai-whisper for the recipes that need hooks. Then the time that a clip takes,
-baked and not, in turns. Interrupted, it goes on. Needs the real audio beside the repository.
+baked and not, in turns. Interrupted, it continues. Needs the real audio beside the repository.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/bench_false_speech.py --model tiny.en --cache CACHE --out benchmarks/results/tiny.en
     python benchmarks/bench_false_speech.py --cache CACHE --out PART --parts clips --arms learned,clip-gated
 
-Needs the real audio beside the repository. Interrupted, it goes on; several processes may share the cache, each with
+Needs the real audio beside the repository. Interrupted, it continues; several processes may share the cache, each with
 its own `--parts`, `--arms` and `--out`, and the same command without them then puts everything together. `--part`
 takes another part of the split for testing, to try things on.
 """
@@ -45,8 +45,8 @@ def sounds(items: Sequence[corpus.Item], most: int | None = None) -> list[BenchC
 def recordings(absent: Sequence[BenchClip], present: Sequence[BenchClip], count: int, minutes: float) -> list[LongFile]:
     """Long recordings made of the part's own clips: those at hand are of speakers that the edits were found on.
 
-    Of speech that a small model hears well: what it makes of strong accents and of noise, at whatever time it puts
-    that, is told from words inserted in a gap only by guessing. The gaps of each recording are its own.
+    Of speech that a small model transcribes well: its errors on strong accents and noise, wherever it puts them, are
+    told from words inserted in a gap only by guessing. The gaps of each recording are its own.
     """
     clear = [(s.samples(), s.text) for s in present if s.source in CLEAR and s.text and s.seconds <= LONGEST]
     loud = audible(absent)
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=100)
     parser.add_argument("--random-clips", type=int, default=64)
     parser.add_argument("--draws", type=int, default=20, help="of random features")
-    parser.add_argument("--noise-tokens", type=int, help="most tokens to write where nobody speaks")
+    parser.add_argument("--noise-tokens", type=int, help="most tokens of a text of a clip without speech")
     parser.add_argument("--long-files", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--pipeline-files", type=int, help="of the long ones, for transformers' pipeline; default: all")

@@ -5,7 +5,7 @@
 
 `whisper.transcribe` with timestamps (its default mode), greedy, each clip on its own, without the text before as a
 prompt. What "filters on" gives is derived from the same run without filters by Whisper's own rule, which is exact for
-clips of up to 30 s; longer ones are run again with the filters on. Interrupted, it goes on; `--only` and `--part` run
+clips of up to 30 s; longer ones are run again with the filters on. Interrupted, it continues; `--only` and `--part` run
 one arm and one part, so that several can run at once.
 """
 

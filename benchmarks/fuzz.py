@@ -1,4 +1,4 @@
-"""Files of strangers, changed at random 100,000 times: read, or refused by an error of ours, and nothing else.
+"""Untrusted files: fixtures changed at random 100,000 times, read or refused by one of this package's errors.
 
     pip install atheris
     python benchmarks/fuzz.py --inputs 100000 --out benchmarks/results/fuzz.json
@@ -78,7 +78,7 @@ def targets(work: Path) -> list[Target]:
 
 
 def outcome(target: Target) -> str:
-    """`read`, or the class of the error; others than ours with their message."""
+    """`read`, or the class of the error; those that are not of this package with their message."""
     from audiosae_steer import AudioSAESteerError, load_recipe, load_sae
 
     try:

@@ -1,7 +1,7 @@
 """Sounds without speech, made from random numbers: each kind a function of a seeded generator, `KINDS` their list.
 
 Dry sounds come out of the functions; `candidate` puts them into a small room with a microphone, because recordings
-are like that and Whisper hears the difference: on dry noise tiny.en rarely writes more than ".". numpy alone, so that
+are like that and it matters to Whisper: on dry noise tiny.en rarely writes more than ".". numpy alone, so that
 the same seed gives the same samples everywhere, to within the rounding of 16 bits.
 """
 

@@ -4,8 +4,8 @@
     python benchmarks/reconstruction_wer.py --layer 4 --sae mine.safetensors --cache CACHE --every 4 --out mine.json
 
 On the utterances of the `test` part of the split, greedy, with timestamps, the first 30 s of each: the SAE's
-reconstruction goes on in place of the residual, padding and all, as `error="drop"` with nothing edited has it. Loops
-capped: with at most as many errors for an utterance as it has words. Interrupted, it goes on with what is in the cache.
+reconstruction takes the place of the residual, padding and all, as `error="drop"` with nothing edited has it. Loops
+capped: with at most as many errors for an utterance as it has words. Interrupted, it continues from the cache.
 """
 
 from __future__ import annotations

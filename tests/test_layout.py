@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections import defaultdict
 from pathlib import Path
 
@@ -194,6 +195,8 @@ MANY_PARAMETERS = {"SAE.__init__", "steer", "collect"}
 """Calls of the front door that users type with keywords."""
 RIDDLES = {"What", "Where", "Which", "How", "Whether", "Why", "Who", "When"}
 """Words that no docstring opens with: a noun or a verb does."""
+DIALECT = ("nobody speaks", "whole or not at all", "of strangers", "filled up")
+"""Phrases for which the field has terms: clips without speech, atomic, untrusted, padded."""
 
 
 def functions(path: Path) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -234,14 +237,48 @@ def test_functions_are_short_and_take_few_parameters() -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("phrase", DIALECT)
+def test_words_are_those_of_the_field(phrase: str) -> None:
+    """In docstrings, comments, messages and templates."""
+    files = [path for suffix in ("py", "md", "html") for path in PACKAGE.rglob(f"*.{suffix}")]
+    texts = {path.relative_to(PACKAGE).as_posix(): " ".join(path.read_text("utf-8").split()) for path in files}
+    assert [name for name, text in texts.items() if phrase in text.lower()] == []
+
+
+def docstrings(source: str) -> list[tuple[int, str]]:
+    """Docstrings of modules, classes, functions and, under an assignment, attributes; each with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", [])
+        for before, statement in zip([None, *body], body, strict=False) if isinstance(body, list) else ():
+            opens = before is None and isinstance(
+                node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+            )
+            if (
+                (opens or isinstance(before, (ast.Assign, ast.AnnAssign)))
+                and isinstance(statement, ast.Expr)
+                and isinstance(statement.value, ast.Constant)
+                and isinstance(statement.value.value, str)
+            ):
+                found.append((statement.lineno, inspect.cleandoc(statement.value.value)))
+    return found
+
+
+def riddles(source: str) -> list[int]:
+    """Lines of docstrings that open with a word of RIDDLES."""
+    return [line for line, text in docstrings(source) if text.split(" ")[0].strip("`:,.") in RIDDLES]
+
+
 def test_docstrings_open_with_a_noun_or_a_verb() -> None:
-    riddles = []
-    for name, path in FILES.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                first = (ast.get_docstring(node) or "").split(" ")[0].strip("`:,.")
-                riddles += [f"{name}: {getattr(node, 'name', 'module')}"] if first in RIDDLES else []
-    assert riddles == []
+    assert [f"{name}:{line}" for name, path in FILES.items() for line in riddles(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    "code", ['"""{}"""', 'def f():\n    """{}"""', 'class A:\n    x: int\n    """{}"""', 'x = 1\n"""{}"""']
+)
+def test_a_docstring_that_is_a_riddle_is_seen(code: str) -> None:
+    assert len(riddles(code.format("Whether it rains."))) == 1
+    assert riddles(code.format("Rain.")) == []
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Given:
     """Clips' texts and number, and the recipe's names."""
 
     text: Path | None = None
-    """What is said: columns file and text, divided by tabs."""
+    """Texts of the clips with speech: columns file and text, divided by tabs."""
     break_wer: float = BreakCriterion().wer
     """Speech counts as broken above so many points."""
     modes: str = "timed"

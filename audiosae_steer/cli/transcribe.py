@@ -97,7 +97,7 @@ def transcribe(
     written: Files,
     model: ModelOption = "tiny.en",
     recipe: RecipeOption = "no-false-speech",
-    steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the model as it is")] = True,
+    steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the unsteered model")] = True,
     library: LibraryOption = "openai",
     strength: StrengthOption = None,
 ) -> None:
@@ -124,7 +124,7 @@ def transcribe(
                 language=decoding.language,
                 filters=decoding.filters,
                 temperature=temperature,
-                progress=lambda heard, of: tell(str(file), int(heard), int(of)),
+                progress=lambda done, of: tell(str(file), int(done), int(of)),
             )
 
     failed = 0

@@ -22,7 +22,7 @@ class LabelledWindow(NamedTuple):
     group: str
     """Its recording: all windows of a group are on one side of the split."""
     present: bool | None
-    """Whether it has the concept; None where the model is to tell."""
+    """It has the concept; None where the model is to tell."""
 
 
 def from_folders(present: Sources, absent: Sources, groups: Groups = "recording") -> list[LabelledWindow]:

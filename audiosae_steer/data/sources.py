@@ -58,7 +58,7 @@ class RemoteFile(NamedTuple):
     bytes: int
     """Its size; 0 where the Hub does not say."""
     cached: bool
-    """Whether this machine has it already."""
+    """This machine has it already."""
 
 
 class Download(NamedTuple):

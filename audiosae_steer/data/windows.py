@@ -26,7 +26,7 @@ class Window(NamedTuple):
     start: int
     """First sample at 16 kHz."""
     held_out: bool
-    """Whether it is kept from training."""
+    """It is kept from training."""
 
 
 def windows_of(files: Sequence[Path]) -> list[Window]:

@@ -98,7 +98,9 @@ def check_free(to: Path) -> None:
             raise ModelError(f"{to} is the folder that you are in, which cannot be replaced; name a new folder")
         if to.is_dir():
             if any(to.iterdir()) and not (to / MARK).is_file():
-                raise ModelError(f"{to} is a folder with other files in it, which stay as they are; name a new folder")
+                raise ModelError(
+                    f"{to} is a folder with other files in it, which are left unchanged; name a new folder"
+                )
         elif to.exists() or to.is_symlink():
             raise ModelError(f"{to} is there already, and is no folder; name a new folder")
     except (OSError, RuntimeError) as error:

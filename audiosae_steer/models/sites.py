@@ -124,7 +124,7 @@ class Family(ABC):
     name: str
     """As recipes name it; the same for both libraries' Whisper, whose weights are the same."""
     library: str
-    """Where its class comes from, for messages."""
+    """Library that its class comes from, for messages."""
     diffuses: bool = False
     """It is a diffusion model, which runs once a step."""
 

@@ -155,7 +155,7 @@ def _check_free(folder: Path, recipe: Recipe) -> None:
         raise RecipeError(f"{folder} is there already, and is no folder; name a new folder")
     if folder.resolve() == Path.cwd() or (recipe.folder and folder.resolve() == recipe.folder.resolve()):
         which = "the folder of the recipe itself" if recipe.folder else "the folder that you are in"
-        raise RecipeError(f"{folder} is {which}, which stays as it is; name a new folder")
+        raise RecipeError(f"{folder} is {which}, which is left unchanged; name a new folder")
     held = sorted(path.name for path in folder.iterdir())
     if not held:
         return

@@ -40,7 +40,7 @@ class ConvertSettings:
     """The stack of blocks that layers are counted in, for the file's `info`; None: what the SAE or its folder says,
     else the encoder."""
     measured_on: str = ""
-    """What the activations are of, for the file's `info`."""
+    """Origin of the activations, for the file's `info`."""
 
 
 class Converted(NamedTuple):
@@ -61,7 +61,7 @@ class _Job(NamedTuple):
 
     source: str | Path
     has_layers: bool
-    """Whether the source holds an SAE for each layer."""
+    """The source holds an SAE for each layer."""
     commit: str | None
     """On the Hub; None on this machine."""
     frames: Frames | None

@@ -33,7 +33,7 @@ class BiasChange(NamedTuple):
     before: float
     """Euclidean norm of the parameter before."""
     rounding: float
-    """How far the parameter is from the exact sum, at most, for want of digits of its dtype."""
+    """Distance of the parameter from the exact sum, at most, for want of digits of its dtype."""
 
 
 class Baked(NamedTuple):

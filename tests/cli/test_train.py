@@ -38,7 +38,7 @@ def test_it_trains_either_architecture_and_says_what_came_of_it(audio, tmp_path,
     sae = load_sae(tmp_path / "b.safetensors")
     assert sae.info["settings"]["widths"] == [8, 32, 64]
     assert sae.info["started_from"] == "a.safetensors"
-    assert "It goes on from a.safetensors." in (tmp_path / "b.md").read_text(encoding="utf-8")
+    assert "Its training started from a.safetensors." in (tmp_path / "b.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def sources(work: Path) -> dict[str, Path]:
 
 
 def outcome(folder: Path) -> str:
-    """`refused: …` with an error of ours, `read`, or what went wrong."""
+    """`refused: …` with an error of this package, `read`, or what went wrong."""
     import warnings
 
     import torch

@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all."""
+"""A folder that is replaced in one step, or left unchanged."""
 
 from __future__ import annotations
 

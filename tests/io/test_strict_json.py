@@ -1,4 +1,4 @@
-"""JSON of strangers, and text on its way to a terminal."""
+"""Untrusted JSON, and text on its way to a terminal."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ def test_the_released_weights_are_the_same_in_both_libraries(tiny_en: Any, tiny_
     assert tiny_en.alignment_heads.to_dense().sum() == 8
 
 
-def test_it_hears_what_is_said(tiny_en: Any) -> None:
+def test_it_transcribes_speech(tiny_en: Any) -> None:
     from audiosae_steer.evaluate.transcription.transcribe import transcribe
 
     clip = load_audio(checkpoints_dir() / "clips" / "speech-04.flac")
     assert transcribe(tiny_en, clip).text == "We walked along the river until the sun went down."
 
 
-def test_transformers_hears_the_same_and_its_tokens_are_configured(tiny_en_hf: Any) -> None:
+def test_transformers_transcribes_the_same_and_its_tokens_are_configured(tiny_en_hf: Any) -> None:
     processor = load_processor("tiny.en")
     clip = load_audio(checkpoints_dir() / "clips" / "speech-04.flac")
     features = processor(clip, sampling_rate=16_000, return_tensors="pt").input_features

@@ -143,7 +143,7 @@ def test_what_cannot_be_written(model: Any, tmp_path: Path) -> None:
             export(other, tmp_path / "out", "transformers")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ModelError, match="other files in it, which stay as they are"):
+    with pytest.raises(ModelError, match="other files in it, which are left unchanged"):
         export(model, tmp_path / "full", "openai")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 

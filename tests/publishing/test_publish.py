@@ -215,7 +215,7 @@ def test_folders_of_this_machine_are_not_told(hub: Hub, tmp_path: Path) -> None:
     assert torch.equal(found.W_enc, sae.W_enc)
 
 
-def test_names_of_a_strangers_recipe_are_no_paths(hub: Hub, tmp_path: Path) -> None:
+def test_names_of_an_untrusted_recipe_are_no_paths(hub: Hub, tmp_path: Path) -> None:
     path = write_recipe(tmp_path / "deep" / "r", small_model())
     (path.parent / "b").mkdir()
     make_sae("jumprelu", 64, 200, seed=1).altered(info={"x": "/home/a/b"}).save(path.parent / "b" / "sae.safetensors")

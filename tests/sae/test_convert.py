@@ -54,7 +54,7 @@ def test_a_whole_repository(repository: Path, tmp_path: Path) -> None:
         assert (ours.info["layer"], ours.info["side"], ours.info["format"]) == (layer, "encoder", "audiosae")
 
 
-def test_an_interrupted_conversion_goes_on(repository: Path, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_conversion_resumes(repository: Path, tmp_path: Path, monkeypatch) -> None:
     from audiosae_steer.sae import save
 
     written = []

@@ -39,7 +39,7 @@ D, F = 24, 40
 MEL = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 11, 12], [50257, 50362, 13, 14]])
 CANNOT = ("EnCodec 24 kHz", "EnCodec 48 kHz", "EnCodec (package)", "DiffRhythm", "wav2vec2-conformer")
-"""Families without a bias that reaches the residual as it is."""
+"""Families without a bias that reaches the residual unchanged."""
 
 
 @pytest.fixture(params=["openai", "transformers"])

@@ -229,7 +229,7 @@ def test_one_batch_may_hold_steered_and_unsteered_clips(
     assert mixed[1] != plain[1]
 
 
-def test_a_choice_for_another_number_of_clips_is_refused_and_the_model_goes_on(
+def test_a_choice_for_another_number_of_clips_is_refused_and_the_model_still_runs(
     tiny_en_hf: Any, sae: SAE, features: torch.Tensor
 ) -> None:
     plain = write(tiny_en_hf, features)
@@ -306,7 +306,7 @@ def test_a_long_file_in_one_call_of_generate_while_the_batch_shrinks(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_hears_what_full_precision_hears(
+def test_half_precision_writes_what_full_precision_writes(
     tiny_en_hf: Any, sae: SAE, processor: Any, features: torch.Tensor, dtype: torch.dtype
 ) -> None:
     features = features[:1]  # float16 is slow on a processor

@@ -122,7 +122,7 @@ def test_a_path_that_is_not_there_names_what_is(site: Site, says: str) -> None:
         steer(Odd(), site=site, edits=[Push(torch.ones(12))])
 
 
-def test_a_residual_of_another_shape_is_refused_and_the_model_goes_on() -> None:
+def test_a_residual_of_another_shape_is_refused_and_the_model_still_runs() -> None:
     model, x = Odd(), torch.randn(2, 40, 5)
     with steer(model, site=Site(path="second"), edits=[Push(torch.ones(12))]) as steering:
         with pytest.raises(SiteError, match="layout"):

@@ -44,7 +44,7 @@ def test_it_shows_the_series_by_their_names(tmp_path: Path, monkeypatch: pytest.
     }  # fmt: skip
 
 
-def test_it_goes_on_from_rows_as_json_has_them() -> None:
+def test_it_resumes_from_rows_as_json_has_them() -> None:
     first = history(2)
     second = History(first.rows)
     second.add(300, Figures(0.1, 3, 0, 0.2, 3, 0), 0.0)

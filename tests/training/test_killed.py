@@ -1,4 +1,4 @@
-"""A training that is killed, at any point, goes on to the same result."""
+"""A training that is killed, at any point, resumes to the same result."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ assert os.waitpid(begin(), 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_random_points_it_goes_on_to_the_same_sae(tmp_path: Path) -> None:
+def test_killed_at_random_points_it_resumes_to_the_same_sae(tmp_path: Path) -> None:
     pytest.importorskip("sae_lens", reason="SAELens (extra [train]) is not installed")
     shards = write_shards(tmp_path / "shards", sparse_frames(6000, 1), sparse_frames(300, 2), shards=4)
     folder, out = tmp_path / "checkpoints", tmp_path / "sae.safetensors"

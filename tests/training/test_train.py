@@ -1,4 +1,4 @@
-"""Training: what comes of it, that it goes on after an interruption to the same result, and what it refuses."""
+"""Training: what comes of it, that it resumes after an interruption to the same result, and what it refuses."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_sae_and_another_seed_does_not(trained, fol
 
 
 @pytest.mark.parametrize("settings", [SMALL, NESTED], ids=["batchtopk", "matryoshka"])
-def test_an_interrupted_training_goes_on_to_the_same_sae(settings, trained, nested, folder, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes_to_the_same_sae(settings, trained, nested, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 50)
     batch_of = ShuffledBatches.batch_of
 
@@ -260,7 +260,7 @@ def test_the_scale_brings_the_mean_norm_to_the_root_of_the_width(frames):
         scale_of(torch.zeros(10, 4))
 
 
-def test_training_goes_on_from_an_sae(trained, folder, sae_lens):
+def test_training_starts_from_an_sae(trained, folder, sae_lens):
     """From the first step on it is as good as that; and one of other sizes, or of another gate, is refused."""
     shards = open_shards(folder, 2)
     on = train_sae(shards, replace(SMALL, steps=3, lr=1e-5), start=trained, progress=False)

@@ -29,7 +29,7 @@ class CollectSettings:
     """Settings of a collection of activations."""
 
     augment: bool = True
-    """Whether windows get a random gain, another window mixed in, and a random position in Whisper's 30 s."""
+    """Windows get a random gain, another window mixed in, and a random position in Whisper's 30 s."""
     padding_share: float = 0.1
     """Share of the frames of Whisper's padding to keep."""
     batch: int = 8
@@ -37,7 +37,7 @@ class CollectSettings:
     seed: int = 0
     """Seed of augmentation and of the frames of padding that are kept."""
     nnsight: bool = False
-    """Whether residuals are read in nnsight's traces, clip by clip, rather than in hooks of torch."""
+    """Residuals are read in nnsight's traces, clip by clip, rather than in hooks of torch."""
 
 
 class Placed(NamedTuple):

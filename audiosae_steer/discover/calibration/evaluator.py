@@ -68,9 +68,9 @@ class Arm(NamedTuple):
     """Edits; None for the unsteered model."""
     strength: float = 0.0
     framed: bool = False
-    """Whether the recipe's frame gate applies."""
+    """The recipe's frame gate applies."""
     allow_empty: bool = False
-    """Whether an empty text is allowed."""
+    """An empty text is allowed."""
 
 
 class Figures(NamedTuple):

@@ -49,7 +49,7 @@ class Choice(NamedTuple):
     margin: float
     """Ratio of the cliff to the chosen strength; a lower bound where no cliff was found."""
     enough: bool
-    """Whether the margin is at least that of the settings."""
+    """The margin is at least that of the settings."""
 
 
 class Sweep:

@@ -156,7 +156,7 @@ def _description(learned: Learned, encoder: Sequence[SiteSpec], decoder: Sequenc
     if decoder:
         when = " at the step that writes a text's first token" if decoder[0].steps == "first" else ""
         found.append(f"a vector after each of {len(decoder)} decoder layers{when}")
-    return f"Writes no text where nobody speaks: learned constants, {' and '.join(found)}; not calibrated."
+    return f"Writes no text without speech: learned constants, {' and '.join(found)}; not calibrated."
 
 
 def _recorded(settings: LearnSettings) -> dict[str, Any]:

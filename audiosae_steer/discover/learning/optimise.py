@@ -136,7 +136,7 @@ def _check(model: Any, sae: SAE | None, layer: int, clips: LearningClips, settin
 
 
 class _Run:
-    """Optimisation on residuals that were computed once; further calls of `optimise` go on with its random numbers."""
+    """Optimisation on residuals that were computed once; further calls of `optimise` continue its random numbers."""
 
     def __init__(
         self,

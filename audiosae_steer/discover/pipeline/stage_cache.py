@@ -52,7 +52,7 @@ class Stages:
         ).hexdigest()
         folder = self.folder / f"{name.replace(' ', '-')}-{key[:12]}"
         if (folder / DONE).is_file():
-            self.say(f"{name}: done before, taken as it is")
+            self.say(f"{name}: done before, taken from its folder")
             return folder
         self.say(f"{name} …")
         folder.mkdir(exist_ok=True)

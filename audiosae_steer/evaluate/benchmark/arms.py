@@ -50,7 +50,10 @@ LABELS = {
     "vad": "Silero VAD",
     "vad-ours": "Silero VAD + ours gated",
 }
-"""Curves in the order of tables; a curve is one way at several strengths or thresholds."""
+"""Curves in the order of tables; a curve is one way at several strengths or thresholds.
+
+Published results hold their names and labels, so that "ours", which stands for this package, stays in both.
+"""
 
 
 By = Literal["opened", "no_speech_prob", "avg_logprob", "vad"]

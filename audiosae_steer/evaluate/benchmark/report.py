@@ -76,8 +76,8 @@ def _head(found: BenchResults) -> str:
     lines = [
         f"# False speech: {found.model}, recipe {found.recipe}",
         "",
-        f"- {absent.clips} clips in which nobody speaks ({absent.minutes:.1f} min: {_sources(absent)})",
-        f"- {present.clips} clips in which somebody speaks ({present.minutes:.1f} min, {present.with_text} "
+        f"- {absent.clips} clips without speech ({absent.minutes:.1f} min: {_sources(absent)})",
+        f"- {present.clips} clips with speech ({present.minutes:.1f} min, {present.with_text} "
         f"with an exact text: {_sources(present)})",
     ]
     if "find_absent" in data:
@@ -87,7 +87,7 @@ def _head(found: BenchResults) -> str:
         )
     tokens = found.settings.noise_tokens
     if tokens:
-        lines.append(f"- where nobody speaks, texts are cut off after {tokens} tokens")
+        lines.append(f"- texts of clips without speech are cut off after {tokens} tokens")
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items() if number)
     lines += [
         f"- {found.machine.processor}, {found.machine.threads} thread(s); {versions}",

@@ -90,7 +90,7 @@ class Bench:
         """Every part that is asked for."""
         main, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
         recipes = {
-            "ours": main,
+            "ours": main,  # a key of published results
             "ungated": self.recipes.ungated,
             "contrast": self.recipes.contrast,
             "dense": self.recipes.dense,

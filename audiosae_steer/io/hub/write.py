@@ -32,7 +32,7 @@ class Uploaded(NamedTuple):
     commit: str
     """The one commit that holds it."""
     created: bool
-    """Whether the repository is new."""
+    """The repository is new."""
 
 
 class Entry(NamedTuple):

@@ -11,7 +11,7 @@ from . import write_transformers
 
 QUANTIZATIONS = ("float16", "int8", "int8_float16", "int8_float32", "int16", "float32")
 BESIDE = ("tokenizer.json", "preprocessor_config.json")
-"""What faster-whisper would otherwise fetch from the Hub, or guess."""
+"""Files that faster-whisper would otherwise fetch from the Hub, or guess."""
 
 
 def write(

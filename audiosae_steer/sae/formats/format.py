@@ -41,7 +41,7 @@ class Format(ABC):
     content: str
     """Its SAEs in a message: "SAE of SAELens"."""
     states_normalisation = False
-    """Whether its files say how the residual is normalised before the SAE; else it is measured if activations are
+    """Its files say how the residual is normalised before the SAE; else it is measured if activations are
     given."""
 
     @abstractmethod

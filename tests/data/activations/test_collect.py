@@ -86,7 +86,7 @@ def test_no_hook_is_left_behind(tiny_en, audio, tmp_path):
     assert [len(module._forward_hooks) for module in tiny_en.modules()] == before
 
 
-def test_an_interrupted_collection_goes_on_where_it_stopped(tiny_en, audio, tmp_path, monkeypatch):
+def test_an_interrupted_collection_resumes_where_it_stopped(tiny_en, audio, tmp_path, monkeypatch):
     from audiosae_steer.data.activations import collect as module
     from audiosae_steer.data.activations import extraction
 
@@ -269,7 +269,7 @@ HEARING = [case for case in FAMILIES if case.name not in ("DiffRhythm", "whisper
 
 
 @pytest.mark.parametrize("case", HEARING, ids=lambda case: case.name)
-def test_every_family_that_hears_is_collected_from(case, audio, tmp_path):
+def test_every_family_that_takes_audio_is_collected_from(case, audio, tmp_path):
     model = case.make()
     sites = [site for site in case.sites(model) if site.side == "encoder"]
     for name, nnsight in (("hooks", False), ("traces", True)):

@@ -90,7 +90,7 @@ def test_everything_tried_is_on_record(done):
     assert not list(folder.rglob("*.part"))
 
 
-def test_an_interrupted_sweep_goes_on_and_ends_the_same(tiny_en, sounds, done, monkeypatch):
+def test_an_interrupted_sweep_resumes_and_ends_the_same(tiny_en, sounds, done, monkeypatch):
     found, folder = done
     lines = (folder / "cache" / NAME).read_text().splitlines(keepends=True)
     left = len(lines) - 2

@@ -1,4 +1,4 @@
-"""From data sets on a Hub of our own to a folder with recipes, in one call that is interrupted and goes on."""
+"""From data sets on a Hub of our own to a folder with recipes, in one call that is interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def test_it_says_first_what_it_will_download_and_how_long_it_takes(made):
     assert said[11:] == [f"{name} …" for name in ("learn", "gates", "calibrate", "calibrate without gates", "test")]
 
 
-def test_killed_in_the_last_stage_it_goes_on_with_that(made):
+def test_killed_in_the_last_stage_it_resumes_with_that(made):
     done = ("learn", "gates", "calibrate", "calibrate without gates")
-    assert made[3][11:] == [*(f"{name}: done before, taken as it is" for name in done), "test …"]
+    assert made[3][11:] == [*(f"{name}: done before, taken from its folder" for name in done), "test …"]
     assert "0 MB to download in 1 files, " in made[3][0]
 
 

@@ -35,18 +35,20 @@ def chain(folder: Path, settings: Settings, *, fail: bool = False) -> tuple[list
     return said, (stages.run("second", [first, 1.5], second) / "b.txt").read_text()
 
 
-def test_what_is_done_is_taken_as_it_is_and_what_was_interrupted_goes_on(tmp_path: Path) -> None:
+def test_what_is_done_is_kept_and_what_was_interrupted_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         chain(tmp_path, Settings(), fail=True)
-    assert chain(tmp_path, Settings()) == (["first: done before, taken as it is", "second …"], "3!")
-    assert chain(tmp_path, Settings())[0] == [f"{name}: done before, taken as it is" for name in ("first", "second")]
+    assert chain(tmp_path, Settings()) == (["first: done before, taken from its folder", "second …"], "3!")
+    assert chain(tmp_path, Settings())[0] == [
+        f"{name}: done before, taken from its folder" for name in ("first", "second")
+    ]
 
 
 def test_changed_settings_redo_a_stage_and_what_follows(tmp_path: Path) -> None:
     chain(tmp_path, Settings())
     assert chain(tmp_path, Settings(Inner(4))) == (["first …", "second …"], "4!")
     assert chain(tmp_path, Settings()) == (
-        [f"{name}: done before, taken as it is" for name in ("first", "second")],
+        [f"{name}: done before, taken from its folder" for name in ("first", "second")],
         "3!",
     )
 

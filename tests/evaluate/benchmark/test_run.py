@@ -1,4 +1,4 @@
-"""The benchmark's runner: what an arm writes is what the steered model writes, once, and goes on where it stopped."""
+"""The benchmark's runner: what an arm writes is what the steered model writes, once; and it resumes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_clear_speech_needs_no_retry(either):
     assert said.text == MEETING
 
 
-def test_a_long_recording_is_heard_to_its_end(either, long_samples):
+def test_a_long_recording_is_transcribed_to_its_end(either, long_samples):
     model, processor = either
     seen: list[tuple[float, float]] = []
     said = transcribe(model, long_samples, processor=processor, progress=lambda heard, of: seen.append((heard, of)))
@@ -99,7 +99,7 @@ def test_a_long_recording_is_heard_to_its_end(either, long_samples):
         assert said.windows[-1].start < 40
 
 
-def test_a_stereo_file_at_44_kHz_is_heard(tiny_en, tmp_path):
+def test_a_stereo_file_at_44_kHz_is_transcribed(tiny_en, tmp_path):
     said = soxr.resample(clip("speech-08"), 16_000, 44_100)
     soundfile.write(tmp_path / "a.wav", np.stack([said, 0.5 * said], axis=1), 44_100)
     assert transcribe(tiny_en, tmp_path / "a.wav").text == MEETING
@@ -132,7 +132,7 @@ def test_the_filters_of_transformers(tiny_en_hf, processor):
         off.filtered()
 
 
-def test_filtering_drops_what_was_heard_with_a_dropped_window():
+def test_filtering_drops_the_text_of_a_dropped_window():
     windows = (
         DecodedWindow(0, 0.1, -0.3),
         DecodedWindow(28.0, 0.7, -1.2),

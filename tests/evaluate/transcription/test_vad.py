@@ -78,7 +78,7 @@ def test_the_highest_probability_is_the_threshold_at_which_speech_is_lost(librar
         assert not has_speech(samples, min(highest + 1e-4, 1.1))
 
 
-def test_the_model_hears_the_speech_alone_and_times_are_put_back(library, long, tiny_en):
+def test_the_model_reads_the_speech_alone_and_times_are_put_back(library, long, tiny_en):
     heard, starts = long
     encoded = []
     handle = tiny_en.encoder.register_forward_hook(lambda *_: encoded.append(1))

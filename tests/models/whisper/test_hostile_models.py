@@ -1,4 +1,4 @@
-"""Model files of strangers: no code is run, and no more memory taken than they are long."""
+"""Untrusted model files: no code is run, and no more memory taken than they are long."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_what_the_writer_shares_is_read(tmp_path: Path, quantisation: str) -> No
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=0 if quantisation == "float32" else 0.01)
 
 
-def test_int8_of_the_released_weights_hears_the_same(tiny_en: Any, tmp_path: Path) -> None:
+def test_int8_of_the_released_weights_transcribes_the_same(tiny_en: Any, tmp_path: Path) -> None:
     from audiosae_steer import load_audio
     from audiosae_steer.evaluate.transcription.transcribe import transcribe
     from audiosae_steer.steering.recipes.load import checkpoints_dir

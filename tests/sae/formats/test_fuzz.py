@@ -1,4 +1,4 @@
-"""Random changes to every fixture: read or refused by an error of ours. `benchmarks/fuzz.py` makes many more."""
+"""Random changes to every fixture: read or refused. `benchmarks/fuzz.py` makes many more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes of strangers: refused by an error of ours, or harmless; the model is left as it was."""
+"""Untrusted recipes: refused by an error of this package, or harmless; the model is left as it was."""
 
 from __future__ import annotations
 

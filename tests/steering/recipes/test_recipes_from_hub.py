@@ -1,4 +1,4 @@
-"""Recipes on the Hub: what is fetched of them, what they pin, and what strangers may put into them."""
+"""Recipes on the Hub: what is fetched of them, what they pin, and untrusted content of them."""
 
 from __future__ import annotations
 
