@@ -120,6 +120,7 @@ class UnpinnedWarning(AudioSAESteerWarning):
 
 
 LONGEST = 4000
+"""Characters of untrusted text in a message: about a screen of a terminal."""
 _KEPT = "\n\t"
 # they turn the order of what follows them, so that a name reads as another
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -29,11 +29,14 @@ LAYERS = (
 )
 """From the ground up. A package imports those of the lines above its own, and never its siblings on its line."""
 
+RESERVED = {"analyse", "explorer", "serve"}
+"""Packages that the design has a place for, counted beside the twelve that the root may hold."""
+
 ONE_MEANING = {
-    "fit": "estimates of gates and edits from clips",
+    "fit": "a package's entry for fitting: gates to clips, and the stages of the pipeline that fit",
     "load": "reads one kind of thing from a file, a folder or the Hub",
     "registry": "the list of the modules beside it, in the order in which they are tried",
-    "report": "a page of HTML with what was found",
+    "report": "the files for people to read that a package writes of its results: HTML or Markdown",
     "results": "what the package of that step returns",
     "run": "the whole of a demo or a benchmark, from its settings to its results",
     "settings": "what a long job is told, checked",
@@ -156,7 +159,7 @@ def test_the_root_holds_few_names() -> None:
     files = [path.name for path in PACKAGE.glob("*.py")]
     folders = {part for part in PARTS if f"{ROOT}.{part}" in FILES and (PACKAGE / part).is_dir()}
     assert sorted(files) == ["__init__.py", "__main__.py", "errors.py"]
-    assert len(folders) <= 15  # twelve, and those that DESIGN reserves: analyse, explorer, serve
+    assert len(folders - RESERVED) <= 12
 
 
 def test_no_module_bears_the_name_of_what_its_package_exports() -> None:
@@ -191,8 +194,13 @@ def test_no_two_modules_share_a_name_with_two_meanings() -> None:
 
 LONG_FILES = {"io/tensors/pickle_reader.py"}
 """One interpreter, which is read as a whole."""
-MANY_PARAMETERS = {"SAE.__init__", "steer", "collect"}
-"""Calls of the front door that users type with keywords."""
+MANY_PARAMETERS = {
+    "sae/autoencoder.py: SAE.__init__",
+    "steering/steering.py: steer",
+    "data/activations/collect.py: collect",
+}
+"""Exceptions to the rule of eight parameters: calls of the front door, whose keywords users type; a record of settings
+would be one more name to import for each."""
 RIDDLES = {"What", "Where", "Which", "How", "Whether", "Why", "Who", "When"}
 """Words that no docstring opens with: a noun or a verb does."""
 DIALECT = ("nobody speaks", "whole or not at all", "of strangers", "filled up")
@@ -232,8 +240,9 @@ def test_functions_are_short_and_take_few_parameters() -> None:
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             parameters = [each.arg for each in given if each.arg not in ("self", "cls")]
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            name = f"{path.relative_to(PACKAGE).as_posix()}: {name}"
             if lines > 60 or (len(parameters) > 8 and name not in MANY_PARAMETERS):
-                wrong.append(f"{path.relative_to(PACKAGE)}: {name}: {lines} lines, {len(parameters)} parameters")
+                wrong.append(f"{name}: {lines} lines, {len(parameters)} parameters")
     assert wrong == []
 
 

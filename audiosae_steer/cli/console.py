@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import printable
+from ..io.progress import Tell
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="openai-whisper name or .pt, transformers id or folder, CTranslate2 folder")
@@ -24,7 +25,7 @@ StrengthOption = Annotated[
 
 
 @contextmanager
-def progress(*, seconds: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def progress(*, seconds: bool = False) -> Iterator[Tell]:
     """A bar for each task, on stderr; nothing is drawn where stderr is no terminal. Print nothing meanwhile."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -53,7 +53,7 @@ class Extras:
 @with_settings(
     Options(defaults=Place(), parameter="place"),
     Options(
-        defaults=TrainSettings(steps=2400), hidden=("buffer",), names={"widths": "width"},
+        defaults=TrainSettings(), hidden=("buffer",), names={"widths": "width"},
         help={
             "architecture": "architecture of the SAE",
             "widths": "width of a matryoshka's nested dictionary, ascending; repeatable",

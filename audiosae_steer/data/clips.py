@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..io.progress import track
+from .audio import Samples
 from .sources import Clip, open_source
 from .splits import split
 
@@ -19,7 +17,7 @@ class ClipSet(NamedTuple):
 
     clips: tuple[Clip, ...]
     """Name, transcript, group and label of each."""
-    samples: tuple[NDArray[np.float32], ...]
+    samples: tuple[Samples, ...]
     """Mono at 16 kHz, at most 30 s each."""
     sources: tuple[str, ...]
     """Their sources; data sets of the Hub are pinned to a commit."""
@@ -55,7 +53,7 @@ def load_clips(
         HubError: a data set cannot be had.
     """
     clips: list[Clip] = []
-    samples: list[NDArray[np.float32]] = []
+    samples: list[Samples] = []
     names = []
     for source in sources:
         opened = open_source(source, most=most, seed=seed, progress=progress)

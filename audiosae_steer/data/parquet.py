@@ -17,6 +17,7 @@ MAX_SOUND = 256 * 2**20
 MAX_ROW_GROUP = 4 * 2**30
 """Bytes of one group of rows, uncompressed; a damaged or hostile file may claim any number."""
 ROWS_AT_ONCE = 8
+"""So that no more than eight encoded clips are in memory, of `MAX_SOUND` each."""
 
 
 class Parquet:

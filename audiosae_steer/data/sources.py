@@ -11,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import AudioError, AudioSAESteerWarning, HubError
 from ..io.hub.read import Listing, is_cached, listing
 from ..io.progress import track
-from .audio import SUFFIXES, audio_files, decode
+from .audio import SUFFIXES, Samples, audio_files, decode
 from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
 from .metadata import ClipMetadata
@@ -103,7 +100,7 @@ class Source:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def load(self, i: int) -> NDArray[np.float32]:
+    def load(self, i: int) -> Samples:
         """Samples of clip `i`: mono, 16 kHz, at most 30 s.
 
         Raises:

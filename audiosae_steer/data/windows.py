@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import AudioError
-from .audio import SAMPLE_RATE, WINDOW, load_audio
+from .audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from .audio_paths import recording_of
 
 HELD_OUT_ONE_IN = 20
@@ -50,7 +47,7 @@ def windows_of(files: Sequence[Path]) -> list[Window]:
     return windows
 
 
-def read_window(window: Window, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+def read_window(window: Window, sample_rate: int = SAMPLE_RATE) -> Samples:
     """Mono samples (n,) of a window at `sample_rate` Hz."""
     start = window.start * sample_rate // SAMPLE_RATE
     return load_audio(window.path, sample_rate)[start : start + WINDOW * sample_rate // SAMPLE_RATE]

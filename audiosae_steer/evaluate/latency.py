@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..data.activations.capture import residuals
+from ..data.audio import Samples
 from ..models.families.whisper_mel import mel
 from ..models.registry import unwrap
 from ..steering.steering import Steering
@@ -33,7 +32,7 @@ class Latency(NamedTuple):
 
 
 def measure_latency(
-    model: Any, steering: Steering, samples: NDArray[np.float32], tell: Callable[[int, int], None], repeats: int = 9
+    model: Any, steering: Steering, samples: Samples, tell: Callable[[int, int], None], repeats: int = 9
 ) -> Latency:
     """Time the steering's own work, by itself, after each of some passes of the encoder.
 

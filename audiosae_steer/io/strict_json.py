@@ -15,9 +15,11 @@ from .files import stays_inside
 MAX_BYTES = 4_000_000
 """Of one file of settings: a hundred times the longest `config.json` of a released SAE."""
 MAX_DEPTH = 100
+"""A tenth of Python's default limit of recursion, for functions that walk through a value by calling themselves."""
 MAX_PARTS = 200_000
 """Lists and dicts in one text: each takes a hundred times the memory of the characters it is written in."""
 _LARGEST = 1 << 64
+"""Above every integer that other readers of JSON, and tensors, have a type for."""
 
 
 def parse(text: str | bytes, *, lenient: bool = False) -> Any:

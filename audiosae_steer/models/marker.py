@@ -26,7 +26,7 @@ def marked(model: nn.Module) -> tuple[str, ...]:
 
 
 def baked_in(weights: Path) -> tuple[str, ...]:
-    """Names of the recipes in a folder that `audiosae_steer.export` wrote, or in a file of it; none of any other."""
+    """Names of the recipes in a folder that `publishing.export` wrote, or in a file of it; none of any other."""
     record = (weights if weights.is_dir() else weights.parent) / MARK
     with suppress(OSError, ValueError):  # a help, and not what the weights are read from
         if record.is_file() and record.stat().st_size <= MAX_BYTES:

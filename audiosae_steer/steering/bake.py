@@ -46,7 +46,7 @@ class Baked(NamedTuple):
     recipe: Recipe | None
     """The recipe that was baked, if it was one."""
     allow_empty: bool
-    """The steering let the model write an empty text. Weights cannot say so; `audiosae_steer.export` writes it
+    """The steering let the model write an empty text. Weights cannot say so; `publishing.export` writes it
     into the settings of formats that have some for it."""
 
 

@@ -12,11 +12,13 @@ from ..models.sites import Dims, Family, Layout, Site, Tap
 from .recipes.load import checkpoints_dir, shipped
 
 ON_THE_HUB = {
-    ("whisper", 768, 12): "Egorgij21/Audio-SAE-Whisper-small",
-    ("hubert", 768, 12): "Egorgij21/Audio-SAE-HuBERT-base",
-    ("hubert", 1024, 24): "Egorgij21/Audio-SAE-HuBERT-large",
+    ("whisper", Dims(768, 12, 12, 51865)): "Egorgij21/Audio-SAE/whisper-small",
+    ("whisper", Dims(1280, 32, 32, 51866)): "Egorgij21/Audio-SAE/whisper-large-v3",
+    ("whisper", Dims(1280, 32, 4, 51866)): "Egorgij21/Audio-SAE/whisper-large-v3-turbo",
+    ("hubert", Dims(768, 12, 0, 0)): "Egorgij21/Audio-SAE/hubert-base",
+    ("hubert", Dims(1024, 24, 0, 0)): "Egorgij21/Audio-SAE/hubert-large",
 }
-"""By family, width and number of encoder layers: the AudioSAE paper's, one for each encoder layer."""
+"""By family and sizes: the SAEs of AudioSAE's authors, one for each encoder layer. Folders as in docs/hub.md."""
 
 
 class SiteInfo(NamedTuple):
@@ -84,7 +86,7 @@ def _fitting(family: Family, dims: Dims, site: Site) -> str | None:
             named = [path for path in fits if recipe.model.name.split("/")[-1] in path.parent.name]
             if named:
                 return str(named[0].relative_to(checkpoints_dir().parent))
-    known = ON_THE_HUB.get((family.name, dims.d_model, dims.encoder_layers))
+    known = ON_THE_HUB.get((family.name, dims))
     return None if known is None or site.side == "decoder" else f"{known}, layer {site.layer}"
 
 

@@ -175,7 +175,7 @@ class Steering:
         """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.
 
         The model then does by itself what it did with the hooks, to the rounding of its dtype; there is no way back but
-        to load it anew. `audiosae_steer.export` writes it for the library that is to run it.
+        to load it anew. `publishing.export` writes it for the library that is to run it.
 
         Raises:
             SteeringError: something in it is not constant over clips and frames; says what, and what could be baked.

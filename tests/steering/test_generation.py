@@ -306,21 +306,32 @@ def test_a_long_file_in_one_call_of_generate_while_the_batch_shrinks(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_writes_what_full_precision_writes(
-    tiny_en_hf: Any, sae: SAE, processor: Any, features: torch.Tensor, dtype: torch.dtype
+def test_half_precision_is_steered_as_full_precision_is(
+    tiny_en_hf: Any, sae: SAE, features: torch.Tensor, dtype: torch.dtype
 ) -> None:
+    """Steering adds no more error than the dtype itself has: to the encoder's output, a number; a text may flip.
+
+    Unsteered, each of the four blocks rounds some ten times. Steering rounds once more, and moves the few activations
+    that lie within rounding of a threshold: twice the unsteered error leaves room for both.
+    """
     features = features[:1]  # float16 is slow on a processor
     half = copy.deepcopy(tiny_en_hf).to(dtype)
+
+    def error() -> float:
+        with torch.no_grad():
+            found = half.model.encoder(features.to(dtype)).last_hidden_state.float()
+            wanted = tiny_en_hf.model.encoder(features).last_hidden_state
+        return float((found - wanted).norm() / wanted.norm())
+
     gentle = {"sae": sae, "layer": LAYER, "edits": [Ablate(list(range(0, 3072, 16)))]}
     rough = {"sae": sae, "layer": LAYER, "edits": [Ablate(MANY)]}
-    with steer(tiny_en_hf, **gentle):
-        wide = processor.batch_decode(write(tiny_en_hf, features), skip_special_tokens=True)
+    unsteered = error()
     plain = write(half, features.to(dtype))
     with steer(half, **gentle) as steering:
-        narrow = processor.batch_decode(write(half, features.to(dtype)), skip_special_tokens=True)
+        with steer(tiny_en_hf, **gentle):
+            assert error() < 2 * unsteered
         steering.strength = 0.0
         assert torch.equal(write(half, features.to(dtype)), plain)
-    assert narrow == wide
     with steer(half, **rough):  # else the zero strength above would show nothing
         assert not torch.equal(write(half, features.to(dtype)), plain)
 

@@ -29,6 +29,8 @@ from audiosae_steer import (
     steer,
 )
 from audiosae_steer.cli.app import app
+from audiosae_steer.models.sites import Dims
+from audiosae_steer.steering.listing import ON_THE_HUB
 
 
 @pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.name)
@@ -178,3 +180,20 @@ def test_a_width_that_nothing_tells_is_asked_for() -> None:
         steer(Odd(), layer=1, sae=make_sae("relu"), edits=[Ablate(1)])
     with pytest.raises(SiteError, match="frames per second"):
         steer(make_openai(d=24), site=Site(path="encoder.blocks.0", frame_rate=-1.0), edits=[Push(torch.ones(24))])
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes", "folder"),
+    [
+        ("whisper", (768, 12, 12, 51865), "whisper-small"),
+        ("whisper", (1280, 32, 32, 51866), "whisper-large-v3"),
+        ("whisper", (1280, 32, 4, 51866), "whisper-large-v3-turbo"),
+        ("whisper", (1280, 32, 32, 51865), None),  # large-v2
+        ("hubert", (1024, 24, 0, 0), "hubert-large"),
+    ],
+)
+def test_saes_on_the_hub_are_named_by_their_models_sizes(
+    family: str, sizes: tuple[int, ...], folder: str | None
+) -> None:
+    found = ON_THE_HUB.get((family, Dims(*sizes)))
+    assert found == (None if folder is None else f"Egorgij21/Audio-SAE/{folder}")

@@ -19,6 +19,7 @@ from .manifest import file_state, resumable, shard_path, site_key, write_manifes
 from .shards import write_shard
 
 WINDOWS_PER_SHARD = 64
+"""Half an hour of audio, which is what an interruption costs at most."""
 SEED_STEP = 7919
 """Distance of the seeds of two neighbouring shards, a prime; each shard has a generator of its own to resume at."""
 

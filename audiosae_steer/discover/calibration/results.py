@@ -65,7 +65,7 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
         }
     )
     if output.path is not None:
-        recipe._folder = output.path.parent
+        return recipe.located(output.path.parent)
     return recipe
 
 
@@ -147,10 +147,10 @@ def draw_front(sweep: Sweep, outcome: Outcome, path: Path) -> None:
 
 def _placed(base: Recipe, key: str, spec: SAESpec, sae: SAE, folder: Path) -> SAESpec:
     """An SAE's entry in a recipe in `folder`, with the file copied there if it is elsewhere."""
-    if spec.file is None or base._folder is None:
+    if spec.file is None or base.folder is None:
         return spec
     layers = [site.layer for site in base.sites if site.sae == key]
-    source = base._folder / spec.file
+    source = base.folder / spec.file
     if source.parent.resolve() == folder.resolve():
         return spec
     return place_sae(sae, source, layers[0] if layers else 0, folder)

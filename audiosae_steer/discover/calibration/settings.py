@@ -18,6 +18,7 @@ Gating = Literal["none", "clip", "frame", "clip+frame"]
 MODES: tuple[Mode, ...] = ("timed", "untimed")
 EDIT_KINDS = ("as written", "typical", "ablate", "clamp", "push")
 GATINGS: tuple[Gating, ...] = ("none", "clip", "frame", "clip+frame")
+# grids: halves of the features, and quarters of a strength around 1, coarser where the cliff is usually behind
 SHARES = (1.0, 0.5, 0.25, 0.125)
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 GATE_MARGINS: tuple[float | None, ...] = (None, 0.2, 0.5, 0.8)

@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...data.acoustics import HARD, SNRS, mixture
 from ...data.audio import SAMPLE_RATE, WINDOW, Samples
@@ -31,12 +30,12 @@ class BenchClip:
     """For tables; unique within its set as a rule."""
     source: str
     """Corpus, or collection of clips."""
-    read: Callable[[], NDArray[np.float32]]
+    read: Callable[[], Samples]
     """Gives the samples: mono, 16 kHz."""
     text: str | None = None
     """Its transcript, where that is known exactly."""
 
-    def samples(self) -> NDArray[np.float32]:
+    def samples(self) -> Samples:
         """The samples (n,), of at most 30 s."""
         return self.read()[:WINDOW]
 

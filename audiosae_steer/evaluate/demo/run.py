@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...data.audio import audio_files, load_audio
+from ...data.audio import Samples, audio_files, load_audio
 from ...errors import AudioError, AudioSAESteerWarning
+from ...io.progress import Tell
 from ...models.load import Library, load_processor, load_whisper
 from ...steering.recipes.load import checkpoints_dir, load_recipe
 from ...steering.recipes.schema import Recipe
@@ -42,7 +40,7 @@ class Result(NamedTuple):
     """One clip, without and with steering."""
 
     clip: DemoClip
-    samples: NDArray[np.float32]
+    samples: Samples
     """Mono, 16 kHz."""
     before: Transcript
     after: Transcript
@@ -68,7 +66,7 @@ def run_demo(
     library: Library = "openai",
     strength: float | None = None,
     filters: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Tell | None = None,
 ) -> tuple[Demo, Any]:
     """Transcribe every clip without and with steering.
 
@@ -181,7 +179,7 @@ def _kind(file: Path, folder: Path) -> str | None:
     return next((KINDS[name.lower()] for name in names if name.lower() in KINDS), None)
 
 
-def _load(clips: Sequence[DemoClip]) -> tuple[list[DemoClip], list[NDArray[np.float32]]]:
+def _load(clips: Sequence[DemoClip]) -> tuple[list[DemoClip], list[Samples]]:
     """The clips that are audio, and their samples; the others are warned about."""
     good, recordings, bad = [], [], []
     for clip in clips:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SteeringError
+from ...io.progress import Tell
 from .logistic_regression import Flags, Matrix, fit_logistic, l1_path
 
 Method = Literal["l1", "l2", "fisher", "difference"]
@@ -159,7 +160,7 @@ def stability(
     *,
     resamples: int = 50,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Tell | None = None,
 ) -> Matrix:
     """Share of bootstrap resamples in which each chosen feature is chosen again: (chosen,).
 

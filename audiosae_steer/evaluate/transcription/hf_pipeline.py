@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...data.audio import SAMPLE_RATE
+from ...data.audio import SAMPLE_RATE, Samples
 from ...errors import MissingExtraError, SteeringError
 from ...models.registry import unwrap
 from .transcribe import Segment, Transcript, is_multilingual
@@ -15,7 +12,7 @@ from .transcribe import Segment, Transcript, is_multilingual
 
 def transcribe_by_pipeline(
     model: Any,
-    samples: NDArray[np.float32],
+    samples: Samples,
     processor: Any,
     *,
     language: str | None = "en",

@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...data.acoustics import mono
-from ...data.audio import SAMPLE_RATE
+from ...data.audio import SAMPLE_RATE, Samples
 from ...errors import MissingExtraError
 from .transcribe import Segment, Transcript, transcribe
 
@@ -31,7 +30,7 @@ class Span(NamedTuple):
 
 
 def speech_spans(
-    samples: NDArray[np.float32],
+    samples: Samples,
     threshold: float = 0.5,
     *,
     min_speech: float = 0.0,
@@ -55,7 +54,7 @@ def speech_spans(
     return [Span(chunk["start"] / SAMPLE_RATE, chunk["end"] / SAMPLE_RATE) for chunk in chunks]
 
 
-def has_speech(samples: NDArray[np.float32], threshold: float = 0.5) -> bool:
+def has_speech(samples: Samples, threshold: float = 0.5) -> bool:
     """True if the VAD would hand anything of this clip to the model; `highest_probability` ≥ threshold says the same.
 
     Raises:
@@ -65,7 +64,7 @@ def has_speech(samples: NDArray[np.float32], threshold: float = 0.5) -> bool:
     return bool(speech_spans(samples, threshold))
 
 
-def highest_probability(samples: NDArray[np.float32]) -> float:
+def highest_probability(samples: Samples) -> float:
     """The highest speech probability of any frame: what thresholds can be swept over without running the VAD again.
 
     Raises:
@@ -82,7 +81,7 @@ def highest_probability(samples: NDArray[np.float32]) -> float:
 
 def transcribe_with_vad(
     model: Any,
-    samples: NDArray[np.float32],
+    samples: Samples,
     *,
     threshold: float = 0.5,
     min_speech: float = 0.0,
@@ -126,7 +125,7 @@ def transcribe_with_vad(
 
 def _chunks(
     vad: ModuleType,
-    samples: NDArray[np.float32],
+    samples: Samples,
     threshold: float,
     min_speech: float,
     min_silence: float,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_BYTES = 8_000_000_000
+"""Of all arrays, unpacked: as of a safetensors file."""
 MAX_HEADER = 10_000
+"""numpy's own default of `max_header_size`, beyond which it deems a header unsafe to evaluate."""
 # the weights of an SAE hardly compress; what unpacks to far more than it is was made to fill memory
 MAX_RATIO, SMALL = 20, 1_000_000
 # whole numbers become int64, eight times an int8; an SAE has but few of them, such as its k

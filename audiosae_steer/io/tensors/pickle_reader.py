@@ -18,10 +18,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+# bounds of this package, each far above what a state dict takes, whose pickle has a few dozen opcodes for each tensor
 MAX_BYTES = 4_000_000
+"""Of a pickle, without the numbers of its tensors."""
 MAX_STEPS = 100_000
+"""Opcodes; and values in the result, some of which a pickle may name many times."""
 MAX_DEPTH = 32
+"""Of dicts and lists in one another; functions that walk through the result call themselves for each."""
 _LONGEST = 1 << 48
+"""Numbers in one storage: as many as a petabyte of float32 holds."""
 
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype

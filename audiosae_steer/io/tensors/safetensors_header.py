@@ -14,7 +14,9 @@ from ...errors import CheckpointError
 from .. import strict_json
 
 MAX_BYTES = 8_000_000_000
+"""Of a file: seventy times AudioSAE's largest SAE, two matrices of 1280 × 10,240 in float32."""
 MAX_HEADER = 4_000_000
+"""Of the JSON of names and shapes, about a hundred bytes a tensor; safetensors itself allows 100 MB."""
 MAX_SIZE = 1 << 24
 """Of one side of a tensor."""
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}

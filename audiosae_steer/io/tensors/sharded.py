@@ -26,7 +26,9 @@ from ..strict_json import read_settings
 from .safetensors_header import Header, Shape, load_tensors, read_header
 
 SHARD_BYTES = 2_000_000_000
+"""Of a part that is written: far below what the Hub takes in one file, and resumed sooner where a download breaks."""
 MAX_PARTS = 64
+"""An SAE has six tensors at most, so that parts of whole tensors are fewer."""
 INDEX = ".safetensors.index.json"
 _SHARD = re.compile(r"(.+)-[0-9a-f]{8}-\d{5}-of-(\d{5})\.safetensors")
 

@@ -16,6 +16,7 @@ from .weights import Weights, transformers_name
 
 Loaded = TypeVar("Loaded")
 MAX_SETTINGS = 4_000_000
+"""Bytes of a file of settings, as in `io.strict_json`."""
 
 
 def is_folder(path: Path) -> bool:

@@ -114,6 +114,7 @@ _STAND_INS: StandIns = (
     *(stand_in(f"torch.nn.modules.{name}", _Module) for name in _TORCH),
 )
 MAX_MODULES = 1000
+"""Of a pickled model; overcomplete's own have some dozens. A pickle can name one module many times."""
 
 
 class _Saved(NamedTuple):

@@ -17,6 +17,7 @@ from ...models.sites import Dims
 from .schema import Recipe
 
 MAX_BYTES = 8_000_000
+"""Of a recipe's JSON, whose largest part is vectors of some 20 characters a number: two of width 1280 at 100 sites."""
 
 
 def checkpoints_dir() -> Path:

@@ -143,7 +143,9 @@ def test_the_encoder_gives_the_hooked_ones_output(written: Written, kind: str) -
     found, change = written.encoded(kind), written.steered - written.before
     error = (found - written.steered).norm()
     if kind != "int8":
-        assert error < {"float32": 2e-3, "float16": 0.02}[kind] * change.norm()
+        # the change is 9 % of the output: of that, float32's sums in another order leave 1.5e-5, and weights rounded to
+        # 11 bits (2^-11 / 0.09 = 0.5 %) a quarter per cent; other processors order sums otherwise
+        assert error < {"float32": 1e-4, "float16": 0.02}[kind] * change.norm()
         return
     unbaked = written.encoded("unbaked int8")
     assert error < FACTOR * (unbaked - written.before).norm()
@@ -157,7 +159,8 @@ def test_the_decoder_gives_the_hooked_ones_logits(written: Written, kind: str) -
     found, change = written.decoded(kind), written.logits - written.plain_logits
     error = (found - written.logits).std()
     if kind != "int8":
-        assert error < {"float32": 0.01, "float16": 0.03}[kind] * change.std()
+        # as of the encoder: 6e-6 and 0.2 % of a change that is 36 % of the logits' spread
+        assert error < {"float32": 1e-4, "float16": 0.02}[kind] * change.std()
         return
     unbaked = written.decoded("unbaked int8")
     assert error < FACTOR * (unbaked - written.plain_logits).std()
