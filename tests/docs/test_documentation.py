@@ -15,6 +15,9 @@ import typer
 import audiosae_steer
 from audiosae_steer import errors
 from audiosae_steer.cli.app import app
+from audiosae_steer.io import strict_json
+from audiosae_steer.steering.recipes.load import load_recipe
+from audiosae_steer.steering.recipes.schema import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -112,6 +115,14 @@ def test_links_to_files_resolve(page: Path) -> None:
             included = re.search(r"^```\{include\} (\S+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             found = anchors(target) | (anchors(target.parent / included[1]) if included else set())
             assert anchor in found, link
+
+
+def test_the_recipe_to_copy_is_one() -> None:
+    folder = ROOT / "checkpoints" / "whisper-tiny.en"
+    (block,) = blocks(ROOT / "docs" / "recipes.md", "json")
+    recipe = Recipe.model_validate(strict_json.parse(block.encode()))
+    assert recipe.model.dims == load_recipe(folder / "no-false-speech.json").model.dims
+    assert set(recipe.located(folder).load_saes()) == {"e4"}
 
 
 def test_the_api_page_has_every_name_of_the_front_door() -> None:
