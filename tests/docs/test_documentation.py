@@ -6,11 +6,15 @@ import ast
 import importlib
 import re
 import shlex
+import tomllib
+from contextlib import suppress
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import typer
+from packaging.specifiers import SpecifierSet
 
 import audiosae_steer
 from audiosae_steer import errors
@@ -152,6 +156,21 @@ def test_new_paths_in_the_changelog_are_modules() -> None:
     for row in rows:
         for path in re.findall(r"`([\w.]+)`", row):
             assert find_spec(f"audiosae_steer.{path}") is not None, path
+
+
+def test_one_oldest_python_is_promised_and_the_pinned_packages_run_on_it() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    oldest = settings["project"]["requires-python"].removeprefix(">=")
+    assert settings["tool"]["mypy"]["python_version"] == oldest
+    assert settings["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert f"Programming Language :: Python :: {oldest}" in settings["project"]["classifiers"]
+    assert f"with Python {oldest} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, pinned = line.partition("#")[0].strip().partition("==")
+        with suppress(metadata.PackageNotFoundError):
+            if name and metadata.version(name).split("+")[0] == pinned:
+                needed = metadata.metadata(name).get("Requires-Python", "")
+                assert SpecifierSet(needed).contains(f"{oldest}.0"), f"{line} needs Python {needed}"
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
