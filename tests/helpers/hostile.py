@@ -1,6 +1,6 @@
 """What strangers may put in the place of an SAE: variants of a sound one, and a process of its own that reads them all.
 
-    PYTHONPATH=tests python tests/formats/hostile.py WORK
+    PYTHONPATH=tests python tests/sae/formats/hostile.py WORK
 
 reads every variant of every fixture under a limit of memory and prints one line of JSON for each: what came of it. Of a
 format's first fixture it takes every second variant, of the others one in twelve; HOSTILE_SHARE=1 takes all.
