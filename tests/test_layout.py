@@ -1,4 +1,4 @@
-"""The layout: which way imports point (DESIGN §4), no circles, one name for one thing, sizes and docstrings."""
+"""The layout: the way imports point (CONTRIBUTING, "Layers"), no circles, one name for one thing, sizes, docstrings."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_the_root_holds_few_names() -> None:
     files = [path.name for path in PACKAGE.glob("*.py")]
     folders = {part for part in PARTS if f"{ROOT}.{part}" in FILES and (PACKAGE / part).is_dir()}
     assert sorted(files) == ["__init__.py", "__main__.py", "errors.py"]
-    assert len(folders) <= 15  # twelve, and those that DESIGN reserves: analyse, explorer, serve
+    assert len(folders) <= 15  # twelve, and those that CONTRIBUTING reserves under "Layers"
 
 
 def test_no_module_bears_the_name_of_what_its_package_exports() -> None:
