@@ -20,6 +20,7 @@ import audiosae_steer
 from audiosae_steer import errors
 from audiosae_steer.cli.app import app
 from audiosae_steer.io import strict_json
+from audiosae_steer.steering.edits import KINDS
 from audiosae_steer.steering.recipes.load import load_recipe
 from audiosae_steer.steering.recipes.schema import Recipe
 
@@ -133,6 +134,17 @@ def test_the_api_page_has_every_name_of_the_front_door() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     found = re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE)
     assert sorted(found) == sorted(audiosae_steer.__all__)
+
+
+def test_the_pages_of_edits_have_every_edit() -> None:
+    for page in ("docs/edits.md", "README.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert {kind.__name__ for kind in KINDS.values() if f"`{kind.__name__}(" not in text} == set(), page
+
+
+def test_there_is_room_for_an_edit_in_the_file_of_edits() -> None:
+    """Contributing sends whoever adds one there, and the layout allows 350 lines."""
+    assert (ROOT / "audiosae_steer" / "steering" / "edits.py").read_text(encoding="utf-8").count("\n") <= 300
 
 
 def test_every_exception_and_warning_has_its_symptoms() -> None:
