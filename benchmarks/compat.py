@@ -16,7 +16,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("sites", "test_sound.py", "test_listing.py", "test_steering.py", "test_generation.py", "models")
+TESTS = (
+    "models",
+    "steering/test_latents.py",
+    "steering/test_listing.py",
+    "steering/test_steering.py",
+    "steering/test_generation.py",
+)
 
 
 def main() -> None:

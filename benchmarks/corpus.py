@@ -123,6 +123,9 @@ def listed(part: str, kind: str | None = None, most: int | None = None) -> list[
 
 if __name__ == "__main__":
     words = sys.argv[1:]
+    if words in (["-h"], ["--help"]):
+        print(__doc__)
+        raise SystemExit(0)
     kinds = [word for word in words[1:2] if word in ("nonspeech", "speech")]
     numbers = words[1 + len(kinds) :]
     if words[:1] not in (["find"], ["calibrate"], ["test"]) or len(numbers) > 1 or not all(map(str.isdigit, numbers)):

@@ -64,16 +64,23 @@ nb_execution_show_tb = True
 nb_output_stderr = "remove"
 nb_merge_streams = True
 
-OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+\.md)(?:#[\w-]+)?\)")
+OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+\.md)(#[\w-]+)?\)")
 """A link to a Markdown file; it may lie outside this folder, where Sphinx makes no page of it."""
+INCLUDED = {HERE.parent / "CONTRIBUTING.md": "/contributing.md", HERE.parent / "CHANGELOG.md": "/changelog.md"}
+"""Pages that hold a file from outside this folder: GitHub links to the file, Sphinx to the page."""
 
 
 def link_files(app: Any, docname: str, source: list[str]) -> None:
-    """Links to Markdown files of the repository become downloads of them, as those to its other files are."""
+    """Links to Markdown files of the repository become downloads of them, as those to its other files are.
+
+    Those that a page here includes become links to that page.
+    """
     folder = (HERE / docname).parent
 
     def role(link: re.Match[str]) -> str:
         file = (folder / link[2]).resolve()
+        if file in INCLUDED:
+            return f"[{link[1]}]({INCLUDED[file]}{link[3] or ''})"
         return link[0] if file.is_relative_to(HERE) else f"{{download}}`{' '.join(link[1].split())} <{link[2]}>`"
 
     source[0] = OUTSIDE.sub(role, source[0])

@@ -1,4 +1,4 @@
-"""The layout: which way imports point (DESIGN §4), no circles, one name for one thing, sizes and docstrings."""
+"""The layout: the way imports point (CONTRIBUTING, "Layers"), no circles, one name for one thing, sizes, docstrings."""
 
 from __future__ import annotations
 

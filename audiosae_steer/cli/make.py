@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -129,7 +129,7 @@ class Given:
     """Texts of the clips with speech: columns file and text, divided by tabs."""
     break_wer: float = BreakCriterion().wer
     """Speech counts as broken above so many points."""
-    modes: str = "timed"
+    modes: Literal["timed", "untimed", "both"] = "timed"
     """Decoding: timed (timestamps), untimed, both."""
     most: int | None = None
     """Most clips to take of each source."""
@@ -174,7 +174,11 @@ def calibrate(
     from ..discover.calibration.calibrate import calibrate as choose
     from ..discover.calibration.calibrate import reference_texts
     from ..models.load import load_whisper
+    from ..steering.recipes.load import load_recipe
 
+    for each in recipes:  # a name is looked up with the model, and a file that is not there costs no minute of clips
+        if each.endswith(".json"):
+            load_recipe(each)
     cache = given.cache or out.parent / f"{out.stem}-cache"
     output = CalibrationOutput(path=out, name=given.name, cache=cache, command=command(), split=given.split)
     chosen = replace(settings, modes=modes_of(given.modes), breaks=BreakCriterion(wer=given.break_wer))

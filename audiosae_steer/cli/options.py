@@ -53,7 +53,9 @@ class Options:
             flag = (self.names or {}).get(field.name, field.name.replace("_", "-"))
             flags = [f"--{flag}/--no-{flag}" if shown is bool else f"--{flag}", *field.metadata.get("short", ())]
             least = field.metadata.get("min")
-            annotation = Annotated[shown, typer.Option(*flags, help=words, min=least)]  # type: ignore[valid-type]
+            known = () if field.name in self.commas else _choices(hints[field.name])
+            option = typer.Option(*flags, help=words, min=least, callback=_one_of(known) if known else None)
+            annotation: Any = Annotated[shown, option]
             found.append(
                 inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             )
@@ -85,9 +87,31 @@ class Options:
         inner = _without_none(hint)
         if get_origin(inner) in (tuple, Sequence, list) or inner in (tuple, list):
             item = _without_none(next((each for each in get_args(inner) if each is not Ellipsis), str))
-            item = str if get_origin(item) is Literal else item  # the settings class refuses what it does not know
+            item = str if get_origin(item) is Literal else item
             return (list[item] | None), None  # type: ignore[valid-type]
         return hint, value
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The values that an option which may be repeated takes; none where it takes any.
+
+    typer has no lists of Literals, and so the option is one of words, which `_one_of` checks.
+    """
+    inner = _without_none(hint)
+    if get_origin(inner) not in (tuple, Sequence, list):
+        return ()
+    item = _without_none(next((each for each in get_args(inner) if each is not Ellipsis), str))
+    return get_args(item) if get_origin(item) is Literal else ()
+
+
+def _one_of(known: Sequence[str]) -> Callable[[Any], Any]:
+    def check(values: Any) -> Any:
+        for value in values or ():
+            if value not in known:
+                raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, known))}.")
+        return values
+
+    return check
 
 
 def with_settings(*groups: Options) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -54,17 +54,19 @@ def convert(
     on: Measured,
 ) -> None:
     """Write SAEs of any format as native files, a layer each. With --audio, what a file leaves open is measured."""
-    from ..data.activations.for_sae import sites_in
+    from ..data.activations.for_sae import sample_of, sites_in
     from ..sae.convert import ConvertSettings
     from ..sae.convert import convert as convert_all
 
     sites = sites_in(source, layer, on.side, revision) if on.audio else {}
+    read = len(sample_of(on.audio, on.most)) if on.audio else 0
+    files = f"{read} file{'' if read == 1 else 's'} of {', '.join(path.name for path in on.audio)}"
     with _frames(model, on, sites) as frames, progress() as tell:
         done = convert_all(
             source, out, layer, revision=revision, activations=frames, progress=tell,
             settings=ConvertSettings(
                 precision=precision, side=on.side,
-                measured_on=f"{model}, {on.most} files of {', '.join(p.name for p in on.audio)}" if on.audio else "",
+                measured_on=f"{model}, {files}" if on.audio else "",
             ),
         )  # fmt: skip
     for one in done:
@@ -118,7 +120,7 @@ def calibrate_threshold(
     model: ModelOption = "tiny.en",
     layer: LayerOption = None,
     k: Annotated[
-        int | None, typer.Option(help="features that fire per frame, on average; default: the SAE's k")
+        int | None, typer.Option(min=1, help="features that fire per frame, on average; default: the SAE's k")
     ] = None,
     revision: RevisionOption = None,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,17 @@ def _connected(clips: Sequence[Clip], apart: Sequence[str]) -> dict[str, list[in
     return groups
 
 
-def hold_out(labels: Flags, groups: Sequence[str], share: float, seed: int) -> Flags:
+def hold_out(
+    labels: Flags, groups: Sequence[str], share: float, seed: int, *, files: Sequence[Hashable] | None = None
+) -> Flags:
     """Mask (n,) of the rows to hold out: about `share` of the groups of either kind, whole groups only.
+
+    Args:
+        labels: (n,), whether each row has what is looked for.
+        groups: recording of each row.
+        share: share of the groups to hold out.
+        seed: seed of the draw.
+        files: file of each row, for messages: a file may give several rows. None: each row is of its own.
 
     Raises:
         SteeringError: a side would be left without one of the two kinds.
@@ -103,10 +112,13 @@ def hold_out(labels: Flags, groups: Sequence[str], share: float, seed: int) -> F
     for kind, what in ((True, "with"), (False, "without")):
         for side in (True, False):
             if not (labels[held == side] == kind).any():
+                rows = np.flatnonzero(labels == kind).tolist()
+                of = len({row if files is None else files[row] for row in rows})
+                recordings = len(set(names[rows]))
                 raise SteeringError(
-                    f"too few recordings {what} the concept to hold any out: all {int((labels == kind).sum())} clips "
-                    f"are of {len(set(names[labels == kind]))} ({names[labels == kind][0]!r}); give more, or take "
-                    "each file as a recording of its own (--groups file) if they are"
+                    f"too few recordings {what} the concept to hold any out: all {of} clips are of {recordings} "
+                    f"({str(names[rows[0]])!r}); give more, or take each file as a recording of its own "
+                    "(--groups file) if they are"
                 )
     return held
 

@@ -7,7 +7,6 @@ import glob
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +36,7 @@ def atomic_file(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESt
 
     A reader, or a crash at any moment, sees the old file or the new one. Folders that are missing are made. The
     leftovers of a killed process beside `path` are removed by the next write. A file that was there before keeps its
-    permissions.
+    permissions; a new one has those of any new file.
 
     Raises:
         raising: it cannot be written there.
@@ -48,11 +47,13 @@ def atomic_file(path: str | Path, raising: type[AudioSAESteerError] = AudioSAESt
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path, PART)
         temporary, lock = _begin(path, lambda: _new_file(path))
+        mode = temporary.stat().st_mode & 0o777
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         with suppress(OSError):
-            temporary.chmod(path.stat().st_mode & 0o777)
+            # safetensors puts a file of its own, which others may not read, in the temporary's place
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else mode)
         os.replace(temporary, path)
         _settle(path.parent)
     except OSError as error:
@@ -142,7 +143,7 @@ def atomic_folder(
                 raise
             raise _unwritable(to, error, raising) from error
         try:
-            part.chmod(0o755)  # a temporary folder is its owner's alone
+            _open_to_readers(part)
             _sync(part)
             check(to)
             _replace(part, to)
@@ -185,7 +186,19 @@ def _new_file(path: Path) -> Path:
 
 
 def _new_folder(to: Path, suffix: str) -> Path:
-    return Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name[:100]}.", suffix=suffix))
+    folder = to.parent / f".{to.name[:100]}.{secrets.token_hex(6)}{suffix}"
+    folder.mkdir()
+    return folder
+
+
+def _open_to_readers(folder: Path) -> None:
+    """Give every file in a new folder the permissions of any new file: some libraries write for their owner alone."""
+    probe = _new_file(folder / "mode")
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
 
 
 def _leftovers(path: Path, suffix: str) -> list[Path]:

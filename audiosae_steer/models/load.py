@@ -71,10 +71,11 @@ def load_model(source: str | Path) -> Any:
         return load_whisper(source)
     transformers = read_transformers.library()
     try:
+        place = read_transformers.where(folder if here else str(source))
         if here:
             named = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         else:
-            named = transformers.AutoConfig.from_pretrained(str(source)).to_dict()
+            named = transformers.AutoConfig.from_pretrained(str(source), **place).to_dict()
         kind = (named.get("architectures") or ["AutoModel"])[0]
         if named.get("model_type") == "whisper":
             return load_whisper(source)
@@ -84,9 +85,9 @@ def load_model(source: str | Path) -> Any:
                 f"{source} is a {kind}, which transformers {transformers.__version__} does not have; load it by its "
                 "own code, and pass the module to steer(model, site=Site(path=...))"
             )
-        return found.from_pretrained(str(source), dtype=torch.float32).eval()
-    except (OSError, ValueError, RuntimeError, AttributeError, TypeError, LookupError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return found.from_pretrained(str(source), dtype=torch.float32, **place).eval()
+    except read_transformers.FAILURES as error:
+        reason = read_transformers.in_short(error)
         raise ModelError(
             f"{source} could not be loaded ({reason}); expected a folder with config.json and model.safetensors, as "
             "save_pretrained writes them, or the id of such a model on the Hub, within reach"
@@ -108,7 +109,9 @@ def load_processor(source: str | Path) -> Any:
         if Path(source).exists():
             raise ModelError(f"{source} holds no tokenizer; expected tokenizer.json, or vocab.json and merges.txt")
         hub_id = _hub_id(str(source))
-        made = read_transformers.or_model_error(lambda: library.WhisperProcessor.from_pretrained(hub_id), str(source))
+        made = read_transformers.or_model_error(
+            lambda: library.WhisperProcessor.from_pretrained(hub_id, **read_transformers.where(hub_id)), str(source)
+        )
     elif (folder / "preprocessor_config.json").is_file():
         made = read_transformers.or_model_error(lambda: library.WhisperProcessor.from_pretrained(folder), folder)
     else:

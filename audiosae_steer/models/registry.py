@@ -91,7 +91,7 @@ def tap_at(model: nn.Module, family: Family, site: Site) -> Tap:
     layers = dims.encoder_layers if site.side == "encoder" else dims.decoder_layers
     if site.layer > layers:
         has = f"this model's {site.side} has layers 1 to {layers}" if layers else f"this model has no {site.side}"
-        raise SiteError(f"there is no {site}: {has}; `audiosae-steer sites` lists what can be steered")
+        raise SiteError(f"there is no {site}: {has}; `audiosae-steer sites MODEL` lists what can be steered")
     return family.tap(model, site)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..data.datasets import parse
 from ..errors import HubError
 from ..models.load import NAMES
+from ..steering.recipes.load import succeeded
 from ..steering.recipes.sae_source import SAESpec
 from ..steering.recipes.schema import Recipe
 from .card import LEARNED, TAG, dataset_ids, edits_in_words, false_speech_limits, licence_lines, partition_table, render
@@ -118,6 +119,8 @@ def _provenance(found: Mapping[str, Any]) -> str:
     parts = []
     if isinstance(found.get("command"), str):
         parts.append(f"```sh\n{_one_line(found['command'])}\n```")
+        if note := succeeded(found):
+            parts.append(f"{note}.")
     if "learned" in found:
         parts.append(f"The amounts were {LEARNED}")
     dealt = found.get("dealt")

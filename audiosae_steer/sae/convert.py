@@ -99,6 +99,11 @@ def convert(
     layers, commit = _layers(source, revision)
     wanted: list[int | None] = [layer] if layer is not None or not layers else list(layers)
     single = len(wanted) == 1 and out.suffix == ".safetensors"
+    if len(wanted) > 1 and out.suffix == ".safetensors" and not out.is_dir():
+        raise CheckpointError(
+            f"{out} is the name of one file, and {source} holds {len(wanted)} layers; say which by "
+            "layer=N, or --layer N, or name a folder"
+        )
     if out.is_file() and not single:
         what = "does not end in .safetensors" if len(wanted) == 1 else f"{len(wanted)} layers are to be written"
         raise CheckpointError(f"{out} is a file, and {what}; name a folder")

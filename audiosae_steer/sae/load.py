@@ -220,10 +220,10 @@ def _read(path: Path) -> tuple[SAE, bool]:
     saes = [file.name for file in files if any(format_.recognises(file) for format_ in FORMATS)]
     if len(saes) > 1:
         raise CheckpointError(f"{path} holds {len(saes)} SAEs, {', '.join(saes[:8])}; name the file of one")
-    content = ", ".join(file.name for file in files[:8]) or "nothing"
+    content = f"; it holds {', '.join(file.name for file in files[:8]) or 'nothing'}" if path.is_dir() else ""
     known = ", ".join(format_.name for format_ in FORMATS)
     raise CheckpointError(
-        f"{path} is of no SAE format that is read here; it holds {content}. Read are {known}: ae.pt with config.json, "
+        f"{path} is of no SAE format that is read here{content}. Read are {known}: ae.pt with config.json, "
         "a checkpoint of FREUD or a model of overcomplete, cfg.json with sae.safetensors or sae_weights.safetensors, "
         "a native safetensors file, or W_enc and W_dec in .safetensors or .npz. "
         "Of a folder of hookpoints, take one folder"

@@ -220,7 +220,7 @@ def _check_selection(plan: Plan, sae: SAE | None, site: Site) -> None:
         raise SiteError(
             f"a batchtopk gate without a threshold selects among all the frames of a clip, but {site} may see one at "
             "a time, and would write another text with a cache than without: calibrate a threshold with "
-            "SAE.calibrate_threshold()"
+            "`audiosae-steer calibrate-threshold`, or SAE.calibrate_threshold()"
         )
 
 

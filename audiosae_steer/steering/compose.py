@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..errors import EditError
 from ..sae.autoencoder import SAE
-from .edits import KINDS, Affine, Edit, FeatureEdit, Push, Window, listed
+from .affine import Affine
+from .edit_arguments import Window
+from .edits import KINDS, Edit, FeatureEdit, Push, listed
 
 
 class Stage(NamedTuple):

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AudioSAESteerError, CheckpointError
+from ..io.files import MARK
 from ..io.hub.read import listing
 from ..io.paths import local
 from ..models.load import NAMES, load_whisper
+from ..models.marker import marked
 from ..models.registry import family_of, fingerprint
 from ..models.sites import Site
 from ..sae.autoencoder import SAE
 from ..sae.formats.layers import files_in, layers_of
 from ..sae.formats.registry import FORMATS
 from ..sae.load import hub_place, load_sae
-from .recipes.load import load_recipe, recipes, shipped
+from .recipes.load import load_recipe, recipes, shipped, succeeded
 from .recipes.schema import Recipe
 
 
@@ -28,6 +30,9 @@ def explain(thing: str, layer: int | None = None) -> str:
         AudioSAESteerError: it is not any of these, or damaged; the error is that of loading it.
     """
     path = local(thing, AudioSAESteerError)
+    model = model_in(path)
+    if model is not None:  # a baked one has its recipe beside it
+        return of_model(load_whisper(model), thing)
     if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:
         named = [recipe for recipe in shipped() if recipe.name == thing]
         return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
@@ -62,6 +67,7 @@ def of_model(model: Any, name: str) -> str:
         f"  sites: encoder layers 1 to {dims.encoder_layers} ({rate:g} frames a second), decoder layers 1 to "
         f"{dims.decoder_layers} (one frame a token)",
         f"  fingerprint {fingerprint(model)}",
+        *([f"  baked in: {', '.join(baked)}"] if (baked := marked(model)) else []),
     ]
     for recipe in fitting:
         same = recipe.model.fingerprint == fingerprint(model)
@@ -77,7 +83,8 @@ def of_sae(sae: SAE) -> str:
     """Sizes, gate, threshold, normalisation, and where it comes from."""
     gate = sae.gate.kind + (f", k = {sae.gate.k}" if sae.gate.k is not None else "")
     if sae.threshold is None:
-        threshold = "none" + (" (the true selection is run; calibrate_threshold() makes it fast)" if sae.gate.k else "")
+        slow = " (the true selection is run; `audiosae-steer calibrate-threshold` makes it fast)"
+        threshold = "none" + (slow if sae.gate.k else "")
     elif sae.threshold.dim() == 0:
         threshold = f"{float(sae.threshold):.4g}"
     else:
@@ -122,7 +129,8 @@ def of_recipe(recipe: Recipe) -> str:
         lines.append(f"  SAE {name!r}: {sae.file or sae.repo}, sha256 {sae.sha256 or 'not recorded'}")
     for title, content in (("how it was found", recipe.provenance), ("how it was measured", recipe.measured)):
         if content:
-            lines += [f"  {title}:", *_plain(content, "    ")]
+            note = succeeded(content)
+            lines += [f"  {title}:", *_plain(content, "    "), *([] if note is None else [f"    note: {note}"])]
     return "\n".join(lines)
 
 
@@ -145,6 +153,15 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def model_in(folder: Path) -> Path | None:
+    """The Whisper in a folder, as `load_whisper` takes it; None if there is none."""
+    if (folder / "config.json").is_file():
+        weights = ("model*.safetensors", "pytorch_model*.bin", "model.bin")
+        return folder if any(any(folder.glob(pattern)) for pattern in weights) else None
+    files = sorted(folder.glob("*.pt")) if (folder / MARK).is_file() else []
+    return files[0] if len(files) == 1 else None
 
 
 def _is_sae(path: Path) -> bool:

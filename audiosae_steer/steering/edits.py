@@ -1,7 +1,7 @@
 """The edits: small immutable descriptions of a change to a feature, or to the residual itself.
 
 Every edit of a feature is a *clamped affine map*, f' = min(max(a·f + b, low), high). Such maps are closed under
-composition, so any number of edits of one feature costs as much as one (see `plan.py`). A new edit is one class here
+composition, so any number of edits of one feature costs as much as one (see `affine.py`). A new edit is one class here
 with one method, `affine`; recipes know it by its name in lower case, and by the arguments of its `__init__`.
 """
 
@@ -10,49 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import EditError
-
-INF = math.inf
-Window = tuple[float, float]
-
-
-class Affine(NamedTuple):
-    """f' = clamp(a·f + b, low, high); each field is (n,), one entry per edited feature."""
-
-    a: Tensor
-    b: Tensor
-    low: Tensor
-    high: Tensor
-
-    def __call__(self, f: Tensor) -> Tensor:
-        """Apply to activations (..., n)."""
-        return torch.minimum(torch.maximum(self.a * f + self.b, self.low), self.high)
-
-    def then(self, other: Affine) -> Affine:
-        """The one map that does this and then `other`."""
-
-        def moved(bound: Tensor) -> Tensor:
-            return torch.where(other.a == 0, other.b, other.a * bound + other.b)
-
-        low, high = moved(self.low), moved(self.high)
-        low, high = torch.minimum(low, high), torch.maximum(low, high)
-        return Affine(
-            self.a * other.a,
-            other.a * self.b + other.b,
-            torch.minimum(torch.maximum(low, other.low), other.high),
-            torch.minimum(torch.maximum(high, other.low), other.high),
-        )
-
-    @staticmethod
-    def identity(n: int) -> Affine:
-        """The map that changes nothing."""
-        one, zero = torch.ones(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        return Affine(one, zero, zero - INF, zero + INF)
+from .affine import INF, Affine
+from .edit_arguments import Window, all_finite, checked_features, checked_window, numbers, window_words
 
 
 @dataclass(frozen=True)
@@ -67,8 +32,8 @@ class FeatureEdit:
     window: Window | None = None
 
     def __init__(self, features: int | Sequence[int], window: Window | None) -> None:
-        object.__setattr__(self, "features", _features(features))
-        object.__setattr__(self, "window", _window(window))
+        object.__setattr__(self, "features", checked_features(features))
+        object.__setattr__(self, "window", checked_window(window))
 
     constant: ClassVar[bool] = False
     """It adds the same to every frame, whatever the feature's activation: `affine` gives b alone."""
@@ -85,10 +50,10 @@ class FeatureEdit:
     def words(self) -> str:
         """A line about it, for people."""
         shown = ", ".join(map(str, self.features[:8])) + (", …" if len(self.features) > 8 else "")
-        return f"{type(self).__name__} of {len(self.features)} features ({shown}){_window_words(self.window)}"
+        return f"{type(self).__name__} of {len(self.features)} features ({shown}){window_words(self.window)}"
 
     def _full(self, value: float | Sequence[float], name: str) -> tuple[float, ...]:
-        given = _numbers(value, f"{type(self).__name__}: {name}")
+        given = numbers(value, f"{type(self).__name__}: {name}")
         values = tuple(given.tolist()) if given.dim() else (given.item(),) * len(self.features)
         if len(values) != len(self.features):
             raise EditError(
@@ -123,7 +88,7 @@ class Scale(FeatureEdit):
         self, features: int | Sequence[int], factor: float | Sequence[float], *, window: Window | None = None
     ) -> None:
         super().__init__(features, window)
-        object.__setattr__(self, "factor", _finite(self._full(factor, "factor"), "Scale", "factor"))
+        object.__setattr__(self, "factor", all_finite(self._full(factor, "factor"), "Scale", "factor"))
 
     def affine(self, typical: Tensor | None) -> Affine:
         """a = factor."""
@@ -179,7 +144,7 @@ class Set(FeatureEdit):
         window: Window | None = None,
     ) -> None:
         super().__init__(features, window)
-        object.__setattr__(self, "value", _finite(self._full(value, "value"), "Set", "value"))
+        object.__setattr__(self, "value", all_finite(self._full(value, "value"), "Set", "value"))
         object.__setattr__(self, "firing_only", bool(only_active))
 
     @property
@@ -215,7 +180,7 @@ class Add(FeatureEdit):
         super().__init__(features, window)
         if units not in ("raw", "typical"):
             raise EditError(f'Add has units {units!r}; expected "raw" or "typical"')
-        object.__setattr__(self, "amount", _finite(self._full(amount, "amount"), "Add", "amount"))
+        object.__setattr__(self, "amount", all_finite(self._full(amount, "amount"), "Add", "amount"))
         object.__setattr__(self, "units", units)
 
     def affine(self, typical: Tensor | None) -> Affine:
@@ -245,21 +210,21 @@ class Push:
     window: Window | None = None
 
     def __init__(self, vector: Tensor | Sequence[float], amount: float = 1.0, *, window: Window | None = None) -> None:
-        values = _numbers(vector, "Push: the vector")
+        values = numbers(vector, "Push: the vector")
         if values.dim() != 1 or not len(values):
             raise EditError(f"Push has a vector of shape {tuple(values.shape)}; expected (d_model,)")
         if not torch.isfinite(values).all():
             raise EditError("Push: the vector holds NaN or infinite numbers")
         object.__setattr__(self, "vector", values)
         object.__setattr__(
-            self, "amount", _finite((_numbers(amount, "Push: amount", (0,)).item(),), "Push", "amount")[0]
+            self, "amount", all_finite((numbers(amount, "Push: amount", (0,)).item(),), "Push", "amount")[0]
         )
-        object.__setattr__(self, "window", _window(window))
+        object.__setattr__(self, "window", checked_window(window))
 
     def words(self) -> str:
         """A line about it, for people."""
         norm = float(self.vector.norm())
-        return f"Push of a vector of norm {norm:.3g}, {self.amount:g} times{_window_words(self.window)}"
+        return f"Push of a vector of norm {norm:.3g}, {self.amount:g} times{window_words(self.window)}"
 
 
 Edit = FeatureEdit | Push
@@ -292,53 +257,3 @@ def from_spec(spec: dict[str, Any]) -> Edit:
         return KINDS[kind](**arguments)
     except (TypeError, OverflowError) as error:
         raise EditError(f"the arguments {sorted(arguments)} do not make an edit of kind {kind!r}: {error}") from error
-
-
-def _features(features: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(features, (bool, str)):
-        raise EditError(f"features must be an index or a list of indices, not {features!r}")
-    raw = [features] if not hasattr(features, "__iter__") else list(features)
-    try:
-        indices = tuple(int(i.__index__()) for i in raw)
-    except AttributeError as error:
-        raise EditError(f"features must be whole numbers, not {features!r}") from error
-    if not indices:
-        raise EditError("an edit needs at least one feature; leave it out to edit nothing")
-    if min(indices) < 0:
-        raise EditError(f"feature {min(indices)} is negative; features count from 0")
-    if len(set(indices)) != len(indices):
-        raise EditError("an edit names a feature twice; write two edits, which compose in order")
-    return indices
-
-
-def _window(window: Window | None) -> Window | None:
-    if window is None:
-        return None
-    try:
-        start, end = (float(edge) for edge in window)
-    except (TypeError, ValueError) as error:
-        raise EditError(f"a window is (start, end) in seconds, not {window!r}") from error
-    if not 0 <= start < end:
-        raise EditError(f"a window needs 0 <= start < end, in seconds of the input audio; this one is {window}")
-    return start, end
-
-
-def _window_words(window: Window | None) -> str:
-    return "" if window is None else f", from {window[0]:g} to {window[1]:g} s"
-
-
-def _numbers(value: Any, what: str, axes: tuple[int, ...] = (0, 1)) -> Tensor:
-    """A number, a list, an array or a tensor, as float64 with as many axes as are allowed."""
-    try:
-        numbers = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise EditError(f"{what} is {value!r}; expected a number, or a list of them") from error
-    if numbers.dim() not in axes:
-        raise EditError(f"{what} has shape {tuple(numbers.shape)}; expected a number, or a list of them")
-    return numbers
-
-
-def _finite(values: tuple[float, ...], edit: str, name: str) -> tuple[float, ...]:
-    if not all(math.isfinite(v) for v in values):
-        raise EditError(f"{edit}: {name} holds NaN or infinite numbers; expected finite ones")
-    return values

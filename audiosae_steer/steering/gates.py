@@ -142,7 +142,8 @@ def check_readable(what: str, features: Sequence[int], sae: SAE) -> None:
     if not sae.has_own_gates:
         raise GateError(
             f"the {what} needs features that fire on their own; a {sae.gate.kind} gate without a threshold "
-            "selects among all of them: calibrate one with SAE.calibrate_threshold()"
+            "selects among all of them: calibrate one with `audiosae-steer calibrate-threshold`, "
+            "or SAE.calibrate_threshold()"
         )
 
 

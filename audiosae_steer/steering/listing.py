@@ -85,7 +85,7 @@ def _fitting(family: Family, dims: Dims, site: Site) -> str | None:
             fits = [path for path in folders if any(recipe.name == other.stem for other in path.parent.glob("*.json"))]
             named = [path for path in fits if recipe.model.name.split("/")[-1] in path.parent.name]
             if named:
-                return str(named[0].relative_to(checkpoints_dir().parent))
+                return str(named[0].resolve())
     known = ON_THE_HUB.get((family.name, dims))
     return None if known is None or site.side == "decoder" else f"{known}, layer {site.layer}"
 

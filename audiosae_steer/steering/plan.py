@@ -18,8 +18,9 @@ from ..ops import dispatch, plan_paths
 from ..ops.eager import CompiledEdits, Rows, Where
 from ..ops.reference import SAEWeights
 from ..sae.autoencoder import SAE
+from .affine import Affine
 from .compose import Stage, as_push, check, compose
-from .edits import Affine, Edit, features_of
+from .edits import Edit, features_of
 
 ErrorMode = Literal["keep", "drop"]
 

@@ -101,7 +101,10 @@ def parts_of(recipe: Recipe, model: nn.Module) -> Request:
     """
     misfit = recipe.misfit(model)
     if misfit is not None:
-        raise RecipeError(f"{recipe} does not fit this model: {misfit}; recipes(model) lists those that do")
+        raise RecipeError(
+            f"{recipe} does not fit this model: {misfit}; recipes(model), or "
+            "`audiosae-steer info MODEL`, lists those that do"
+        )
     found = fingerprint(model)
     if recipe.model.fingerprint is not None and found is not None and found != recipe.model.fingerprint:
         warnings.warn(
@@ -112,8 +115,8 @@ def parts_of(recipe: Recipe, model: nn.Module) -> Request:
         )
     if recipe.name in marked(model):
         warnings.warn(
-            f"{recipe} is baked into this model already, and would be applied twice; load the model anew to steer it "
-            "by hooks",
+            f"{recipe} is baked into this model already, and would be applied twice; to steer it by hooks, load "
+            f"the unbaked model, such as {recipe.model.name}",
             BakedWarning,
             stacklevel=3,
         )

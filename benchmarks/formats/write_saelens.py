@@ -3,7 +3,7 @@
     python benchmarks/formats/make.py --only saelens     # sae-lens 6.54.12
 
 A case "…-checkpoint" is what its trainer saves on the way; SAELens' own reading of that one is what it then saves for
-inference. `tests/formats/test_saelens.py` calls `write` too, where sae-lens is installed.
+inference. `tests/sae/formats/test_saelens.py` calls `write` too, where sae-lens is installed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the writers of fixtures share. It runs in the libraries' own environments, with torch and safetensors.
 
-A fixture is `tests/formats/data/<format>-<kind>/`: the files as a library wrote them, and beside them, in
+A fixture is `tests/sae/formats/data/<format>-<kind>/`: the files as a library wrote them, and beside them, in
 `outputs.safetensors`, fixed residuals `x` (frames, d) with that library's own activations `f` and reconstructions
 `x_hat` of them. All numbers are seeded and random; d = 16, F = 64.
 """

@@ -195,6 +195,27 @@ def test_info(recipe):
         assert result.stderr == ""
     assert run("info", SHIPPED, "--layer", 4).stdout == run("info", SHIPPED).stdout
     assert "layer 3 was asked for" in failed(run("info", SHIPPED, "--layer", 3))
+    told = run("info", "no-false-speech").stdout
+    assert "is of an earlier version; its successor is `audiosae-steer make no-false-speech`" in told
+
+
+def test_a_name_of_several_recipes_lists_their_paths_and_no_others(tmp_path):
+    said = failed(run("publish", "no-false-speech", "--to", "ann/x"))
+    first, *paths = said.splitlines()
+    assert first.startswith("several recipes are called 'no-false-speech'; pass its path")
+    assert len(paths) == 2
+    assert all(Path(line.split(": ")[1]).is_file() for line in paths)
+
+
+def test_inspect_of_a_file_that_is_no_sae_names_it_once():
+    said = failed(run("inspect", CLIPS / "rain.flac"))
+    assert said.startswith(f"{CLIPS / 'rain.flac'} is of no SAE format that is read here. Read are")
+
+
+def test_a_threshold_for_no_feature_is_refused_by_its_option(tmp_path):
+    result = run("calibrate-threshold", SHIPPED, "--k", 0, "--audio", CLIPS, "--out", tmp_path / "x.safetensors")
+    assert result.exit_code == 2
+    assert "Invalid value for '--k'" in result.stderr
 
 
 def test_marks_of_markup_and_emoji_are_printed_as_they_are(recipe, tmp_path):

@@ -130,6 +130,12 @@ def test_about_the_share_is_held_out_and_the_seed_matters():
     assert hold_out(labels, groups, 0.001, 0).sum() == 2  # one recording of either kind at least
 
 
+def test_files_are_counted_and_not_their_rows() -> None:
+    labels, files = np.array([True, True, True, False, False]), ["a.wav", "a.wav", "b.wav", "c.wav", "d.wav"]
+    with pytest.raises(SteeringError, match=r"all 2 clips are of 1 \('speech'\); give more"):
+        hold_out(labels, ["speech"] * 3 + ["x", "y"], 0.3, 0, files=files)
+
+
 @pytest.mark.parametrize(
     ("labels", "groups", "share", "message"),
     [

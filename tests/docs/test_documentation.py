@@ -6,15 +6,23 @@ import ast
 import importlib
 import re
 import shlex
+import tomllib
+from contextlib import suppress
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import typer
+from packaging.specifiers import SpecifierSet
 
 import audiosae_steer
 from audiosae_steer import errors
 from audiosae_steer.cli.app import app
+from audiosae_steer.io import strict_json
+from audiosae_steer.steering.edits import KINDS
+from audiosae_steer.steering.recipes.load import load_recipe
+from audiosae_steer.steering.recipes.schema import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -109,15 +117,33 @@ def test_links_to_files_resolve(page: Path) -> None:
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         if anchor and target.suffix == ".md":
-            included = re.search(r"^```\{include\} (\S+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-            found = anchors(target) | (anchors(target.parent / included[1]) if included else set())
-            assert anchor in found, link
+            # of the file itself: GitHub does not include another in it, as Sphinx does
+            assert anchor in anchors(target), link
+
+
+def test_the_recipe_to_copy_is_one() -> None:
+    folder = ROOT / "checkpoints" / "whisper-tiny.en"
+    (block,) = blocks(ROOT / "docs" / "recipes.md", "json")
+    recipe = Recipe.model_validate(strict_json.parse(block.encode()))
+    assert recipe.model.dims == load_recipe(folder / "no-false-speech.json").model.dims
+    assert set(recipe.located(folder).load_saes()) == {"e4"}
 
 
 def test_the_api_page_has_every_name_of_the_front_door() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     found = re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE)
     assert sorted(found) == sorted(audiosae_steer.__all__)
+
+
+def test_the_pages_of_edits_have_every_edit() -> None:
+    for page in ("docs/edits.md", "README.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert {kind.__name__ for kind in KINDS.values() if f"`{kind.__name__}(" not in text} == set(), page
+
+
+def test_there_is_room_for_an_edit_in_the_file_of_edits() -> None:
+    """Contributing sends whoever adds one there, and the layout allows 350 lines."""
+    assert (ROOT / "audiosae_steer" / "steering" / "edits.py").read_text(encoding="utf-8").count("\n") <= 300
 
 
 def test_every_exception_and_warning_has_its_symptoms() -> None:
@@ -141,6 +167,21 @@ def test_new_paths_in_the_changelog_are_modules() -> None:
     for row in rows:
         for path in re.findall(r"`([\w.]+)`", row):
             assert find_spec(f"audiosae_steer.{path}") is not None, path
+
+
+def test_one_oldest_python_is_promised_and_the_pinned_packages_run_on_it() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    oldest = settings["project"]["requires-python"].removeprefix(">=")
+    assert settings["tool"]["mypy"]["python_version"] == oldest
+    assert settings["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert f"Programming Language :: Python :: {oldest}" in settings["project"]["classifiers"]
+    assert f"with Python {oldest} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, pinned = line.partition("#")[0].strip().partition("==")
+        with suppress(metadata.PackageNotFoundError):
+            if name and metadata.version(name).split("+")[0] == pinned:
+                needed = metadata.metadata(name).get("Requires-Python", "")
+                assert SpecifierSet(needed).contains(f"{oldest}.0"), f"{line} needs Python {needed}"
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:

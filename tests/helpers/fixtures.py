@@ -1,4 +1,4 @@
-"""SAEs that other libraries wrote, and what those libraries make of them: `tests/formats/data/<format>-<kind>/`.
+"""SAEs that other libraries wrote, and what those libraries make of them: `tests/sae/formats/data/<format>-<kind>/`.
 
 Beside a library's own files lies `outputs.safetensors`: residuals `x` (frames, d), and the library's activations `f`
 (frames, F) and reconstructions `x_hat` (frames, d) of them. `python benchmarks/formats/make.py` wrote them all.

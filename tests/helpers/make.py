@@ -120,7 +120,7 @@ def edit_lists(draw: st.DrawFn, F: int, d: int, windows: bool = True, max_size: 
 
 
 def naive_edit(f: torch.Tensor, edits: list[Any], typical: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """DESIGN's meaning of the edits, feature by feature and frame by frame, on f (clips, frames, F) in float64."""
+    """The meaning of the edits by `docs/edits.md`, one feature and frame at a time, on float64 f (clips, frames, F)."""
     out = f.clone()
     for edit in edits:
         if isinstance(edit, Push):

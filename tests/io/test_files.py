@@ -15,7 +15,7 @@ import pytest
 
 from audiosae_steer import CheckpointError
 from audiosae_steer.errors import AudioSAESteerError
-from audiosae_steer.io.files import atomic_file, stays_inside, write_atomic
+from audiosae_steer.io.files import atomic_file, atomic_folder, stays_inside, write_atomic
 
 unix = pytest.mark.skipif(os.name != "posix", reason="signals, links and permissions as on Unix")
 
@@ -50,6 +50,20 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(AudioSAESteerError, match="cannot write"):
         write_atomic(tmp_path / "file" / "x", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@unix
+def test_a_library_that_writes_for_its_owner_alone_does_not_decide(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with atomic_file(tmp_path / "x") as part:
+        part.unlink()
+        part.write_bytes(b"1")
+        part.chmod(0o600)
+    with atomic_folder(tmp_path / "folder") as folder:
+        (folder / "y").write_bytes(b"1")
+        (folder / "y").chmod(0o600)
+    for path in (tmp_path / "x", tmp_path / "folder" / "y"):
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @unix

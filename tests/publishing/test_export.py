@@ -26,6 +26,7 @@ from audiosae_steer.io.files import MARK
 from audiosae_steer.models.marker import marked
 from audiosae_steer.models.registry import family_of, fingerprint
 from audiosae_steer.publishing.export import DTYPES, Exported, bake_to, export
+from audiosae_steer.steering.describe import explain
 
 
 @pytest.fixture
@@ -104,11 +105,18 @@ def test_every_format_of_either_librarys_model(model: Any, form: Any, tmp_path: 
     scope: dict[str, Any] = {}
     exec(f"import whisper, transformers, faster_whisper\n{found.loads[0]}", scope)  # what it says does load it
     assert scope["model"] is not None
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {
+        (tmp_path / "recipe.json").stat().st_mode & 0o777
+    }
+    said = explain(str(tmp_path / "out"))
+    assert "a whisper (openai-whisper class Whisper)" in said
+    assert "\n  baked in: constants\n" in said
     for library in ("openai", "transformers"):
         source = tmp_path / "out" / "model.pt" if form == "openai" else tmp_path / "out"
         anew = load_whisper(source, library)
         with pytest.warns(
-            BakedWarning, match="constants.* is baked into this model already, and would be applied twice"
+            BakedWarning,
+            match="constants.* is baked into this model already, .* load the unbaked model",
         ):
             steer(anew, recipe)._leave(quiet=True)
 

@@ -119,6 +119,8 @@ def test_the_hub_understands_the_card(hub: Hub, tmp_path: Path) -> None:
     assert 'model = audiosae_steer.load_whisper("tiny.en")' in lines
     assert 'audiosae_steer.steer(model, "ann/mine")  # model.transcribe() works as before' in lines
     assert "python benchmarks/make_no_false_speech.py --cache CACHE" in lines
+    assert "is of an earlier version; its successor is `audiosae-steer make no-false-speech`" in done.card
+    assert "pypi.org" not in done.card
     assert any(
         line.startswith("Constants on 64 features of a sparse autoencoder at encoder layer 4.") for line in lines
     )

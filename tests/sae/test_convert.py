@@ -144,7 +144,7 @@ def test_single_files(tmp_path: Path) -> None:
     (tmp_path / "several").mkdir()
     for layer in (1, 2):
         shutil.copy(tmp_path / "in.safetensors", tmp_path / "several" / f"layer-{layer}.safetensors")
-    with pytest.raises(CheckpointError, match="is a file, and 2 layers"):
+    with pytest.raises(CheckpointError, match="name of one file, .* 2 layers; .*--layer N, or name a folder"):
         convert(tmp_path / "several", tmp_path / "in.safetensors")
 
 
@@ -283,6 +283,16 @@ def test_a_threshold_for_another_k() -> None:
         recalibrated(make_sae(), torch.randn(5, 12))
     with pytest.raises(CheckpointError, match="k = 99 is more"):
         recalibrated(sae, x, 99)
+
+
+def test_the_files_that_were_read_are_counted_and_not_the_limit(tiny_en, tmp_path: Path) -> None:
+    clips = checkpoints_dir() / "clips"
+    shipped = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
+    words = ("--audio", clips / "rain.flac", "--audio", clips / "fan.flac")
+    result = run("convert", shipped, tmp_path / "x.safetensors", "--layer", 4, *words)
+    assert result.exit_code == 0, result.output
+    measured = load_sae(tmp_path / "x.safetensors").info["measured"]
+    assert measured["on"] == "tiny.en, 2 files of rain.flac, fan.flac"
 
 
 def test_the_commands_without_audio(repository: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_repository_of_several_models_lists_its_folders(hub: Hub, tmp_path: Pa
             ask()
     with pytest.raises(HubError, match=r"no folder whisper-large; its folders are: hubert/base, whisper-small"):
         load_sae(f"{REPO}/whisper-large", layer=8)
-    with pytest.raises(HubError, match=rf"{SMALL}: which layer\? Say layer=N; it has layers 1 to 3, 8"):
+    with pytest.raises(HubError, match=rf"{SMALL}: which layer\? Say layer=N, or --layer N; it has layers 1 to 3, 8"):
         load_sae(SMALL)
     assert hub.downloads() == []
 

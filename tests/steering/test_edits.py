@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from make import edit_lists
 
 from audiosae_steer import Ablate, Add, Clamp, EditError, Push, Scale, Set
-from audiosae_steer.steering.edits import Affine, FeatureEdit, from_spec
+from audiosae_steer.steering.affine import Affine
+from audiosae_steer.steering.edits import FeatureEdit, from_spec
 
 NAN, INF = math.nan, math.inf
 

@@ -26,6 +26,7 @@ from audiosae_steer import (
     UnknownModelError,
     list_sites,
     load_model,
+    load_sae,
     steer,
 )
 from audiosae_steer.cli.app import app
@@ -61,6 +62,15 @@ def test_the_command_prints_a_table(tmp_path: Any) -> None:
     result = CliRunner().invoke(app, ["sites", "tiny.en"])
     assert "checkpoints/whisper-tiny.en/encoder-4.safetensors" in result.stdout
     assert isinstance(load_model("tiny.en"), nn.Module)
+
+
+def test_the_saes_that_are_listed_load_from_anywhere(
+    tiny_en: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = [info.sae for info in list_sites(tiny_en) if info.sae is not None]
+    assert len(named) == 2
+    assert [load_sae(name).d_model for name in named] == [384, 384]
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path: Any) -> None:

@@ -56,6 +56,18 @@ def sites_in(
     return found
 
 
+def sample_of(audio: Sequence[str | Path], most: int = 64) -> list[Path]:
+    """At most `most` files of folders, files, or `.txt` lists of them, evenly spaced.
+
+    Raises:
+        SteeringError: `most` is less than 1.
+    """
+    if most < 1:
+        raise SteeringError(f"most is {most}; take at least one file")
+    files = list_audio(audio)
+    return files[:: -(-len(files) // most)]
+
+
 def collect_sample(
     model: Any,
     audio: Sequence[str | Path],
@@ -81,11 +93,7 @@ def collect_sample(
     Raises:
         SteeringError: `most` is less than 1, or `folder` holds activations of another model or of other audio.
     """
-    if most < 1:
-        raise SteeringError(f"most is {most}; take at least one file")
-    files = list_audio(audio)
-    files = files[:: -(-len(files) // most)]
-    collect(model, files, list(sites), folder, augment=False, padding_share=0.05, progress=show)
+    collect(model, sample_of(audio, most), list(sites), folder, augment=False, padding_share=0.05, progress=show)
 
     def read(site: Site) -> Tensor:
         found = load_activations(folder, site)

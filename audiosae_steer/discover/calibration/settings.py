@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,9 @@ Gating = Literal["none", "clip", "frame", "clip+frame"]
 """Gates of a candidate."""
 
 MODES: tuple[Mode, ...] = ("timed", "untimed")
-EDIT_KINDS = ("as written", "typical", "ablate", "clamp", "push")
+EditKind = Literal["as written", "typical", "ablate", "clamp", "push"]
+"""Kinds of edit that a recipe's edits are turned into."""
+EDIT_KINDS: tuple[EditKind, ...] = ("as written", "typical", "ablate", "clamp", "push")
 GATINGS: tuple[Gating, ...] = ("none", "clip", "frame", "clip+frame")
 # grids: halves of the features, and quarters of a strength around 1, coarser where the cliff is usually behind
 SHARES = (1.0, 0.5, 0.25, 0.125)
@@ -61,12 +64,12 @@ class CalibrateSettings:
     """Candidates, and the choice among them.
 
     Raises:
-        SteeringError: a mode is unknown, or a number is out of its range.
+        SteeringError: a mode, kind or gate is unknown, or a number is out of its range.
     """
 
     modes: tuple[Mode, ...] = ("timed",)
     """Decoding modes: timed (timestamps, as `whisper.transcribe`), untimed. The budget is kept in every one."""
-    kinds: tuple[str, ...] = EDIT_KINDS
+    kinds: tuple[EditKind, ...] = EDIT_KINDS
     """Kinds of edit: as written, typical, ablate, clamp, push. See `candidates.variants`."""
     shares: tuple[float, ...] = SHARES
     """Shares of the features to keep."""
@@ -96,9 +99,14 @@ class CalibrateSettings:
     """Seed of the order in which rounds take clips in."""
 
     def __post_init__(self) -> None:
-        unknown = [mode for mode in self.modes if mode not in MODES]
-        if unknown or not self.modes:
-            raise SteeringError(f"modes are {list(self.modes)}; expected some of {', '.join(MODES)}")
+        choices: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
+            ("modes", self.modes, MODES),
+            ("kinds", self.kinds, EDIT_KINDS),
+            ("gates", self.gates, GATINGS),
+        )
+        for name, given, known in choices:
+            if not given or set(given) - set(known):
+                raise SteeringError(f"{name} are {list(given)}; expected some of {', '.join(known)}")
         if not (self.margin >= 1 and self.near >= 0 and self.batch >= 1 and self.cliff_clips >= 1):
             raise SteeringError(
                 "margin is 1 or more, near is 0 or more points, batch and cliff_clips are 1 or more clips"

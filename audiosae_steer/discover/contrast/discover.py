@@ -118,7 +118,9 @@ def find(
         groups=tuple(groups),
         pads=tuple(pad for pad in pads for _ in clips),
         labels=labels,
-        held=hold_out(labels, groups, settings.held_out, settings.seed),
+        held=hold_out(
+            labels, groups, settings.held_out, settings.seed, files=[clip.path for clip in clips] * len(pads)
+        ),
     )
     return rank_features(rows, pooled, settings, progress)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 
-from ...errors import MissingExtraError, ModelError
+from ...errors import HubError, MissingExtraError, ModelError
 from ...io import strict_json
+from ...io.hub.read import listing
 from ...io.tensors.torch_file import describe
 from . import layout, released
 from .weights import Weights, transformers_name
 
+FAILURES = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError, HubError
+)  # fmt: skip
+"""All that transformers, and the Hub, are known to fail with."""
 Loaded = TypeVar("Loaded")
 MAX_SETTINGS = 4_000_000
 """Bytes of a file of settings, as in `io.strict_json`."""
@@ -37,7 +44,7 @@ def load(source: Path | str) -> Any:
         _check_folder(source)
     model, report = or_model_error(
         lambda: transformers.WhisperForConditionalGeneration.from_pretrained(
-            str(source), dtype=torch.float32, output_loading_info=True
+            str(source), dtype=torch.float32, output_loading_info=True, **where(source)
         ),
         source,
     )
@@ -96,14 +103,28 @@ def library() -> Any:
     return transformers
 
 
+def where(source: Path | str) -> dict[str, bool]:
+    """Arguments of `from_pretrained`: of a Hub id that the Hub was asked for in vain, the cache alone is read.
+
+    Asked here, the Hub is asked once: transformers repeats it for half a minute, with a line of logging each time.
+
+    Raises:
+        HubError: there is no such repository; or no network, and nothing in the cache.
+    """
+    return {} if isinstance(source, Path) else {"local_files_only": not listing(source).online}
+
+
+def in_short(error: Exception) -> str:
+    """The first line of an error, cut at a word."""
+    return textwrap.shorten((str(error).splitlines() or [type(error).__name__])[0], 300, placeholder=" …")
+
+
 def or_model_error(get: Callable[[], Loaded], source: Path | str) -> Loaded:
     """The result of `get`; any of the many errors that transformers fails with becomes a ModelError."""
-    from safetensors import SafetensorError
-
     try:
         return get()
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    except FAILURES as error:
+        reason = in_short(error)
         if isinstance(source, Path):
             raise ModelError(
                 f"{source} is damaged or holds no Whisper ({reason}); expected config.json, model.safetensors and the "

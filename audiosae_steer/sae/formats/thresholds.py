@@ -31,7 +31,7 @@ def stored_threshold(file: Path, stored: object, unset: float = -1.0) -> Tensor 
     what = f"has a threshold that was never set ({unset:g})" if isinstance(stored, Tensor) else "has no threshold"
     warnings.warn(
         f"{file} {what}: the k·n largest of each clip of n frames are selected instead, which runs the whole SAE; "
-        "SAE.calibrate_threshold() makes it fast",
+        "`audiosae-steer calibrate-threshold`, or SAE.calibrate_threshold(), makes it fast",
         ThresholdWarning,
         stacklevel=_outside(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,20 @@ from .schema import Recipe
 
 MAX_BYTES = 8_000_000
 """Of a recipe's JSON, whose largest part is vectors of some 20 characters a number: two of width 1280 at 100 sites."""
+SUCCESSORS = {"benchmarks/make_no_false_speech.py": "audiosae-steer make no-false-speech"}
+"""Commands of today, by scripts of earlier versions that recipes were made by."""
+
+
+def succeeded(provenance: Mapping[str, Any]) -> str | None:
+    """A note on the command in a recipe's provenance, where its script has been removed since; None where it has not.
+
+    Recipes stay byte for byte as they were measured, and so name the script that made them.
+    """
+    command = str(provenance.get("command", ""))
+    for old, new in SUCCESSORS.items():
+        if old in command:
+            return f"`{old}` is of an earlier version; its successor is `{new}`"
+    return None
 
 
 def checkpoints_dir() -> Path:
@@ -74,10 +88,12 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
 
 
 def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
+    if len(fitting) > 1:
+        paths = [f"  for {each.model.name}: {(each.folder or Path()) / f'{name}.json'}" for each in fitting]
+        listed = "\n".join(paths)
+        return f"several recipes are called {name!r}; pass its path, or the model that it is for:\n{listed}"
     known = [f"{recipe.name} for {recipe.model.name}" for recipe in shipped()]
     listed = "\n".join(f"  {line}" for line in known) or "  (none)"
-    if len(fitting) > 1:
-        return f"several recipes are called {name!r}; say for which model:\n{listed}"
     what = f"no recipe {name!r}"
     if model is not None:
         inner = unwrap(model)

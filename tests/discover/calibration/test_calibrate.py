@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from typer.testing import CliRunner
 
 from audiosae_steer import AudioError, SteeringError, load_audio, steer
@@ -236,6 +237,22 @@ def test_modes_by_name():
     assert modes_of("untimed") == ("untimed",)
     with pytest.raises(SteeringError, match="expected timed"):
         modes_of("fast")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--gates", "both"], "'both' is not one of 'none', 'clip', 'frame', 'clip+frame'"),
+        (["--kind", "scale"], "'scale' is not one of 'as written', 'typical', 'ablate', 'clamp', 'push'"),
+        (["--modes", "fast"], "'fast' is not one of 'timed', 'untimed', 'both'"),
+        (["nothing.json"], "there is no recipe file at nothing.json; check the path"),
+    ],
+)
+def test_the_command_refuses_what_there_is_not_before_it_reads_clips(tmp_path, words, says):
+    given = ["calibrate", "no-false-speech", *words, "--absent", "none/", "--present", "none/", "--out", "r.json"]
+    result = run(*given)
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_the_command_line(tmp_path):

@@ -91,7 +91,7 @@ def test_what_is_not_cached_says_how_to_get_it(hub: Hub, monkeypatch, way: str) 
 
 
 def test_missing_layers_list_those_there_are(hub: Hub) -> None:
-    with pytest.raises(HubError, match=r"which layer\? Say layer=N; it has layers 1 to 3, 8"):
+    with pytest.raises(HubError, match=r"which layer\? Say layer=N, or --layer N; it has layers 1 to 3, 8"):
         load_sae(REPO)
     with pytest.raises(HubError, match="there is no layer 5; it has layers 1 to 3, 8"):
         load_sae(REPO, layer=5)
