@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NeverCalledWarning, SteeringError
+from ..models.lock import lock_calls
 from ..models.marker import mark
 from ..models.registry import family_of, tap_at, unwrap
 from ..models.sites import Family, Moment, Site, Tap
@@ -48,8 +49,10 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool) -> None:
+    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool, lock: bool) -> None:
         try:
+            if lock:
+                self._closers.append(lock_calls(self.model))
             windows = any(hook.plan is not None and hook.plan.start is not None for hook in self._hooks.values())
             self._closers += family.watch(self.model, self._told, windows=windows)
             if self._shared.gated:
@@ -333,6 +336,7 @@ def steer(
     gate: AnyGate | Sequence[AnyGate] | None = None,
     strength: float | None = None,
     allow_empty: bool | None = None,
+    lock: bool = False,
 ) -> Steering:
     """Steer a model until the steering is removed.
 
@@ -354,6 +358,7 @@ def steer(
         strength: 0 leaves the model unchanged, 1 applies the edits as written. None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
+        lock: let one thread at a time call the model, which openai-whisper's needs, steered or not; see `locked`.
 
     Raises:
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.
@@ -376,7 +381,7 @@ def steer(
     steering.strength = given
     taps = {each: tap_at(inner, family, each) for each in hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._attach(taps, family, allow)
+    steering._attach(taps, family, allow, lock)
     return steering
 
 
