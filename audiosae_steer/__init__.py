@@ -46,6 +46,7 @@ if _typing.TYPE_CHECKING:
     from .discover.learning.learn import learn
     from .discover.pipeline.make import make_no_false_speech
     from .models.load import load_model, load_processor, load_whisper
+    from .models.lock import locked
     from .publishing.publish import publish
     from .publishing.search import search
     from .sae.formats.native import save_sae
@@ -105,6 +106,7 @@ __all__ = [
     "load_recipe",
     "load_sae",
     "load_whisper",
+    "locked",
     "make_no_false_speech",
     "publish",
     "recipes",
@@ -125,6 +127,7 @@ _LATER = {
     "load_processor": ".models.load",
     "load_sae": ".sae.load",
     "load_whisper": ".models.load",
+    "locked": ".models.lock",
     "make_no_false_speech": ".discover.pipeline.make",
     "publish": ".publishing.publish",
     "save_sae": ".sae.formats.native",

@@ -99,6 +99,8 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 """A module, and the arguments of its call."""
 Watch = Callable[[Moment], None]
 """Called with the state of each pass."""
+Carry = Callable[[Tensor], None]
+"""Called with an encoding (clips, frames, n)."""
 
 
 class Dims(NamedTuple):
@@ -153,6 +155,14 @@ class Family(ABC):
         """Call `tell` with the state of each pass before it runs; returns functions that end that.
 
         The offset of a pass in its recording is needed only where edits have `windows`.
+        """
+        return []
+
+    def carry(self, model: nn.Module, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
+        """Call `encoded` with every encoding as it leaves the encoder, and `decodes` as it enters the decoder.
+
+        Needed where the two may be run apart, so that a gate's decision goes with the encoding; rows may be repeated
+        and reordered in between. Returns functions that end that.
         """
         return []
 

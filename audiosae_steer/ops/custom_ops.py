@@ -142,7 +142,7 @@ def _backward_of_delta(ctx: Any, grad: Tensor) -> Gradients:
     slope = eager.slope(f, eager.pick(saved.firing, saved.choice), on)
     steered = eager.changes(saved.strength, on, saved.live)
     upstream = torch.where(steered, grad.float(), 0.0)
-    pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * saved.strength, 0.0)
+    pre = (upstream @ rows.W_dec.T) * torch.where(f > 0, (slope - 1) * eager.by_clip(saved.strength), 0.0)
     return _of_x_alone((grad + pre @ rows.W_enc).to(grad.dtype), _DELTA)
 
 
@@ -161,7 +161,7 @@ _add.register_autograd(_backward_of_add)
 def _folded(op: Any, names: tuple[str, ...], per_clip: set[str]) -> Callable[..., tuple[Tensor, int]]:
     """A rule for `torch.vmap`: the mapped axis of the arguments that have an entry for each clip joins the clips.
 
-    An offset () holds for all clips; one of (clips,) is among them.
+    An offset or strength () holds for all clips; one of (clips,) is among them.
     """
 
     def mapped(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
@@ -172,8 +172,8 @@ def _folded(op: Any, names: tuple[str, ...], per_clip: set[str]) -> Callable[...
             )
 
         def fold(name: str, argument: Any, dim: int | None) -> Any:
-            each = per_clip | {"offset"}
-            if name not in each or argument is None or (name == "offset" and argument.dim() == 0):
+            each = per_clip | {"offset", "strength"}
+            if name not in each or argument is None or (name in ("offset", "strength") and argument.dim() == 0):
                 return argument
             whole = argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
             return whole.reshape(-1, *whole.shape[2:])

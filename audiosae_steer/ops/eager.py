@@ -93,9 +93,17 @@ def applies(x: Tensor, start: Tensor | None, end: Tensor | None, where: Where) -
     return (times >= first[..., None, None]) & (times < last[..., None, None])
 
 
+def by_clip(strength: Tensor) -> Tensor:
+    """A strength () unchanged, or of (clips,) as (clips, 1, 1), to broadcast to (clips, frames, d)."""
+    return strength if strength.dim() == 0 else strength[:, None, None]
+
+
 def changes(strength: Tensor, on: Tensor | None, live: Tensor | None) -> Tensor:
-    """The frames that are steered at all, bool, broadcasting to (clips, frames, 1): the others keep their bits."""
-    found = strength != 0
+    """The frames that are steered at all, bool, broadcasting to (clips, frames, 1): the others keep their bits.
+
+    `strength` is () or (clips,).
+    """
+    found = by_clip(strength) != 0
     if live is not None:
         found = found & (live[:, None, None] if live.dim() == 1 else live[:, :, None])
     return found if on is None else found & on.any(1)

@@ -1,8 +1,8 @@
 """Running a plan: one function for each path, over tensors alone.
 
-Each takes a residual x (clips, frames, d), the tensors that the plan was compiled to, the strength (), and the frames
-to steer; it returns the steered residual, of the shape and dtype of x. Frames that are not steered, and all of them at
-strength 0, keep their bits. What a path costs stands beside it.
+Each takes a residual x (clips, frames, d), the tensors that the plan was compiled to, the strength, () or (clips,), and
+the frames to steer; it returns the steered residual, of the shape and dtype of x. Frames that are not steered, and all
+of them at strength 0, keep their bits. What a path costs stands beside it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def add(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     on = eager.applies(x, plan.edits.start, plan.edits.end, where)
     if on is None and where.live is None:
         # -0.0 is the number that changes nothing when added, not even the sign of a zero
-        return eager.add(x, torch.where(strength == 0, -0.0, _pushed(plan.edits, strength, None, where.choice)))
+        pushed = _pushed(plan.edits, strength, None, where.choice)
+        return eager.add(x, torch.where(eager.by_clip(strength) == 0, -0.0, pushed))
     return _where_steered(x, plan, strength, where, lambda wide, on: wide)
 
 
@@ -103,7 +104,7 @@ def reconstruct(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) ->
         rebuilt = rest + whole.weights.b_dec + edited @ rows.W_dec.to(plan.dtype)
         wide = wide.to(plan.dtype)
         scale = reference.input_scale(wide, whole.weights.norm, whole.weights.scale)
-        return torch.lerp(wide, rebuilt / scale, strength)
+        return torch.lerp(wide, rebuilt / scale, eager.by_clip(strength))
 
     return _where_steered(x, plan, strength, where, change, within_windows=False)
 
@@ -134,7 +135,7 @@ def _pushed(edits: CompiledEdits, strength: Tensor, on: Tensor | None, choice: T
     """Sum of the vectors of all stages, times the strength: (clips or 1, frames or 1, d), or () without vectors."""
     if edits.vectors is None:
         return strength.new_zeros(())
-    vectors = eager.pick(edits.vectors, choice) * strength
+    vectors = eager.pick(edits.vectors, choice) * eager.by_clip(strength)
     return vectors.sum(1, keepdim=True) if on is None else torch.where(on, vectors[:, :, None], 0.0).sum(1)
 
 
@@ -143,7 +144,7 @@ def _written(
 ) -> Tensor:
     """x and what the change of the activations f (clips, frames, E) writes."""
     edited = eager.edit(f, _maps(plan.edits, on, choice))
-    return eager.write(x, (edited - f) * strength, _rows(plan))
+    return eager.write(x, (edited - f) * eager.by_clip(strength), _rows(plan))
 
 
 def _maps(edits: CompiledEdits, on: Tensor | None, choice: Tensor | None) -> eager.Maps:

@@ -42,7 +42,7 @@ def _applies(times, start_ptr, end_ptr, stage):
 def _frames(
     frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
     WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
-    BLOCK_M: tl.constexpr,
+    STRENGTHS: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """The program's clip, its frames and their times, the clip's choice, the strength, and which frames change."""
     tiles = tl.cdiv(frames, BLOCK_M)
@@ -55,7 +55,7 @@ def _frames(
     if OFFSET:
         times = times + tl.load(offset_ptr + (clip if OFFSET == 2 else 0)).to(tl.float32)
     which = tl.load(choice_ptr + clip) if CHOICE else clip * 0
-    strength = tl.load(strength_ptr).to(tl.float32)
+    strength = tl.load(strength_ptr + (clip if STRENGTHS else 0)).to(tl.float32)
     changes = tl.where(strength != 0, t < frames, False)
     if LIVE == 1:
         changes = changes & (tl.load(live_ptr + clip) != 0)
@@ -90,14 +90,14 @@ def _delta_kernel(
     start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr, rank_ptr,
     frames, d, E, S, k, rate, unit_scale, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
     SILENT: tl.constexpr, WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr,
-    CHOICE: tl.constexpr,
+    CHOICE: tl.constexpr, STRENGTHS: tl.constexpr,
     PUSHES: tl.constexpr, UNIT: tl.constexpr, RANKED: tl.constexpr, ONE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     clip, t, times, which, strength, changes = _frames(
         frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
-        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, BLOCK_M,
+        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, STRENGTHS, BLOCK_M,
     )  # fmt: skip
     inside = t < frames
     x_row = x_ptr + clip * x_clip + t.to(tl.int64)[:, None] * x_frame
@@ -191,11 +191,11 @@ def _add_kernel(
     x_ptr, out_ptr, vectors_ptr, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
     frames, d, S, rate, x_clip, x_frame, x_d, out_clip, out_frame, out_d,
     WINDOWS: tl.constexpr, TIMES: tl.constexpr, OFFSET: tl.constexpr, LIVE: tl.constexpr, CHOICE: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+    STRENGTHS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     clip, t, times, which, strength, changes = _frames(
         frames, S, rate, start_ptr, end_ptr, live_ptr, choice_ptr, strength_ptr, offset_ptr, times_ptr,
-        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, BLOCK_M,
+        WINDOWS, TIMES, OFFSET, LIVE, CHOICE, STRENGTHS, BLOCK_M,
     )  # fmt: skip
     columns = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     across = columns < d
@@ -231,7 +231,7 @@ def add(
             x, out, vectors, start, end, live, choice, strength, offset, times,
             frames, d, vectors.shape[1], where.rate, *x.stride(), *out.stride(),
             WINDOWS=start is not None, TIMES=where.times is not None, OFFSET=_offsets(where),
-            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
+            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None, STRENGTHS=strength.dim() == 1,
             BLOCK_M=block_m, BLOCK_D=block_d,
         )  # fmt: skip
     return out
@@ -270,7 +270,7 @@ def delta(
             frames, d, width, stages, k, where.rate, rows.unit_norm or 0.0, *x.stride(), *out.stride(),
             SILENT=edits.silent is not None, WINDOWS=edits.start is not None, TIMES=where.times is not None,
             OFFSET=_offsets(where),
-            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None,
+            LIVE=0 if live is None else live.dim(), CHOICE=choice is not None, STRENGTHS=strength.dim() == 1,
             PUSHES=edits.vectors is not None, UNIT=rows.unit_norm is not None, RANKED=rank is not None,
             ONE_BLOCK=one,
             PRECISION="tf32" if tf32 else "ieee", WIDE=INTERPRETED,

@@ -137,7 +137,7 @@ def _obstacles(model: nn.Module, hooks: Mapping[Site, Hook]) -> Iterator[_Obstac
 
 def _of_site(site: Site, hook: Hook, plan: Plan) -> Iterator[_Obstacle]:
     when = hook.when
-    if hook.chooses:
+    if hook.by_clip:
         names = ", ".join(hook.shared.names)
         yield _Obstacle(f"at {site} each clip chooses among {names}", "the choice of each clip")
     if plan.error == "drop":

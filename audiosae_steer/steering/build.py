@@ -16,7 +16,8 @@ from ..ops.dispatch import products_for
 from ..sae.autoencoder import SAE
 from .edits import Edit, Push
 from .gates import ClipGate, FrameGate, FrameProbe, Probe
-from .hook import Hook, Shared, When
+from .hook import Hook, When
+from .pass_state import Shared
 from .plan import Plan
 from .site_edits import Choices, SiteEdits, SiteGate
 

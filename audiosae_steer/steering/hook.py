@@ -13,29 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
 from .gates import FrameProbe, Probe
+from .pass_state import Shared
 from .plan import Plan
-
-_ANY = Moment()
-
-
-@dataclass
-class Shared:
-    """State that the hooks of one steering share."""
-
-    names: tuple[str, ...]
-    """Of the lists of edits that clips may choose from."""
-    gate_site: Site | None
-    """Site that the clip gate reads."""
-    frame_gate_site: Site | None = None
-    """Site that the frame gate reads."""
-    opened: Tensor | None = None
-    """(clips,) bool: the clip gate's last decision."""
-    opened_frames: Tensor | None = None
-    """(clips, frames) bool: the frame gate's last decision."""
-    starting: Tensor | None = None
-    """(rows, steps) bool: decoder steps that write a text's first token."""
-    moment: Moment = _ANY
-    """State of the pass under way."""
+from .session import SettingTensors, settings_of
 
 
 @dataclass(frozen=True)
@@ -79,6 +59,8 @@ class Hook(nn.Module):
     strength: Tensor
     offset: Tensor
     choice: Tensor | None
+    amounts: Tensor | None
+    offsets: Tensor | None
 
     def __init__(
         self,
@@ -97,10 +79,14 @@ class Hook(nn.Module):
         self.shared = shared
         self.ran = False
         self.removed = False
+        self.traced = False
+        self.off = False
         dtype = torch.float32 if plan is None else plan.dtype
         self.register_buffer("strength", torch.ones((), dtype=dtype), persistent=False)
         self.register_buffer("offset", torch.zeros(()), persistent=False)
         self.register_buffer("choice", None, persistent=False)
+        self.register_buffer("amounts", None, persistent=False)
+        self.register_buffer("offsets", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The steered residual of x (rows, frames, d_model), or (rows, d_model, frames) at a site of that layout.
@@ -112,7 +98,9 @@ class Hook(nn.Module):
             return x
         self.ran = True
         self._check(x)
-        if not torch.compiler.is_compiling() and self.strength.device != x.device:  # the model moved since
+        if torch.compiler.is_compiling():
+            self.traced = True
+        elif self.strength.device != x.device:  # the model moved since
             self.to(x.device)
         if self.layout == "bdf":
             return self._within(x.transpose(1, 2)).transpose(1, 2)
@@ -137,16 +125,18 @@ class Hook(nn.Module):
         return self._steer(x)
 
     def _steer(self, x: Tensor) -> Tensor:
-        moment = self.shared.moment
+        moment = self.shared.state.moment
         unpadded = self._unpadded(x, moment)
         if self.probe is not None:
-            self.shared.opened = self.probe(x, unpadded) > 0
+            self.shared.decided(clips=self.probe(x, unpadded) > 0)
         if self.frame_probe is not None:
-            self.shared.opened_frames = self.frame_probe(x, unpadded) > 0
+            self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
         if self.plan is None or not self.when.holds(moment):
             return x
+        own = self._settings()
         opened = self._opened(x)
-        choice = self._rows(x.shape[0], x.device, self.choice, "choice") if self.chooses else None
+        choice = self._choice(own)
+        choice = self._rows(x.shape[0], x.device, choice, "choice") if self._chooses(choice) else None
         live = _all(
             opened,
             unpadded,
@@ -157,11 +147,32 @@ class Hook(nn.Module):
         choice = None if choice is None else choice.clamp(min=0)
         offset, times = None, None
         if self.plan.start is not None:
-            start = moment.offset
-            offset = self.offset + (start.to(self.offset) if isinstance(start, Tensor) else start)
+            start, offset = moment.offset, self._offset(x, own)
+            offset = offset + (start.to(offset) if isinstance(start, Tensor) else start)
             times = None if self.times is None else self.times(x.shape[1], x.device)
-        steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
+        strength = self._strength(own)
+        if strength.dim():
+            strength = self._rows(x.shape[0], x.device, strength, "strength")
+        steered: Tensor = self.plan(x, strength, live=live, choice=choice, offset=offset, times=times)
         return steered
+
+    def _settings(self) -> SettingTensors | None:
+        """Of the session of this thread or task; None outside of one, and to a compiler, which freezes what it sees."""
+        return None if torch.compiler.is_compiling() else settings_of(id(self.shared))
+
+    def _strength(self, own: SettingTensors | None) -> Tensor:
+        """() or (clips,)."""
+        found = None if own is None or self.off else own.strength(self.strength.dtype, self.strength.device)
+        return found if found is not None else self.strength if self.amounts is None else self.amounts
+
+    def _choice(self, own: SettingTensors | None) -> Tensor | None:
+        found = None if own is None else own.choice(self.strength.device)
+        return self.choice if found is None else found
+
+    def _offset(self, x: Tensor, own: SettingTensors | None) -> Tensor:
+        found = None if own is None else own.offset(self.strength.device)
+        offset = found if found is not None else self.offset if self.offsets is None else self.offsets
+        return self._rows(x.shape[0], x.device, offset, "offset") if offset.dim() else offset
 
     @property
     def width(self) -> int | None:
@@ -175,16 +186,23 @@ class Hook(nn.Module):
         return None if frames is None or frames.shape != x.shape[:2] else frames.to(x.device)
 
     @property
-    def chooses(self) -> bool:
+    def by_clip(self) -> bool:
+        """Clips differ in what they get."""
+        return self._chooses(self.choice) or self.amounts is not None or self.offsets is not None
+
+    def _chooses(self, choice: Tensor | None) -> bool:
         """Each clip is steered by the choice made for it."""
-        return self.plan is not None and (self.plan.n_choices > 1 or self.choice is not None)
+        return self.plan is not None and (self.plan.n_choices > 1 or choice is not None)
 
     def _opened(self, x: Tensor) -> Tensor | None:
         """Mask of what the gates open for: (rows,), or (rows, frames) with a frame gate; None without a gate."""
-        clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, self.shared.opened, "gate")
+        if not self.shared.gated:
+            return None
+        decision = self.shared.decision()
+        clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, decision.clips, "gate")
         if self.shared.frame_gate_site is None:
             return clips
-        frames = self.shared.opened_frames
+        frames = decision.frames
         if frames is None or frames.shape != x.shape[:2]:
             raise GateError(
                 f"the frame gate at {self.shared.frame_gate_site} has not run for the batch that reached {self.site}: "
@@ -195,7 +213,7 @@ class Hook(nn.Module):
 
     def _starting(self, x: Tensor) -> Tensor:
         """(rows, steps): the steps of x that write the first token of a text."""
-        starting = self.shared.starting
+        starting = self.shared.state.starting
         if starting is None or starting.shape != x.shape[:2]:
             raise SteeringError(
                 f"the tokens that reached {self.site} are not known, which edits of a text's first step need: run the "
@@ -207,14 +225,20 @@ class Hook(nn.Module):
         """Mask (rows,) of decoded texts whose clips it edits, if only on some frames; or one answer for all."""
         where, device = "the text", self.strength.device
         live: list[Tensor] = []
-        if self.shared.gate_site is not None:
-            live.append(self._rows(rows, device, self.shared.opened, "gate", where))
-        if self.shared.frame_gate_site is not None:
-            frames = self.shared.opened_frames
-            live.append(self._rows(rows, device, None if frames is None else frames.any(1), "gate", where))
+        if self.shared.gated:
+            decision = self.shared.decision()
+            frames = None if decision.frames is None else decision.frames.any(1)
+            if self.shared.gate_site is not None:
+                live.append(self._rows(rows, device, decision.clips, "gate", where))
+            if self.shared.frame_gate_site is not None:
+                live.append(self._rows(rows, device, frames, "gate", where))
         edited: Tensor | bool = torch.stack(live).any(0) if live else True
-        if self.chooses:
-            edited = edited & (self._rows(rows, device, self.choice, "choice", where) >= 0)
+        own = self._settings()
+        choice, strength = self._choice(own), self._strength(own)
+        if self._chooses(choice):
+            edited = edited & (self._rows(rows, device, choice, "choice", where) >= 0)
+        if strength.dim():
+            edited = edited & (self._rows(rows, device, strength, "strength", where) != 0)
         return edited
 
     def _rows(
@@ -222,7 +246,7 @@ class Hook(nn.Module):
         rows: int,
         device: torch.device,
         per_clip: Tensor | None,
-        what: Literal["gate", "choice"],
+        what: Literal["gate", "choice", "strength", "offset"],
         where: str | None = None,
     ) -> Tensor:
         """Repeat a per-clip tensor for so many rows: beams and `best_of` repeat a clip's decoder rows, in order."""
@@ -240,7 +264,7 @@ class Hook(nn.Module):
         if rows != clips and (not repeats or clips == 0 or rows % clips):
             raise SteeringError(
                 f"the {what} was made for {clips} clips, but {rows} rows reached {where or self.site}; "
-                + ("pass for_clips() one entry per clip of the batch" if what == "choice" else "run the encoder first")
+                + ("run the encoder first" if what == "gate" else "pass for_clips() one entry per clip of the batch")
             )
         per_clip = per_clip.to(device)
         return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
@@ -264,7 +288,7 @@ def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], 
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
         (ids,) = args
-        shared.starting = (ids >= after.start) & (ids < after.stop)
+        shared.state.starting = (ids >= after.start) & (ids < after.stop)
 
     return note
 

@@ -75,7 +75,8 @@ def apply(
         hooks, shared = build_hooks(model, family, parts, gates)
     # nnsight runs the pass in its own frames: no recording is cut in windows there
     given_strength = number(1.0 if strength is None else strength, "strength", "0 switches the steering off")
-    closers = family.watch(model, lambda moment: setattr(shared, "moment", moment), windows=False)
+    shared.by_thread = False  # which nnsight runs in threads of its own
+    closers = family.watch(model, lambda moment: setattr(shared.state, "moment", moment), windows=False)
     try:
         for site, hook in hooks.items():
             hook.strength.fill_(given_strength)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NeverCalledWarning, SteeringError
+from ..models.lock import lock_calls
 from ..models.marker import mark
 from ..models.registry import family_of, tap_at, unwrap
 from ..models.sites import Family, Moment, Site, Tap
@@ -20,10 +21,12 @@ from ..sae.autoencoder import SAE
 from .bake import Baked, bake
 from .build import build_hooks
 from .edits import Edit
-from .hook import Hook, Shared, attach, token_hook
+from .hook import Hook, attach, token_hook
+from .pass_state import Shared
 from .plan import ErrorMode
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
+from .session import PerClip, Session, Settings, SettingTensors, settings_of
 from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, parts_by_hand, parts_of
 
 
@@ -38,6 +41,7 @@ class Steering:
         self._shared = shared
         self._closers: list[Callable[[], None]] = []
         self._strength, self._enabled = 1.0, True
+        self._clips = Settings()
         self._removed = False
         self._allows_empty = False
         self.recipe = recipe
@@ -45,10 +49,14 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool) -> None:
+    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool, lock: bool) -> None:
         try:
+            if lock:
+                self._closers.append(lock_calls(self.model))
             windows = any(hook.plan is not None and hook.plan.start is not None for hook in self._hooks.values())
             self._closers += family.watch(self.model, self._told, windows=windows)
+            if self._shared.gated:
+                self._closers += family.carry(self.model, self._shared.encoded, self._shared.decodes)
             if any(hook.when.first for hook in self._hooks.values()):
                 embedding, after = family.text_start(self.model)
                 self._closers.append(embedding.register_forward_hook(token_hook(self._shared, after)).remove)
@@ -63,7 +71,7 @@ class Steering:
         self._forget_compiled()
 
     def _told(self, moment: Moment) -> None:
-        self._shared.moment = moment
+        self._shared.state.moment = moment
 
     def _detach(self) -> None:
         for close in self._closers:
@@ -95,6 +103,9 @@ class Steering:
     def enabled(self, value: bool) -> None:
         self._enabled = bool(value)
         self._fill("strength", self._strength if self._enabled else 0.0)
+        for hook in self._hooks.values():
+            hook.off = not self._enabled
+        self._set_clips()
 
     @property
     def offset(self) -> float:
@@ -107,7 +118,9 @@ class Steering:
 
     def _edited(self, rows: int) -> Tensor | bool:
         """Mask (rows,) of texts whose clips it edits, or one answer for all; the others may not be empty."""
-        if self._removed or not self._enabled or self._strength == 0:
+        own = settings_of(id(self._shared))
+        strength = self._clips.strength if own is None or own.settings.strength is None else own.settings.strength
+        if self._removed or not self._enabled or (self._strength if strength is None else strength) == 0:
             return False
         hook = next((hook for hook in self._hooks.values() if hook.plan is not None), None)
         return hook is not None and hook.edits(rows)
@@ -133,43 +146,98 @@ class Steering:
 
     @property
     def opened(self) -> Tensor | None:
-        """(clips,) bool: what the clip gate decided for the last batch; None without a gate or before the first.
+        """(clips,) bool: what the clip gate decided for this thread's last batch; None without one or before the first.
 
-        Set it where the encoder, and so the gate, is not run for the batch that is decoded next.
+        A decision goes with the encoding that it was made on, whenever that is decoded. Set it to decode encodings that
+        were made without the steering: it then holds for this thread, until something is encoded.
         """
-        return self._shared.opened
+        return self._shared.newest.opened
 
     @opened.setter
     def opened(self, value: Tensor | None) -> None:
-        self._shared.opened = value
+        self._shared.set_by_hand(value)
 
     @property
     def opened_frames(self) -> Tensor | None:
-        """(clips, frames) bool: what the frame gate decided for the last batch; None without one or before the first.
+        """(clips, frames) bool: what the frame gate decided for this thread's last batch; None as of `opened`.
 
         Where a clip gate opens, it is edited whole, whatever this says.
         """
-        return self._shared.opened_frames
+        return self._shared.newest.opened_frames
 
-    def for_clips(self, choices: Sequence[str | None] | None) -> Steering:
-        """Choose, clip by clip, what the next batches get: a name of `edits`, or the recipe's.
+    def for_clips(
+        self,
+        choices: Sequence[str | None] | None,
+        *,
+        strength: Sequence[float] | None = None,
+        offset: Sequence[float] | None = None,
+    ) -> Steering:
+        """Choose, clip by clip, what the next batches get, in every thread. Returns the steering itself.
 
-        None leaves that clip alone. `for_clips(None)` takes the choice back. Returns the steering itself.
+        Args:
+            choices: a name of `edits`, or the recipe's, for each clip; None in its place leaves that clip alone. None:
+                no choice. `for_clips(None)` takes everything back.
+            strength: of each clip, in the place of the steering's.
+            offset: seconds of each clip's recording before its first frame, in the place of the steering's.
+
+        Raises:
+            SteeringError: a name is unknown, a number is not finite, or the lists are of different lengths.
         """
-        if choices is None:
-            indices = None
-        else:
+        self._clips = self._settings(choices, strength, offset)
+        self._set_clips()
+        return self
+
+    def session(
+        self,
+        *,
+        strength: PerClip | None = None,
+        clips: Sequence[str | None] | None = None,
+        offset: PerClip | None = None,
+    ) -> Session:
+        """Settings of one thread or asyncio task alone, for the length of a block: `with steering.session(strength=0)`.
+
+        Args:
+            strength: one number, or one for each clip of the batches; None: as it is without the session.
+            clips: as `choices` of `for_clips`.
+            offset: seconds of the recording before the first frame: one number, or one for each clip.
+
+        Raises:
+            SteeringError: as of `for_clips`; or the model was compiled, whose code is the same for all threads.
+        """
+        if any(hook.traced for hook in self._hooks.values()):
+            raise SteeringError(
+                "this model was compiled while it was steered, and compiled code reads the same settings in every "
+                "thread; set steering.strength or call for_clips() instead"
+            )
+        return Session(id(self._shared), self._settings(clips, strength, offset))
+
+    def _settings(
+        self, choices: Sequence[str | None] | None, strength: PerClip | None, offset: PerClip | None
+    ) -> Settings:
+        """Checked settings."""
+        indices = None
+        if choices is not None:
             names = self._shared.names
             unknown = [name for name in choices if name is not None and name not in names]
-            if unknown:
-                raise SteeringError(
-                    f"{unknown[0]!r} is not among the edits to choose from: {', '.join(names)}, or None"
-                )
-            indices = [-1 if name is None else names.index(name) for name in choices]
+            if unknown or isinstance(choices, str):
+                named = choices if isinstance(choices, str) else unknown[0]
+                raise SteeringError(f"{named!r} is not among the edits to choose from: {', '.join(names)}, or None")
+            indices = tuple(-1 if name is None else names.index(name) for name in choices)
+        return Settings(
+            strength=per_clip(strength, "strength", "0 switches the steering off"),
+            choice=indices,
+            offset=per_clip(offset, "offset", "it is in seconds"),
+        ).checked()
+
+    def _set_clips(self) -> None:
+        """Put the settings clip by clip into the hooks' buffers."""
+        tensors = SettingTensors(self._clips)
         for hook in self._hooks.values():
             device = hook.strength.device
-            hook.choice = None if indices is None else torch.tensor(indices, dtype=torch.long, device=device)
-        return self
+            hook.choice = tensors.choice(device)
+            amounts = tensors.strength(hook.strength.dtype, device)
+            hook.amounts = amounts if amounts is None or self._enabled else torch.zeros_like(amounts)
+            hook.offsets = tensors.offset(device)
 
     def bake(self) -> Baked:
         """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.
@@ -268,6 +336,7 @@ def steer(
     gate: AnyGate | Sequence[AnyGate] | None = None,
     strength: float | None = None,
     allow_empty: bool | None = None,
+    lock: bool = False,
 ) -> Steering:
     """Steer a model until the steering is removed.
 
@@ -289,6 +358,7 @@ def steer(
         strength: 0 leaves the model unchanged, 1 applies the edits as written. None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
+        lock: let one thread at a time call the model, which openai-whisper's needs, steered or not; see `locked`.
 
     Raises:
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.
@@ -311,7 +381,7 @@ def steer(
     steering.strength = given
     taps = {each: tap_at(inner, family, each) for each in hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._attach(taps, family, allow)
+    steering._attach(taps, family, allow, lock)
     return steering
 
 
@@ -328,6 +398,19 @@ def number(value: float, name: str, hint: str) -> float:
     if not torch.isfinite(torch.tensor(number, dtype=torch.float32)):  # which is what the narrowest plans hold
         raise SteeringError(f"{name} must be a finite number, not {number}; {hint}")
     return number
+
+
+def per_clip(value: PerClip | None, name: str, hint: str) -> float | tuple[float, ...] | None:
+    """One finite number, or one for each clip.
+
+    Raises:
+        SteeringError: it is neither.
+    """
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(number(each, name, hint) for each in value)
+    return None if value is None else number(value, name, hint)
 
 
 def _register(tap: Tap, hook: Hook) -> Callable[[], None]:

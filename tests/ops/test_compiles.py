@@ -47,8 +47,8 @@ def compiled(kernel, dtype, capability, **constants):
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 8})
 
 
-everything = dict(WINDOWS=True, TIMES=True, OFFSET=2, LIVE=2, CHOICE=True)
-nothing = dict(WINDOWS=False, TIMES=False, OFFSET=0, LIVE=0, CHOICE=False)
+everything = dict(WINDOWS=True, TIMES=True, OFFSET=2, LIVE=2, CHOICE=True, STRENGTHS=True)
+nothing = dict(WINDOWS=False, TIMES=False, OFFSET=0, LIVE=0, CHOICE=False, STRENGTHS=False)
 for capability, dtype, where in itertools.product((80, 90), DTYPES, (everything, nothing)):
     full = where is everything
     made = [

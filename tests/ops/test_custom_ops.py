@@ -98,6 +98,23 @@ def test_odd_widths_one_feature_and_all_of_them(d: int, width: int, dtype: torch
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("kind", ["relu", "topk", "add"])
+def test_a_strength_for_each_clip(kind: str, dtype: torch.dtype) -> None:
+    sae = None if kind == "add" else make_sae(kind, D, F)
+    edits = [Push(torch.ones(D), window=(0.2, 5.0))] + ([] if sae is None else [Ablate([1, 2, 3]), Add(4, 0.5)])
+    strengths = torch.tensor([0.5, 0.0, 1.0], device=DEVICE)
+    x = torch.randn(3, 19, D, generator=torch.Generator().manual_seed(1)).to(dtype)
+    plan = Plan([edits], sae, D, frame_rate=RATE).to(DEVICE)
+    got = plan(x.to(DEVICE), strengths).cpu()
+    assert torch.equal(got[1], x[1])
+    for clip in range(3):
+        one = x[clip : clip + 1].to(DEVICE)
+        torch.testing.assert_close(got[clip], plan(one, strengths[clip])[0].cpu(), rtol=1e-3, atol=1e-3)
+    mapped = torch.vmap(lambda clips: plan(clips, strengths))(x.to(DEVICE)[None].expand(2, -1, -1, -1))
+    torch.testing.assert_close(mapped[1].cpu(), got, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
 def test_strides_of_any_kind(dtype: torch.dtype) -> None:
     sae, edits = make_sae("relu", D, F), [Ablate([1, 2, 3]), Push(torch.ones(D))]
     whole = torch.randn(4, 50, 3 * D, generator=torch.Generator().manual_seed(1)).to(dtype)

@@ -145,6 +145,28 @@ def test_a_choice_per_clip_equals_each_plan_alone(first, second, rows, kind) -> 
         torch.testing.assert_close(both[row], alone(x[row : row + 1], strength)[0], rtol=1e-10, atol=1e-10)
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    edits=edit_lists(F, D),
+    kind=st.sampled_from(KINDS),
+    norm=st.sampled_from(NORMS),
+    error=st.sampled_from(["keep", "drop"]),
+    strengths=st.lists(st.sampled_from([0.0, 0.5, 1.0, -0.25]), min_size=1, max_size=4),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_a_strength_per_clip_equals_each_clip_alone(edits, kind, norm, error, strengths, dtype) -> None:
+    sae = make_sae(kind, D, F, 1, norm)
+    x = torch.randn(len(strengths), 9, D, generator=torch.Generator().manual_seed(2)).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    plan = Plan([edits], sae, D, error=error, frame_rate=RATE, dtype=wide)
+    got = plan(x, torch.tensor(strengths, dtype=wide))
+    for clip, strength in enumerate(strengths):
+        alone = plan(x[clip : clip + 1], torch.tensor(strength, dtype=wide))[0]
+        if strength == 0:
+            assert torch.equal(got[clip], x[clip])
+        torch.testing.assert_close(got[clip], alone)  # products of other shapes round otherwise
+
+
 def test_paths_are_the_cheapest_that_are_exact() -> None:
     def path(kind: str, edits: list[Any], error: str = "keep", norm: Any = NORMS[0]) -> str:
         return Plan([edits], make_sae(kind, D, F, 0, norm), D, error=error).path

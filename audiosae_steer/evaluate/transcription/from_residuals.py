@@ -183,7 +183,6 @@ def _replaced(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
 def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
     """Leave clips whose text has ended out of the decoder's work: one that loops no longer holds up a whole batch."""
     decoder = model.decoder
-    opened = None if steering is None else steering.opened
     if steering is None and any(block._forward_hooks for block in decoder.blocks):
         yield  # hooks of another program, which may know each row by its place
         return
@@ -198,15 +197,11 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
         nonlocal live
         if tokens.shape[1] > 1 or not kv_cache:
             live = torch.arange(len(tokens), device=tokens.device)
-            if steering is not None:
-                steering.opened = opened
             first: Tensor = own(tokens, xa, kv_cache=kv_cache)
             return first
         going = tokens[live, 0] != eot
         if not going.all():
             live = live[going]
-            if steering is not None and opened is not None:
-                steering.opened = opened[live]
             for module, kept in kv_cache.items():
                 kv_cache[module] = kept[going]
         out = tokens.new_zeros((len(tokens), 1, width), dtype=torch.float32)
@@ -214,12 +209,8 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
             out[live] = own(tokens[live], xa[live], kv_cache=kv_cache)
         return out
 
-    try:
-        with _replaced(decoder, forward):
-            yield
-    finally:
-        if steering is not None:
-            steering.opened = opened
+    with _replaced(decoder, forward):
+        yield
 
 
 def _check(model: Any, layer: int) -> None:

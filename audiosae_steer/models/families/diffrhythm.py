@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,10 @@ from torch import nn
 
 from ...errors import SiteError
 from ..sites import Dims, Family, Moment, Site, Tap, Watch
+from .call_marks import mark_of, under_way
 from .method_override import overridden, override
 
 SAMPLE_RATE, SAMPLES_PER_LATENT = 44100, 2048
-_CALL = "_audiosae_steer_call"
 
 
 class DiffRhythm(Family):
@@ -53,17 +54,15 @@ class DiffRhythm(Family):
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Step, time and pass of each run of the transformer: guided, it runs twice a step, the second time without."""
-        seen: Any = None
-        step = -1
+        at = _Step()
 
         def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            nonlocal seen, step
-            call = vars(module).get(_CALL)
-            if call is None or call is not seen:
-                seen, step = call, -1
+            call = mark_of(module)
+            if call is None or call is not at.call:
+                at.call, at.step = call, -1
             conditional = not (kwargs.get("drop_text") or kwargs.get("drop_audio_cond"))
-            step += conditional
-            tell(Moment(conditional=conditional, step=max(step, 0), flow=kwargs.get("time", 0.0)))
+            at.step += conditional
+            tell(Moment(conditional=conditional, step=max(at.step, 0), flow=kwargs.get("time", 0.0)))
 
         closers: list[Callable[[], None]] = [
             _body(model).register_forward_pre_hook(look, with_kwargs=True).remove,
@@ -73,6 +72,13 @@ class DiffRhythm(Family):
         return closers
 
 
+class _Step(threading.local):
+    """The step that a thread has come to in its call of `sample`."""
+
+    call: Any = None
+    step = -1
+
+
 def _body(model: Any) -> Any:
     inner = getattr(model, "transformer", None)
     return inner if isinstance(inner, nn.Module) else model
@@ -80,9 +86,5 @@ def _body(model: Any) -> Any:
 
 def _sample(model: Any, *args: Any, **kwargs: Any) -> Any:
     """Each call begins with step 0."""
-    body = _body(model)
-    vars(body)[_CALL] = object()
-    try:
+    with under_way(_body(model)):
         return overridden(model, "sample")(*args, **kwargs)
-    finally:
-        vars(body).pop(_CALL, None)

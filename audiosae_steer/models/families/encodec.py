@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import SiteError
-from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
+from ..sites import Call, Carry, Dims, Family, Moment, Site, Tap, Watch, is_instance
+from .call_marks import mark_of, under_way
 from .method_override import overridden, override
 
-_CALL = "_audiosae_steer_call"
+_CARRIED = "_audiosae_steer_carried"
 
 
 class EnCodec(Family):
@@ -74,6 +76,19 @@ class EnCodec(Family):
         """The 48 kHz model does."""
         return _stride(model) > 0
 
+    def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
+        """The codes, from `encode` to `decode`."""
+        listed: list[tuple[Carry, Carry]] = vars(model).setdefault(_CARRIED, [])
+        entry = (encoded, decodes)
+        listed.append(entry)
+
+        def close() -> None:
+            listed.remove(entry)
+            if not listed:
+                vars(model).pop(_CARRIED, None)
+
+        return [override(model, "encode", _encode), override(model, "decode", _decode), close]
+
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The offset of each chunk: the 48 kHz model takes audio in chunks of a second."""
         if not windows or not self.in_chunks(model):
@@ -86,16 +101,21 @@ class EnCodec(Family):
         return closers
 
 
-def _counting(stride: float, tell: Watch) -> Callable[[Any, Any], None]:
-    seen: Any = None
+class _Chunk(threading.local):
+    """The chunk that a thread has come to in its call of `encode` or `decode`."""
+
+    call: Any = None
     chunk = 0
 
+
+def _counting(stride: float, tell: Watch) -> Callable[[Any, Any], None]:
+    at = _Chunk()
+
     def count(module: Any, args: Any) -> None:
-        nonlocal seen, chunk
-        call = vars(module).get(_CALL)  # none where the module is called by itself
-        chunk = chunk + 1 if call is not None and call is seen else 0
-        seen = call
-        tell(Moment(offset=chunk * stride))
+        call = mark_of(module)
+        at.chunk = at.chunk + 1 if call is not None and call is at.call else 0
+        at.call = call
+        tell(Moment(offset=at.chunk * stride))
 
     return count
 
@@ -123,16 +143,24 @@ def missing(model: Any, length: int) -> int:
 
 
 def _encode(model: Any, *args: Any, **kwargs: Any) -> Any:
-    return _called(model, model.encoder, "encode", args, kwargs)
+    with under_way(model.encoder):
+        made = overridden(model, "encode")(*args, **kwargs)
+    for encoded, _ in vars(model).get(_CARRIED, ()):
+        encoded(_codes(made))
+    return made
 
 
 def _decode(model: Any, *args: Any, **kwargs: Any) -> Any:
-    return _called(model, model.decoder, "decode", args, kwargs)
+    given = args[0] if args else kwargs.get("audio_codes", kwargs.get("encoded_frames"))
+    for _, decodes in vars(model).get(_CARRIED, ()):
+        decodes(_codes(given))
+    with under_way(model.decoder):
+        return overridden(model, "decode")(*args, **kwargs)
 
 
-def _called(model: Any, part: nn.Module, name: str, args: Any, kwargs: Any) -> Any:
-    vars(part)[_CALL] = object()
-    try:
-        return overridden(model, name)(*args, **kwargs)
-    finally:
-        vars(part).pop(_CALL, None)
+def _codes(made: Any) -> Tensor:
+    """Codes (clips, frames, codebooks) of what `encode` gives and `decode` takes, of one chunk."""
+    codes = made if isinstance(made, Tensor) else made[0]
+    codes = codes[0] if isinstance(codes, tuple) else codes  # the package's frame is (codes, scale)
+    codes = codes[0] if codes.dim() == 4 else codes  # transformers' are of several chunks
+    return codes.transpose(1, 2)

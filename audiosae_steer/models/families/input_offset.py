@@ -7,6 +7,7 @@ variable, and the pipeline throws it away. They are read where they are, up the 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -74,13 +75,21 @@ def _of(map_: Sequence[int], row: int) -> int:
     return map_[row] if row < len(map_) else 0  # a static cache keeps the rows of clips that are done
 
 
+class Offset(threading.local):
+    """Each thread's own recording, and the offset of the window that it is at."""
+
+    def __init__(self) -> None:
+        self.recording = Recording()
+        self.seconds: float | Tensor = 0.0
+
+
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
     """Call `tell` with the offset of each of a Whisper's windows; returns a function that ends that."""
-    recording = Recording()
+    timed = Offset()
 
     def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         given = args[0] if args else kwargs["input_features"]
         compiling = torch.compiler.is_compiling()
-        tell(Moment(offset=0.0 if compiling else recording.offset(len(given), SAMPLE_RATE)))
+        tell(Moment(offset=0.0 if compiling else timed.recording.offset(len(given), SAMPLE_RATE)))
 
     return encoder.register_forward_pre_hook(look, with_kwargs=True).remove

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SiteError
 from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch
-from .input_offset import Recording
+from .input_offset import Offset
 
 SAMPLE_RATE = 16000
 
@@ -82,19 +82,22 @@ class SpeechEncoder(Family):
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The mask of frames that the encoder is given, and the offset of a pipeline's chunk."""
-        body, recording, rate = _body(model), Recording(), self.sample_rate(model)
-        offset: float | Tensor = 0.0
+        body, rate, timed = _body(model), self.sample_rate(model), Offset()
 
         def begin(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            nonlocal offset
-            offset = 0.0
             if windows and not torch.compiler.is_compiling():
-                offset = recording.offset(len(args[0] if args else kwargs["input_values"]), rate)
-            tell(Moment(offset=offset))
+                timed.seconds = timed.recording.offset(len(args[0] if args else kwargs["input_values"]), rate)
+                tell(Moment(offset=timed.seconds))
+            else:
+                tell(Moment())
 
         def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
-            tell(Moment(frames=None if mask is None or mask.dim() != 2 else mask.bool(), offset=offset))
+            frames = None if mask is None or mask.dim() != 2 else mask.bool()
+            if windows and not torch.compiler.is_compiling():
+                tell(Moment(frames=frames, offset=timed.seconds))
+            else:
+                tell(Moment(frames=frames))
 
         return [
             body.register_forward_pre_hook(begin, with_kwargs=True).remove,

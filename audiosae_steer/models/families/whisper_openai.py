@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..sites import Call, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
-from .empty_text import allow, shut
+from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .empty_text import allow
+from .encodings import carry_encodings
 from .input_offset import SAMPLE_RATE, watch_windows
+from .whisper_decoding_task import cover_tasks
 from .whisper_mel import mel
 
 
@@ -59,6 +60,10 @@ class WhisperOpenAI(Family):
         """The offset of the window of 30 s in its recording."""
         return [watch_windows(model.encoder, tell)] if windows else []
 
+    def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
+        """From the encoder's last norm to the decoder."""
+        return carry_encodings(model.encoder.ln_post, model.decoder, "xa", encoded, decodes)
+
     def fingerprint_tensors(self, model: Any) -> list[Tensor]:
         """The stem, and the first and last block of each side."""
         blocks = [model.encoder.blocks[0], model.encoder.blocks[-1], model.decoder.blocks[0], model.decoder.blocks[-1]]
@@ -70,47 +75,8 @@ class WhisperOpenAI(Family):
         return model.decoder.token_embedding, first_text_tokens(self.dims(model).vocabulary)
 
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
-        """Replace `decode` on this instance by one that permits end-of-text as the first token where `door` does.
+        """Permit end-of-text as the first token where `door` does, in every `DecodingTask` of this model.
 
         `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
         """
-        return allow(model, door, "decode", _decode)
-
-
-def _decode(model: Any, mel: Tensor, options: Any = None, **kwargs: Any) -> Any:
-    """`whisper.decode`, with empty texts where they are allowed and a ranker that can rank them."""
-    import numpy as np
-    import torch
-    from whisper.decoding import DecodingOptions, DecodingTask, MaximumLikelihoodRanker, SuppressBlank
-
-    class Ranker(MaximumLikelihoodRanker):  # type: ignore[misc]
-        def rank(self, tokens: list[list[Tensor]], sum_logprobs: list[list[float]]) -> list[int]:
-            if self.length_penalty is not None or all(len(t) for group in tokens for t in group):
-                ranks: list[int] = super().rank(tokens, sum_logprobs)
-                return ranks
-            groups = zip(tokens, sum_logprobs, strict=True)
-            # an empty text has one token all the same, its end: that is the length it is divided by
-            return [
-                int(np.argmax([p / max(len(t), 1) for t, p in zip(group, scores, strict=True)]))
-                for group, scores in groups
-            ]
-
-    class Suppress(SuppressBlank):  # type: ignore[misc]
-        def apply(self, logits: Tensor, tokens: Tensor) -> None:
-            end = logits[:, self.tokenizer.eot].clone()
-            super().apply(logits, tokens)
-            if tokens.shape[1] == self.sample_begin:
-                forbidden = shut(model, len(tokens), logits.device)
-                logits[:, self.tokenizer.eot] = end.masked_fill(forbidden, -torch.inf)
-
-    options = replace(options or DecodingOptions(), **kwargs)
-    with torch.no_grad():
-        task = DecodingTask(model, options)
-        if isinstance(task.sequence_ranker, MaximumLikelihoodRanker):
-            task.sequence_ranker = Ranker(options.length_penalty)
-        for i, each in enumerate(task.logit_filters):
-            if isinstance(each, SuppressBlank):
-                task.logit_filters[i] = Suppress(each.tokenizer, each.sample_begin)
-        single = mel.ndim == 2
-        results = task.run(mel.unsqueeze(0) if single else mel)
-    return results[0] if single else results
+        return allow(model, door, cover_tasks())

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import SteeringError
-from ..sites import Call, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
-from .empty_text import allow, shut
+from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from .empty_text import EmptyTextRule, allow, shut
+from .encodings import carry_encodings
 from .input_offset import SAMPLE_RATE, watch_windows
-from .method_override import overridden
+from .method_override import overridden, override
 from .whisper_mel import mel
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
@@ -64,6 +67,14 @@ class WhisperTransformers(Family):
         """The offset of the window of 30 s in its recording."""
         return [watch_windows(_body(model).encoder, tell)] if windows else []
 
+    def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
+        """From the encoder's last norm to the decoder."""
+        if not hasattr(_body(model), "decoder"):
+            return []
+        return carry_encodings(
+            _body(model).encoder.layer_norm, _body(model).decoder, "encoder_hidden_states", encoded, decodes
+        )
+
     def fingerprint_tensors(self, model: Any) -> list[Tensor]:
         """The same tensors as for openai-whisper, in the same order."""
         body = _body(model)
@@ -82,7 +93,8 @@ class WhisperTransformers(Family):
         """
         if not hasattr(model, "generate"):  # a bare WhisperModel writes no text
             return lambda: None
-        return allow(model, door, "generate", _generate)
+        counted = _body(model).encoder.register_forward_hook(_count).remove
+        return allow(model, door, override(model, "generate", _generate), counted)
 
 
 def _body(model: Any) -> Any:
@@ -106,28 +118,79 @@ def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
         suppressed = model.generation_config.begin_suppress_tokens or []
     end = config.eos_token_id if isinstance(config.eos_token_id, int) else model.config.eos_token_id
     config.begin_suppress_tokens = [token for token in suppressed if token != end]
-    if end in suppressed:
-        kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or ()), _Shut(model, end)])
+    beams = kwargs.get("num_beams") or config.num_beams or 1
+    rules: list[_Rule] = [_Shut(model, end)] if end in suppressed else []
+    if beams > 1 or _samples(config, kwargs):  # a greedy search ends by itself
+        rules.append(_Ending(model, end, beams))
+    kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or ()), *rules])
+    given = kwargs.get("encoder_outputs")
+    _batch.clips = None if given is None else len(given if isinstance(given, Tensor) else given[0])
     return overridden(model, "generate")(*args, generation_config=config, **kwargs)
 
 
-class _Shut:
-    """A logits processor: no end of text as the first token where a text must not be empty."""
+def _samples(config: Any, options: dict[str, Any]) -> bool:
+    """A token may be drawn, at once or after a fallback."""
+    temperature = options.get("temperature", config.temperature)
+    drawn = any(each for each in temperature) if isinstance(temperature, (list, tuple)) else False
+    return drawn or bool(options.get("do_sample", config.do_sample))
 
-    def __init__(self, model: nn.Module, end: int) -> None:
-        self.model, self.end = model, end
-        self.begin: int | None = None
+
+class _Batch(threading.local):
+    """Clips that a thread has encoded last."""
+
+    clips: int | None = None
+
+
+_batch = _Batch()
+
+
+def _count(module: nn.Module, args: Any, output: Any) -> None:
+    if not torch.compiler.is_compiling():
+        _batch.clips = len(output[0])
+
+
+class _Rule:
+    """A logits processor that knows where the prompt ends."""
+
+    begin: int | None = None
 
     def set_begin_index(self, begin: int) -> None:
         """Called by Whisper's `generate` for every window: the prompt's length."""
         self.begin = begin
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def begins(self, input_ids: Tensor) -> int:
+        """The prompt's length."""
         if self.begin is None:
             self.begin = input_ids.shape[1]
-        if input_ids.shape[1] != self.begin:
+        return self.begin
+
+
+class _Shut(_Rule):
+    """No end of text as the first token where a text must not be empty."""
+
+    def __init__(self, model: nn.Module, end: int) -> None:
+        self.model, self.end = model, end
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if input_ids.shape[1] != self.begins(input_ids):
             return scores
         forbidden = shut(self.model, len(scores), scores.device)
         scores = scores.clone()
         scores[:, self.end] = scores[:, self.end].masked_fill(forbidden, -math.inf)
         return scores
+
+
+class _Ending(_Rule):
+    """`EmptyTextRule`."""
+
+    def __init__(self, model: Any, end: int, beams: int) -> None:
+        self.beams = beams
+        self.rule = EmptyTextRule(model, end, first_text_tokens(model.config.vocab_size))
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        clips = _batch.clips  # after a fallback there are no beams
+        group = self.beams if clips is None or len(scores) == clips * self.beams else max(len(scores) // clips, 1)
+        if len(scores) % group:
+            group = 1
+        mask = self.rule.mask(scores, input_ids, self.begins(input_ids), group)
+        return scores if mask is None else scores.masked_fill(mask & self.rule.others(scores), -math.inf)

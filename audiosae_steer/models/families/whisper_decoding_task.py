@@ -1,0 +1,123 @@
+"""openai-whisper's `DecodingTask`, with empty texts where a steering of the task's model permits them.
+
+`model.decode`, `whisper.decode`, `transcribe` and clients that build tasks of their own all make one, and none of them
+lets its rules be passed in. The class's constructor is replaced while a model is steered; tasks of other models are
+made as ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..sites import first_text_tokens
+from .empty_text import EmptyTextRule, allows, shut
+
+_lock = threading.Lock()
+_holders = 0
+
+
+def cover_tasks() -> Callable[[], None]:
+    """Adapt tasks of models that permit empty texts from now on; returns a function that ends that."""
+    from whisper.decoding import DecodingTask
+
+    global _holders
+    with _lock:
+        _holders += 1
+        if _holders == 1:
+            DecodingTask.__init__ = _adapting(DecodingTask.__init__)
+    left = False
+
+    def close() -> None:
+        global _holders
+        nonlocal left
+        with _lock:
+            if left:
+                return
+            left = True
+            _holders -= 1
+            theirs = getattr(DecodingTask.__init__, "_audiosae_steer_replaced", None)
+            if _holders == 0 and theirs is not None:
+                DecodingTask.__init__ = theirs
+
+    return close
+
+
+def _adapting(constructor: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(constructor)
+    def construct(task: Any, model: Any, *args: Any, **kwargs: Any) -> None:
+        constructor(task, model, *args, **kwargs)
+        if allows(model):
+            _adapt(task, model)
+
+    construct._audiosae_steer_replaced = constructor  # type: ignore[attr-defined]
+    return construct
+
+
+def _adapt(task: Any, model: Any) -> None:
+    """Replace the rule against empty texts, and the ranker, which divides by a text's length."""
+    from whisper.decoding import MaximumLikelihoodRanker, SuppressBlank
+
+    if type(task.sequence_ranker) is MaximumLikelihoodRanker:
+        task.sequence_ranker = _ranker(task.sequence_ranker.length_penalty)
+    for number, each in enumerate(task.logit_filters):
+        if type(each) is SuppressBlank:
+            task.logit_filters[number] = _suppression(each, model)
+    sampled = task.options.temperature != 0 or task.options.beam_size is not None
+    if sampled and task.options.prefix is None:
+        beams = task.options.beam_size or 1  # samples of one clip begin with timestamps of their own
+        task.logit_filters.append(_Ending(model, task.tokenizer.eot, task.sample_begin, beams))
+
+
+def _ranker(length_penalty: float | None) -> Any:
+    """A ranker that can rank empty texts."""
+    import numpy as np
+    from whisper.decoding import MaximumLikelihoodRanker
+
+    class Ranker(MaximumLikelihoodRanker):  # type: ignore[misc]
+        def rank(self, tokens: list[list[Tensor]], sum_logprobs: list[list[float]]) -> list[int]:
+            if self.length_penalty is not None or all(len(t) for group in tokens for t in group):
+                ranks: list[int] = super().rank(tokens, sum_logprobs)
+                return ranks
+            groups = zip(tokens, sum_logprobs, strict=True)
+            # an empty text has one token all the same, its end: that is the length it is divided by
+            return [
+                int(np.argmax([p / max(len(t), 1) for t, p in zip(group, scores, strict=True)]))
+                for group, scores in groups
+            ]
+
+    return Ranker(length_penalty)
+
+
+def _suppression(given: Any, model: Any) -> Any:
+    """`SuppressBlank`, with the end of text forbidden only where a text must not be empty."""
+    import torch
+    from whisper.decoding import SuppressBlank
+
+    class Suppress(SuppressBlank):  # type: ignore[misc]
+        def apply(self, logits: Tensor, tokens: Tensor) -> None:
+            end = logits[:, self.tokenizer.eot].clone()
+            super().apply(logits, tokens)
+            if tokens.shape[1] == self.sample_begin:
+                forbidden = shut(model, len(tokens), logits.device)
+                logits[:, self.tokenizer.eot] = end.masked_fill(forbidden, -torch.inf)
+
+    return Suppress(given.tokenizer, given.sample_begin)
+
+
+class _Ending:
+    """A logit filter: `EmptyTextRule`."""
+
+    def __init__(self, model: Any, end: int, begin: int, group: int) -> None:
+        self.begin, self.group = begin, group
+        self.rule = EmptyTextRule(model, end, first_text_tokens(model.dims.n_vocab))
+
+    def apply(self, logits: Tensor, tokens: Tensor) -> None:
+        """Forbid every token but the end of text in rows that end, in place."""
+        mask = self.rule.mask(logits, tokens, self.begin, self.group)
+        if mask is not None:
+            logits.masked_fill_(mask & self.rule.others(logits), -float("inf"))

@@ -1,0 +1,260 @@
+"""State of the forward pass under way: gate decisions, starting tokens, moments.
+
+It belongs to the pass that made it, and not to the steering: one model may be called from several threads at once, and
+an encoding may be decoded later, in another order or another thread. Within a pass it is kept by thread. From the
+encoder to the decoder it goes with the encoding itself: a clip's encoding is recognised by its numbers.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import GateError
+from ..models.sites import Moment, Site
+
+REMEMBERED = 4096
+"""Clips whose decisions are kept for a later decoding: with Whisper-large in half precision, 32 MB."""
+LEAST = 1000
+"""Numbers of an encoding that recognise it."""
+
+
+class Decision(NamedTuple):
+    """Decision of the gates for a batch of clips, or for rows of decoded text."""
+
+    clips: Tensor | None = None
+    """(clips,) bool: the clip gate opened."""
+    frames: Tensor | None = None
+    """(clips, frames) bool: the frame gate opened."""
+
+    def of(self, rows: Tensor) -> Decision:
+        """The decisions for rows (long) of the batch, in that order."""
+        return Decision(*(None if each is None else each[rows.to(each.device)] for each in self))
+
+
+@dataclass
+class PassState:
+    """State of the pass under way in a thread, or of the last."""
+
+    opened: Tensor | None = None
+    """(clips,) bool: the clip gate's last decision."""
+    opened_frames: Tensor | None = None
+    """(clips, frames) bool: the frame gate's last decision."""
+    decoding: Decision | None = None
+    """Decision for each row that the decoder was given; None: that for the last batch, in order."""
+    unknown: bool = False
+    """The decoder was given an encoding for which no decision is known."""
+    given: bool = False
+    """The decision was set by hand."""
+    compiled: bool = False
+    """The decision was made by compiled code."""
+    starting: Tensor | None = None
+    """(rows, steps) bool: decoder steps that write a text's first token."""
+    moment: Moment = field(default_factory=Moment)
+    """What the model's family tells of the pass."""
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """Decision for a batch, with what its encoding is recognised by."""
+
+    marks: Tensor
+    """(clips, n): some numbers of each clip's encoding."""
+    decision: Decision
+
+
+class Memory:
+    """Decisions for encodings, to be recalled by the encodings.
+
+    The numbers of a few frames tell clips apart: every frame of Whisper's encoding depends on the whole clip. Rows may
+    be repeated for beams, chosen, joined from several batches, or moved to another device in between.
+    """
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._kept: deque[_Encoding] = deque()
+        self._lock = threading.Lock()
+        self._last = threading.local()
+
+    def __deepcopy__(self, memo: Any) -> Memory:  # a copied model's hooks run the original's steering
+        return self
+
+    def remember(self, encoding: Tensor, decision: Decision) -> None:
+        """Keep the decision for an encoding (clips, frames, d)."""
+        marks = _marks(encoding.detach()).clone()
+        with self._lock:
+            self._kept.appendleft(_Encoding(marks, decision))
+            while sum(len(kept.marks) for kept in self._kept) > self._limit and len(self._kept) > 1:
+                self._kept.pop()
+
+    def recall(self, encoding: Tensor) -> Decision | None:
+        """The decision for each row of an encoding (rows, frames, d); None: a row was never seen, or too long ago."""
+        version = None if encoding.is_inference() else encoding._version
+        last = getattr(self._last, "found", None)
+        if last is not None and last[0]() is encoding and version is not None and last[1] == version:
+            found: Decision = last[2]
+            return found
+        recalled = self._search(_marks(encoding.detach()))
+        if recalled is not None:  # the steps of one text come with one tensor
+            self._last.found = weakref.ref(encoding), version, recalled
+        return recalled
+
+    def _search(self, marks: Tensor) -> Decision | None:
+        with self._lock:
+            kept = list(self._kept)
+        missing = torch.ones(len(marks), dtype=torch.bool, device=marks.device)
+        parts: list[tuple[Tensor, Decision]] = []
+        for each in kept:
+            if each.marks.shape[1] != marks.shape[1]:
+                continue
+            theirs = each.marks.to(marks.device, marks.dtype)
+            equal = (marks[:, None] == theirs[None]).all(-1)
+            known = equal.any(1) & missing
+            if known.all():
+                return each.decision.of(equal.long().argmax(1))
+            if known.any():
+                rows = known.nonzero()[:, 0]
+                parts.append((rows, each.decision.of(equal[rows].long().argmax(1))))
+                missing = missing & ~known
+                if not missing.any():
+                    return _joined(parts, len(marks))
+        return None
+
+
+def _marks(encoding: Tensor) -> Tensor:
+    """(rows, n): the numbers of some frames, spread over the clip; 1,000 of them or more, if there are so many."""
+    frames, width = encoding.shape[1:]
+    count = min(frames, max(3, -(-LEAST // width)))
+    chosen = [frame * (frames - 1) // max(count - 1, 1) for frame in range(count)]
+    return torch.cat([encoding[:, frame] for frame in chosen], dim=1)
+
+
+def _joined(parts: list[tuple[Tensor, Decision]], rows: int) -> Decision:
+    """Decisions for some rows each, as one."""
+    order = torch.empty(rows, dtype=torch.long, device=parts[0][0].device)
+    order[torch.cat([chosen for chosen, _ in parts])] = torch.arange(rows, device=order.device)
+
+    def join(*tensors: Tensor | None) -> Tensor | None:
+        given = [tensor.to(order.device) for tensor in tensors if tensor is not None]
+        return torch.cat(given)[order] if len(given) == len(parts) else None
+
+    return Decision(join(*(decision.clips for _, decision in parts)), join(*(decision.frames for _, decision in parts)))
+
+
+class _OfThread(threading.local):
+    """Each thread's own state; None where it has run nothing yet."""
+
+    state: PassState | None = None
+
+
+class Shared:
+    """What the hooks of one steering share: names and gates, and the state of each thread's pass.
+
+    Code that a compiler traces sees one state for all threads, and what runs outside of a steering's own hooks (a
+    trace of nnsight) has no thread of its own either.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        gate_site: Site | None,
+        frame_gate_site: Site | None = None,
+        *,
+        by_thread: bool = True,
+    ) -> None:
+        self.names = names
+        """Of the lists of edits that clips may choose from."""
+        self.gate_site = gate_site
+        """Site that the clip gate reads."""
+        self.frame_gate_site = frame_gate_site
+        """Site that the frame gate reads."""
+        self.by_thread = by_thread
+        """Each thread has its own state."""
+        self.last = PassState()
+        """State of compiled code; and of the last pass in any thread."""
+        self.memory = Memory()
+        """Decisions for encodings that may be decoded later."""
+        self._local = _OfThread()
+
+    def __deepcopy__(self, memo: Any) -> Shared:  # a copied model's hooks run the original's steering
+        return self
+
+    @property
+    def gated(self) -> bool:
+        """There is a gate."""
+        return self.gate_site is not None or self.frame_gate_site is not None
+
+    @property
+    def state(self) -> PassState:
+        """State of the pass under way in this thread."""
+        if torch.compiler.is_compiling() or not self.by_thread:
+            return self.last
+        found = self._local.state
+        if found is None:
+            found = self._local.state = PassState()
+        return found
+
+    def decided(self, *, clips: Tensor | None = None, frames: Tensor | None = None) -> None:
+        """Note a gate's decision for the batch whose pass is under way."""
+        compiling = torch.compiler.is_compiling()
+        state = self.state
+        for each in (self.last,) if state is self.last else (state, self.last):
+            if clips is not None:
+                each.opened = clips
+            if frames is not None:
+                each.opened_frames = frames
+            each.compiled, each.given, each.unknown, each.decoding = compiling, False, False, None
+
+    def set_by_hand(self, clips: Tensor | None) -> None:
+        """Take this decision of the clip gate for what this thread decodes, until it encodes something."""
+        state = self.state
+        state.opened, state.given, state.unknown, state.decoding = clips, clips is not None, False, None
+
+    def encoded(self, encoding: Tensor) -> None:
+        """Keep the decision of this pass for the decoding of what it made (clips, frames, d)."""
+        if not torch.compiler.is_compiling():
+            state = self.state
+            self.memory.remember(encoding, Decision(state.opened, state.opened_frames))
+
+    def decodes(self, encoding: Tensor) -> None:
+        """Take the decision that was made for this encoding (rows, frames, d)."""
+        state = self.state
+        if torch.compiler.is_compiling() or state.given:
+            return
+        state.decoding = self.memory.recall(encoding)
+        state.unknown = state.decoding is None and not self.last.compiled
+        if state.decoding is None and self.last.compiled:  # whose encodings cannot be noted
+            state.opened, state.opened_frames = self.last.opened, self.last.opened_frames
+
+    def decision(self) -> Decision:
+        """The gates' decision for the rows of the pass under way, or for the clips that they belong to, in order.
+
+        Raises:
+            GateError: the decoder was given an encoding that these gates have not decided.
+        """
+        state = self.state
+        if torch.compiler.is_compiling():
+            return Decision(state.opened, state.opened_frames)
+        if state.unknown:
+            raise GateError(
+                f"the gate at {self.gate_site or self.frame_gate_site} has not run for the encoding that reached the "
+                "decoder: run the encoder first, in the same model, while this steering is in force and in the same "
+                f"dtype (decisions for {REMEMBERED:,} clips are kept), or set steering.opened"
+            )
+        if state.decoding is not None:
+            return state.decoding
+        if state.opened is None and state.opened_frames is None and torch._C._current_graph_task_id() != -1:
+            state = self.last  # recomputed in a thread of autograd
+        return Decision(state.opened, state.opened_frames)
+
+    @property
+    def newest(self) -> PassState:
+        """The last decision of this thread, of compiled code if that was later, or of any thread."""
+        own = self.state
+        return self.last if self.last.compiled or (own.opened is None and own.opened_frames is None) else own
