@@ -22,7 +22,7 @@ from ..io.tensors.state_dict import NUMBERS, load_state
 from ..io.tensors.torch_file import is_torch_file
 from .autoencoder import SAE
 from .formats.format import Format
-from .formats.layers import files_in, files_of, folders_in, folders_of, number_of, several, side_of
+from .formats.layers import files_in, files_of, folders_in, folders_of, hookpoint_layer, number_of, several, side_of
 from .formats.native import save_sae
 from .formats.registry import FORMATS
 from .normalisation import settle
@@ -200,6 +200,8 @@ def _checked(sae: SAE, layer: int | None, number: int | None, where: str, folder
         raise CheckpointError(f"{where} holds a single SAE and does not say of which layer; leave `layer` out")
     if number is not None:
         sae.info.setdefault("layer", number)
+    elif "layer" not in sae.info and hookpoint_layer(folder) is not None:
+        sae.info.setdefault("hookpoint", folder)
     side = side_of(folder)
     if side is not None and sae.info.setdefault("side", side) != side:
         raise CheckpointError(f"{where}: it lies in {folder}, but the SAE itself says {sae.info['side']}; move it")

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
+from ..ops.dispatch import asks
 from .gates import FrameProbe, Probe
 from .plan import Plan
 
@@ -96,6 +97,8 @@ class Hook(nn.Module):
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
+        self.changed: bool | None = None
+        """Its edits have changed a residual; None: they were never at work, or it was never looked at."""
         self.removed = False
         dtype = torch.float32 if plan is None else plan.dtype
         self.register_buffer("strength", torch.ones((), dtype=dtype), persistent=False)
@@ -161,6 +164,8 @@ class Hook(nn.Module):
             offset = self.offset + (start.to(self.offset) if isinstance(start, Tensor) else start)
             times = None if self.times is None else self.times(x.shape[1], x.device)
         steered: Tensor = self.plan(x, self.strength, live=live, choice=choice, offset=offset, times=times)
+        if steered is not x and asks(x) and not self.changed:
+            self.changed = not torch.equal(steered, x)
         return steered
 
     @property
@@ -269,11 +274,21 @@ def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], 
     return note
 
 
+def _check_original(module: nn.Module) -> None:
+    """SteeringError in a replica: several would run this steering at once, each on a device of its own."""
+    if getattr(module, "_is_replica", False):
+        raise SteeringError(
+            "DataParallel has replicated this model on several devices, and a steering is of one model on one of them; "
+            "run one process for each with DistributedDataParallel, and steer in it, or DataParallel on one device"
+        )
+
+
 def attach(tap: Tap, hook: Hook) -> RemovableHandle:
     """Register the hook at a tap."""
     if tap.place == "output":
 
         def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
+            _check_original(module)
             if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
                 return (hook(output[0]), *output[1:])
             return hook(output)
@@ -287,6 +302,7 @@ def attach(tap: Tap, hook: Hook) -> RemovableHandle:
         return handle
 
     def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        _check_original(module)
         if args:
             return (hook(args[0]), *args[1:]), kwargs
         name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))

@@ -15,10 +15,12 @@ from ..errors import AudioError, EditError, SiteError, SteeringError
 from ..models.families.encodec import missing
 from ..models.registry import family_of, unwrap
 from ..models.sites import Site
+from ..models.weights import held
 from ..sae.autoencoder import SAE
 from .edits import Edit
+from .numbers import number
 from .plan import ErrorMode, Plan
-from .steering import number, steer
+from .steering import steer
 
 LATENTS_PER_SECOND = 44100 / 2048
 """Of DiffRhythm's VAE: one latent for 2,048 samples at 44.1 kHz."""
@@ -70,7 +72,7 @@ def edit_audio(
     channels = inner.channels if config is None else config.audio_channels
     if batch.shape[1] != channels:
         raise AudioError(f"wav has {batch.shape[1]} channels, and this model takes {channels}")
-    weight = next(inner.parameters())
+    weight = held(inner)
     known = inner.target_bandwidths if config is None else config.target_bandwidths
     if bandwidth is not None and bandwidth not in known:
         raise AudioError(

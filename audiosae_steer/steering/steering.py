@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import NeverCalledWarning, SteeringError
+from ..errors import SteeringError
 from ..models.marker import mark
 from ..models.registry import family_of, tap_at, unwrap
 from ..models.sites import Family, Moment, Site, Tap
@@ -20,7 +20,10 @@ from ..sae.autoencoder import SAE
 from .bake import Baked, bake
 from .build import build_hooks
 from .edits import Edit
+from .explanation import explained, in_vain, strength_in_words
 from .hook import Hook, Shared, attach, token_hook
+from .live import Life, claim, clear, outline_of, warn_if_stacked
+from .numbers import number
 from .plan import ErrorMode
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
@@ -33,7 +36,11 @@ class Steering:
     Not made directly: see `steer`.
     """
 
-    def __init__(self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None) -> None:
+    def __init__(
+        self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None, life: Life
+    ) -> None:
+        life.begin(self)
+        self._life = life
         self._hooks = dict(hooks)
         self._shared = shared
         self._closers: list[Callable[[], None]] = []
@@ -56,6 +63,7 @@ class Steering:
                 self._closers.append(_register(taps[site], self._hooks[site]))
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model, self._edited))
+            claim(self.model, self._life)
         except BaseException:
             self._detach()
             raise
@@ -78,7 +86,10 @@ class Steering:
 
     @property
     def strength(self) -> float:
-        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written."""
+        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written.
+
+        Below 0 the change is turned round: what the edits add to the residual is taken from it.
+        """
         return self._strength
 
     @strength.setter
@@ -201,18 +212,13 @@ class Steering:
     def _leave(self, quiet: bool) -> None:
         if self._removed:
             return
-        self._removed = True
+        self._removed = self._life.removed = True
         for hook in self._hooks.values():
             hook.removed = True
         self._detach()
         self._forget_compiled()
-        missed = [str(site) for site in self.sites if not self._hooks[site].ran]
-        if missed and not quiet:
-            warnings.warn(
-                f"this steering never ran at {', '.join(missed)}: the model was not called, or another copy of it was",
-                NeverCalledWarning,
-                stacklevel=3,
-            )
+        for warning in () if quiet else in_vain(self._hooks):
+            warnings.warn(warning, stacklevel=3)
 
     def __enter__(self) -> Steering:
         if self._removed:
@@ -224,26 +230,15 @@ class Steering:
     ) -> None:
         self._leave(quiet=kind is not None)
 
+    def __reduce__(self) -> Any:
+        raise SteeringError(
+            "a steering stays with its model in this process, and is neither copied nor pickled; copy or pickle the "
+            "model, and steer that"
+        )
+
     def explain(self) -> str:
         """Gates, edits and cost at each site, in words."""
-        lines = [repr(self)]
-        for site, hook in self._hooks.items():
-            if hook.probe is not None:
-                lines.append(
-                    f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})"
-                )
-            if hook.frame_probe is not None:
-                also = "" if self._shared.gate_site is None else ", in clips for which the clip gate stays shut"
-                lines.append(
-                    f"  {site}: a frame gate decides frame by frame from {len(hook.frame_probe.weights)} features "
-                    f"within {hook.frame_probe.reach:g} s{also}"
-                )
-            if hook.plan is not None:
-                # a block's products take each of its weights once a frame; attention comes on top
-                block = tap_at(self.model, family_of(self.model, paths=True), site).module
-                weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
-                lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
-        return "\n".join(lines)
+        return explained(self)
 
     def __repr__(self) -> str:
         what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
@@ -252,7 +247,8 @@ class Steering:
         if self._shared.frame_gate_site is not None:
             gate += f", frame gate at {self._shared.frame_gate_site}"
         state = "removed" if self._removed else "on" if self._enabled else "off"
-        return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; strength {self._strength:g}, {state}>"
+        much = strength_in_words(self._strength)
+        return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; {much}, {state}>"
 
 
 def steer(
@@ -268,6 +264,7 @@ def steer(
     gate: AnyGate | Sequence[AnyGate] | None = None,
     strength: float | None = None,
     allow_empty: bool | None = None,
+    replace: bool = False,
 ) -> Steering:
     """Steer a model until the steering is removed.
 
@@ -286,9 +283,12 @@ def steer(
         gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
-        strength: 0 leaves the model unchanged, 1 applies the edits as written. None: the recipe's, or 1.
+        strength: 0 leaves the model unchanged, 1 applies the edits as written, and below 0 turns the change round.
+            None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
+        replace: remove every steering that this model has before, once the new one is known to fit: for a notebook's
+            cell that is run again. Without it steerings add up, and one like an earlier one gives a `StackedWarning`.
 
     Raises:
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.
@@ -306,28 +306,18 @@ def steer(
         parts, gates = parts_by_hand(recipe, by_hand)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
-    steering = Steering(inner, hooks, shared, used)
-    given = strength if strength is not None else used.strength if used is not None else 1.0
-    steering.strength = given
+    life = Life(None if used is None else used.name, outline_of(parts, gates))
+    if not replace:
+        warn_if_stacked(inner, life, stacklevel=2)
+    steering = Steering(inner, hooks, shared, used, life)
+    steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
     taps = {each: tap_at(inner, family, each) for each in hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
+    earlier = clear(inner) if replace else []
     steering._attach(taps, family, allow)
+    for each in earlier:
+        each._leave(quiet=True)
     return steering
-
-
-def number(value: float, name: str, hint: str) -> float:
-    """A finite number.
-
-    Raises:
-        SteeringError: it is not.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise SteeringError(f"{name} must be a finite number, not {value!r}; {hint}") from error
-    if not torch.isfinite(torch.tensor(number, dtype=torch.float32)):  # which is what the narrowest plans hold
-        raise SteeringError(f"{name} must be a finite number, not {number}; {hint}")
-    return number
 
 
 def _register(tap: Tap, hook: Hook) -> Callable[[], None]:
