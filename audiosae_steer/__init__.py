@@ -56,6 +56,7 @@ if _typing.TYPE_CHECKING:
     from .sae.load import load_sae
     from .steering.latents import edit_audio, steer_latents
     from .steering.listing import SiteInfo, list_sites
+    from .steering.shipped_saes import saes
 
 __version__ = "0.1.0"
 
@@ -116,6 +117,7 @@ __all__ = [
     "make_no_false_speech",
     "publish",
     "recipes",
+    "saes",
     "save_sae",
     "search",
     "steer",
@@ -135,6 +137,7 @@ _LATER = {
     "load_whisper": ".models.load",
     "make_no_false_speech": ".discover.pipeline.make",
     "publish": ".publishing.publish",
+    "saes": ".steering.shipped_saes",
     "save_sae": ".sae.formats.native",
     "search": ".publishing.search",
     "steer_latents": ".steering.latents",

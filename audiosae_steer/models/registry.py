@@ -18,7 +18,7 @@ from .families.speech_encoder import KIN, SHAPED
 from .families.whisper_openai import WhisperOpenAI
 from .families.whisper_transformers import WhisperTransformers
 from .sites import Dims, Family, Moment, Site, Tap, is_instance
-from .weights import is_plain, is_quantised
+from .storage import is_plain, is_quantised
 
 FAMILIES: tuple[Family, ...] = (
     WhisperOpenAI(),

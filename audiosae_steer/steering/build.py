@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import EditError, GateError, SiteError, SteeringError
 from ..models.registry import frame_rate_at, in_order, tap_at
 from ..models.sites import Family, Passes, Site, Tap
-from ..models.weights import held
+from ..models.storage import held
 from ..ops.dispatch import products_for
 from ..sae.autoencoder import SAE
 from .cautions import caution_layer, caution_values

@@ -27,7 +27,7 @@ def caution_layer(sae: SAE | None, site: Site) -> None:
         of = " ".join(str(part) for part in (said.get("side"), "layer", said.get("layer")) if part is not None)
         warnings.warn(
             f"this SAE says that it is of {wrong.get('path', of)}, and is used at {site}, whose residuals "
-            " it was not trained on; take the SAE of that layer, or steer where this one belongs",
+            "it was not trained on; take the SAE of that layer, or steer where this one belongs",
             LayerWarning,
             stacklevel=_CALLER,
         )

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from ..errors import AudioSAESteerWarning, EditWarning, NeverCalledWarning
 from ..models.registry import family_of, tap_at
 from ..models.sites import Site
-from .hook import Hook
-
-if TYPE_CHECKING:
-    from .steering import Steering
+from .hook import Hook, Shared
 
 
-def explained(steering: Steering) -> str:
-    """Gates, edits and cost at each site."""
-    lines = [repr(steering)]
-    for site, hook in steering._hooks.items():
+def explained(model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared) -> list[str]:
+    """Gates, edits and cost at each site, a line each."""
+    lines = []
+    for site, hook in hooks.items():
         if hook.probe is not None:
             lines.append(f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})")
         if hook.frame_probe is not None:
-            also = "" if steering._shared.gate_site is None else ", in clips for which the clip gate stays shut"
+            also = "" if shared.gate_site is None else ", in clips for which the clip gate stays shut"
             lines.append(
                 f"  {site}: a frame gate decides frame by frame from {len(hook.frame_probe.weights)} features "
                 f"within {hook.frame_probe.reach:g} s{also}"
             )
         if hook.plan is not None:
             # a block's products take each of its weights once a frame; attention comes on top
-            block = tap_at(steering.model, family_of(steering.model, paths=True), site).module
+            block = tap_at(model, family_of(model, paths=True), site).module
             weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
             lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
-    return "\n".join(lines)
+    return lines
 
 
 def strength_in_words(strength: float) -> str:

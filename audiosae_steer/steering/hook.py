@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
 from ..ops.dispatch import asks
+from .frozen import check_counted, check_decided
 from .gates import FrameProbe, Probe
 from .plan import Plan
 
@@ -146,6 +147,8 @@ class Hook(nn.Module):
             self.shared.opened = self.probe(x, unpadded) > 0
         if self.frame_probe is not None:
             self.shared.opened_frames = self.frame_probe(x, unpadded) > 0
+        if self.when.steps is not None:
+            check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
             return x
         opened = self._opened(x)
@@ -186,6 +189,7 @@ class Hook(nn.Module):
 
     def _opened(self, x: Tensor) -> Tensor | None:
         """Mask of what the gates open for: (rows,), or (rows, frames) with a frame gate; None without a gate."""
+        check_decided(x, self.shared.opened, "the clip gate", self.site)
         clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, self.shared.opened, "gate")
         if self.shared.frame_gate_site is None:
             return clips
@@ -195,6 +199,7 @@ class Hook(nn.Module):
                 f"the frame gate at {self.shared.frame_gate_site} has not run for the batch that reached {self.site}: "
                 "run the whole encoder, in the same model"
             )
+        check_decided(x, frames, "the frame gate", self.site)
         frames = frames.to(x.device)
         return frames if clips is None else clips[:, None] | frames
 

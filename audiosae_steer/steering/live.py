@@ -11,31 +11,28 @@ import hashlib
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from ..errors import PickledWarning, StackedWarning
+from ..errors import PickledWarning, StackedWarning, SteeringError
 from ..models.families.empty_text import forget
 from .edits import Edit, Push, features_of
 from .site_edits import SiteEdits, SiteGate
-
-if TYPE_CHECKING:
-    from .steering import Steering
 
 OURS = ("audiosae_steer.models.", "audiosae_steer.steering.")
 """Modules whose functions are registered as hooks by a steering."""
 
 
 class Life:
-    """The identity of one steering, held by each of its hooks."""
+    """Identity of one steering, held by each of its hooks."""
 
     def __init__(self, name: str | None, outline: Hashable) -> None:
         self.name, self.outline = name, outline
         self.removed = False
-        self.steering: Callable[[], Steering | None] = lambda: None
+        self.steering: Callable[[], Any] = lambda: None
 
-    def begin(self, steering: Steering) -> None:
+    def begin(self, steering: Any) -> None:
         """Note whose it is, weakly: a copy of its model would keep the model alive otherwise."""
         self.steering = weakref.ref(steering)
 
@@ -49,6 +46,10 @@ class Life:
         return self.outline == other.outline or (self.name is not None and self.name == other.name)
 
 
+class _UnscriptableError(SteeringError, AttributeError):
+    """To others who ask for the attribute, it is not there."""
+
+
 class LocalHook:
     """A hook that stays in this process, since it runs a steering that lives here.
 
@@ -60,8 +61,16 @@ class LocalHook:
         self.function, self.life = function, life
 
     def __call__(self, *args: Any) -> Any:
-        """What the function gives."""
+        """The function's answer."""
         return self.function(*args)
+
+    @property
+    def __name__(self) -> str:
+        """Refused: `torch.jit.script` asks for it, to translate the function of that name, which it cannot."""
+        raise _UnscriptableError(
+            "a steered module cannot be scripted: TorchScript takes no hooks of this kind; call .remove() first, or "
+            "torch.jit.trace or torch.export it"
+        )
 
     def __deepcopy__(self, memo: Any) -> LocalHook:
         return self
@@ -136,7 +145,7 @@ def warn_if_stacked(model: nn.Module, new: Life, stacklevel: int) -> None:
         )
 
 
-def clear(model: nn.Module) -> list[Steering]:
+def clear(model: nn.Module) -> list[Any]:
     """Take away what a copy has of its original's steerings, and return the steerings that are the model's own."""
     own = [steering for life in lives(model) if (steering := life.steering()) and steering.model is model]
     theirs = {id(steering._life) for steering in own}

@@ -52,7 +52,9 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool) -> None:
+    def _attach(self, family: Family, allow_empty: bool, replace: bool) -> None:
+        taps = {site: tap_at(self.model, family, site) for site in self._hooks}
+        earlier = clear(self.model) if replace else []
         try:
             windows = any(hook.plan is not None and hook.plan.start is not None for hook in self._hooks.values())
             self._closers += family.watch(self.model, self._told, windows=windows)
@@ -67,6 +69,8 @@ class Steering:
         except BaseException:
             self._detach()
             raise
+        for steering in earlier:
+            steering._leave(quiet=True)
         self._allows_empty = allow_empty
         self._forget_compiled()
 
@@ -238,7 +242,7 @@ class Steering:
 
     def explain(self) -> str:
         """Gates, edits and cost at each site, in words."""
-        return explained(self)
+        return "\n".join([repr(self), *explained(self.model, self._hooks, self._shared)])
 
     def __repr__(self) -> str:
         what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
@@ -311,12 +315,8 @@ def steer(
         warn_if_stacked(inner, life, stacklevel=2)
     steering = Steering(inner, hooks, shared, used, life)
     steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
-    taps = {each: tap_at(inner, family, each) for each in hooks}
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    earlier = clear(inner) if replace else []
-    steering._attach(taps, family, allow)
-    for each in earlier:
-        each._leave(quiet=True)
+    steering._attach(family, allow, replace)
     return steering
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..sites import Call, Dims, Family, Site, Tap, is_instance
-from ..weights import held
+from ..storage import held
 
 _MODULE = "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer"
 PREFIX = 2

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ...errors import SiteError
 from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch, is_instance
-from ..weights import held
+from ..storage import held
 from .method_override import overridden, override
 
 _CALL = "_audiosae_steer_call"

@@ -13,7 +13,7 @@ _THEIRS = "_audiosae_steer_replaced_"
 
 
 class _Holders(list[object]):
-    """Who holds an override, one entry each; copies of the model are held alike, and pickles by nobody."""
+    """Holders of an override, one entry each; copies of the model are held alike, and pickles by nobody."""
 
     def __deepcopy__(self, memo: Any) -> _Holders:
         return _Holders(self)

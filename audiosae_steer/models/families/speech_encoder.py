@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SiteError
 from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch
-from ..weights import held
+from ..storage import held
 from .input_offset import Recording
 
 SAMPLE_RATE = 16000

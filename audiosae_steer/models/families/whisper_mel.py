@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..weights import held
+from ..storage import held
 
 Pad = Literal["silence", "zeros"]
 
