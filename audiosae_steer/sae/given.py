@@ -1,4 +1,4 @@
-"""What an SAE is made of, as its users give it: gate, normalisation, and arrays of any library."""
+"""Parts of an SAE as its users give them: gate, normalisation, and arrays."""
 
 from __future__ import annotations
 

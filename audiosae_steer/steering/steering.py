@@ -52,6 +52,12 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
+    def _begin(self, family: Family, strength: float | None, allow_empty: bool | None, replace: bool) -> None:
+        used = self.recipe
+        self.strength = strength if strength is not None else used.strength if used is not None else 1.0
+        allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
+        self._attach(family, allow, replace)
+
     def _attach(self, family: Family, allow_empty: bool, replace: bool) -> None:
         taps = {site: tap_at(self.model, family, site) for site in self._hooks}
         earlier = clear(self.model) if replace else []
@@ -287,8 +293,7 @@ def steer(
         gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
-        strength: 0 leaves the model unchanged, 1 applies the edits as written, and below 0 turns the change round.
-            None: the recipe's, or 1.
+        strength: 0 leaves the model as it is, 1 applies the edits, below 0 turns them round. None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
         replace: remove every steering that this model has before, once the new one is known to fit: for a notebook's
@@ -314,9 +319,7 @@ def steer(
     if not replace:
         warn_if_stacked(inner, life, stacklevel=2)
     steering = Steering(inner, hooks, shared, used, life)
-    steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
-    allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._attach(family, allow, replace)
+    steering._begin(family, strength, allow_empty, replace)
     return steering
 
 
