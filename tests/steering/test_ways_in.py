@@ -19,6 +19,7 @@ import torch
 from families import FAMILIES, Case, width
 from make import count_hooks, make_hf, make_openai, make_sae
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from audiosae_steer import (
     Ablate,
@@ -51,6 +52,7 @@ EDITS = [Push(torch.linspace(-3, 3, D))]
 CLIPS = checkpoints_dir() / "clips"
 OF_TORCH = pytest.mark.filterwarnings(
     "ignore:.*torch.ao.quantization is deprecated", "ignore:.*is deprecated:UserWarning",
+    "ignore:.*quantized tensor creation:UserWarning", "ignore:.*is_gradient_checkpointing:FutureWarning",
     "ignore::torch.jit.TracerWarning", "ignore:.*is deprecated:DeprecationWarning",
 )  # fmt: skip
 
@@ -114,9 +116,13 @@ def test_a_steered_model_is_saved_without_its_steering_and_says_so(library: Any)
 
 def test_every_familys_model_is_pickled_unsteered(case: Case) -> None:
     model = case.make()
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module):  # of which torch pickles none
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name)
     try:
         pickle.dumps(model)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
         pytest.skip(f"it cannot be pickled unsteered either: {error}")
     window = case.sites(model)[0].side == "encoder" and family_of(model).frame_rate(model, case.sites(model)[0])
     given = edited(case, model)
@@ -383,14 +389,15 @@ def test_wrappers_of_torch_are_seen_through(case: Case, tmp_path: Path) -> None:
 def test_distributed_data_parallel(tmp_path: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
-        model = make_openai(d=D)
-        mel, tokens = torch.zeros(1, 80, 3000), torch.tensor([[50257, 50362]])
+        model = make_hf(d=D).requires_grad_()
+        given = {"input_features": torch.zeros(1, 80, 3000), "decoder_input_ids": torch.tensor([[50257, 50362]])}
         wrapped = nn.parallel.DistributedDataParallel(model)
-        plain = wrapped(mel, tokens)
-        with steer(wrapped, layer=2, edits=EDITS) as steering:
-            assert steering.model is model
-            assert not torch.equal(wrapped(mel, tokens), plain)
-        assert torch.equal(wrapped(mel, tokens), plain)
+        with torch.no_grad():
+            plain = wrapped(**given).logits
+            with steer(wrapped, layer=2, edits=EDITS) as steering:
+                assert steering.model is model
+                assert not torch.equal(wrapped(**given).logits, plain)
+            assert torch.equal(wrapped(**given).logits, plain)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -497,10 +504,10 @@ def test_a_step_of_a_diffusion_is_not_traced() -> None:
     args, kwargs = case.inputs(model, 1.0)
     site = case.sites(model)[0]
     parts = [SiteEdits(site, None, [Push(torch.ones(width(model, site)))], steps=(0, 2))]
-    with steer(model, parts), pytest.raises(SteeringError, match="flow="):
+    with steer(model, parts):
         model.transformer(*args, **kwargs)
-        tensors = {name: value for name, value in kwargs.items() if isinstance(value, Tensor)}
-        torch.jit.trace(lambda x: model.transformer(**{**kwargs, **tensors, "x": x}), (kwargs["x"],), check_trace=False)
+        with pytest.raises(SteeringError, match="flow="):
+            torch.jit.trace(lambda x: model.transformer(**{**kwargs, "x": x}), (kwargs["x"],), check_trace=False)
 
 
 @OF_TORCH
@@ -518,15 +525,12 @@ def test_scripting_a_steered_module_says_what_to_do() -> None:
 
 def test_the_same_twice_warns_and_replace_takes_the_first_away() -> None:
     model, mel = make_openai(d=D), torch.zeros(1, 80, 3000)
-    sae = make_sae("relu", D, 40)
+    sae, gate = make_sae("relu", D, 40), ClipGate((3,), (1.0,), threshold=-9.0)
     plain, hooks = model.encoder(mel), count_hooks(model)
     given: list[dict[str, Any]] = [
         {"layer": 2, "edits": EDITS},
         {"layer": 1, "sae": sae, "edits": {"a": [Add(3, 4.0, window=(0.0, 9.0))]}, "allow_empty": True},
-        {
-            "recipe": [SiteEdits(Site(2), sae, [Add(3, 4.0)])],
-            "gate": SiteGate(Site(1), sae, ClipGate((3,), (1.0,), -9)),
-        },
+        {"recipe": [SiteEdits(Site(2), sae, [Add(3, 4.0)])], "gate": SiteGate(Site(1), sae, gate)},
     ]
     for each in given:
         first = steer(model, **each)
@@ -608,9 +612,10 @@ def test_edits_whose_features_never_fire_say_so_on_leaving() -> None:
     model, sae = make_openai(d=D), make_sae("relu", D, 40)
     sae.b_enc[5] = -1e6
     mel = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
+    steering = steer(model, sae=sae, layer=2, edits=[Ablate(5)])
+    model.encoder(mel)
     with pytest.warns(EditWarning, match=r"encoder layer 2 and changed nothing there: its features \(5\) never fired"):
-        with steer(model, sae=sae, layer=2, edits=[Ablate(5)]):
-            model.encoder(mel)
+        steering.remove()
     quiet: list[dict[str, Any]] = [
         {"edits": [Ablate(range(20))]},
         {"edits": [Add(5, 1.0)]},
