@@ -45,7 +45,9 @@ def parted(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, T
 
     x and the sum are (clips, frames, d); any gate.
     """
-    edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(0, index, 1)  # True is no number to torch.jit.trace
+    edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(
+        0, index, 1
+    )  # True is no number to torch.jit.trace
     if w.kind == "batchtopk" and w.threshold is None:
         clips = [_parted_clip(clip[None], w, index, edited) for clip in x]
     else:
