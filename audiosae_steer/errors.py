@@ -17,8 +17,12 @@
 
     AudioSAESteerWarning (UserWarning)
     ├── BakedWarning           the recipe is in the model's weights already
+    ├── EditWarning            an edit asks for what cannot be, or its features never fired
     ├── FingerprintWarning     the model's weights are not those the recipe was made for
+    ├── LayerWarning           an SAE is used at another layer than the one it says it is of
     ├── NeverCalledWarning     a steering was left without its site ever having run
+    ├── PickledWarning         a steered model was pickled, and its steering left behind
+    ├── StackedWarning         the model is steered by the same edits already
     ├── ThresholdWarning       a stored threshold was unset, and the true selection is run instead
     └── UnpinnedWarning        a recipe takes an SAE from a repository on the Hub that may change
 
@@ -103,12 +107,28 @@ class BakedWarning(AudioSAESteerWarning):
     """The recipe is in the model's weights already, and would be applied twice."""
 
 
+class EditWarning(AudioSAESteerWarning):
+    """An edit sets a feature to what its gate never gives, or ran to its end without ever changing anything."""
+
+
 class FingerprintWarning(AudioSAESteerWarning):
     """The model's weights are not those the recipe was made for."""
 
 
+class LayerWarning(AudioSAESteerWarning):
+    """An SAE is used at another layer or side than the one it says it was trained on."""
+
+
 class NeverCalledWarning(AudioSAESteerWarning):
     """A steering was left without its site ever having run."""
+
+
+class PickledWarning(AudioSAESteerWarning):
+    """A steered model was pickled; what is unpickled is the model without its steering."""
+
+
+class StackedWarning(AudioSAESteerWarning):
+    """The model is steered by the same recipe, or the same edits, already: both are applied."""
 
 
 class ThresholdWarning(AudioSAESteerWarning):

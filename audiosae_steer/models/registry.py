@@ -17,7 +17,8 @@ from .families.encodec import EnCodec
 from .families.speech_encoder import KIN, SHAPED
 from .families.whisper_openai import WhisperOpenAI
 from .families.whisper_transformers import WhisperTransformers
-from .sites import Dims, Family, Moment, Site, Tap
+from .sites import Dims, Family, Moment, Site, Tap, is_instance
+from .storage import is_plain, is_quantised
 
 FAMILIES: tuple[Family, ...] = (
     WhisperOpenAI(),
@@ -46,18 +47,40 @@ __all__ = [
 ]
 
 
+_WRAPPERS = (
+    "torch.nn.parallel.data_parallel.DataParallel",
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel",
+    "torch.optim.swa_utils.AveragedModel",
+    "deepspeed.runtime.engine.DeepSpeedEngine",
+    "lightning.fabric.wrappers._FabricModule",
+)
+"""Classes that hold a model as `module`."""
+
+
 def unwrap(model: Any) -> nn.Module:
-    """The module inside a transformers pipeline, and inside what `torch.compile` wraps round a model."""
+    """The module inside a pipeline of transformers, a model of PEFT, and what torch wraps round a model.
+
+    That is, `torch.compile`, and wrappers that run a model on several devices.
+    """
     inner = model
     if not isinstance(inner, nn.Module) and isinstance(getattr(inner, "model", None), nn.Module):
         inner = inner.model
-    while isinstance(getattr(inner, "_orig_mod", None), nn.Module):
-        inner = inner._orig_mod
-    if not isinstance(inner, nn.Module):
-        raise UnknownModelError(
-            f"{type(model).__name__} is not a model; pass a torch module or a transformers pipeline"
-        )
-    return inner
+    while isinstance(inner, nn.Module):
+        within = _inside(inner)
+        if not isinstance(within, nn.Module) or within is inner:
+            return inner
+        inner = within
+    raise UnknownModelError(f"{type(model).__name__} is not a model; pass a torch module or a transformers pipeline")
+
+
+def _inside(model: Any) -> Any:
+    """The module that `model` wraps, or None."""
+    if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        return model._orig_mod
+    if is_instance(model, *_WRAPPERS):
+        return model.module
+    return model.get_base_model() if is_instance(model, "peft.peft_model.PeftModel") else None
 
 
 def family_of(model: Any, *, paths: bool = False) -> Family:
@@ -138,12 +161,15 @@ def frame_rate_at(model: nn.Module, family: Family, site: Site) -> float | None:
 def fingerprint(model: Any) -> str | None:
     """sha256 over a few named tensors in float16: the same for the same weights in either library.
 
-    None where it cannot be told: in bfloat16, which keeps fewer bits than a fingerprint needs, and on the meta device.
+    None where it cannot be told: in bfloat16, which keeps fewer bits than a fingerprint needs, on the meta device, and
+    where weights are quantised, which are not the numbers that a recipe was made for.
     """
     inner = unwrap(model)
+    if is_quantised(inner):
+        return None
     digest = hashlib.sha256()
     for tensor in family_of(inner).fingerprint_tensors(inner):
-        if tensor.dtype == torch.bfloat16 or tensor.is_meta:
+        if not is_plain(tensor) or tensor.dtype == torch.bfloat16 or tensor.is_meta:
             return None
         digest.update(tensor.detach().to(device="cpu", dtype=torch.float16).contiguous().numpy().tobytes())
     return digest.hexdigest()

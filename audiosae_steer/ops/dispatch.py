@@ -68,6 +68,14 @@ def kernel_for(x: Tensor) -> Kernel:
     return "triton" if TRITON else "torch"
 
 
+def asks(x: Tensor) -> bool:
+    """Reading a number from the device costs no wait, and what is done upon it is not frozen into a trace."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return False
+    mapped: bool = torch._C._functorch.is_batchedtensor(x)  # under vmap
+    return x.device.type == "cpu" and not mapped
+
+
 def counts(x: Tensor, kind: str, edited: int) -> bool:
     """Topk's selection is best made by counting the features before each edited one, with few of them edited on a GPU.
 

@@ -119,7 +119,7 @@ def _where_steered(
     on = eager.applies(x, plan.edits.start, plan.edits.end, where)
     steered = eager.changes(strength, on if within_windows else None, where.live)
     everywhere = False
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # where asking the device for a number is free
+    if dispatch.asks(x):  # where asking the device for a number is free
         if not steered.any():
             return x
         everywhere = bool(steered.all())

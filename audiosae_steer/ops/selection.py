@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import custom_ops, reference
-from .dispatch import MAX_SELECT_FEATURES, kernel_for
+from .dispatch import MAX_SELECT_FEATURES, asks, kernel_for
 
 BLOCK = 512
 """Frames on a processor: with 256 the product takes about a tenth longer, with 1500 no less."""
@@ -45,7 +45,9 @@ def parted(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, T
 
     x and the sum are (clips, frames, d); any gate.
     """
-    edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(0, index, True)
+    edited = torch.zeros(len(w.b_enc), dtype=torch.bool, device=x.device).index_fill_(
+        0, index, 1
+    )  # True is no number to torch.jit.trace
     if w.kind == "batchtopk" and w.threshold is None:
         clips = [_parted_clip(clip[None], w, index, edited) for clip in x]
     else:
@@ -85,7 +87,7 @@ def _of_frames(pre: Tensor, k: int, index: Tensor) -> Tensor:
     if kernel_for(pre) == "triton" and pre.shape[-1] <= MAX_SELECT_FEATURES and not pre.requires_grad:
         chosen: Tensor = custom_ops.select(pre[0], index, k)
         return chosen[None]
-    if not _asks(pre):
+    if not asks(pre):
         cut = _least(torch.topk(pre, k, dim=-1, sorted=False).values)
         return reference.kept(own, _ranked(pre, k, index, cut, own >= cut))
     cut, crowded = _edges(torch.topk(pre, k + 1, dim=-1, sorted=False).values)
@@ -118,7 +120,7 @@ def _of_clip(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
     wanted = min((w.k or 0) * x.shape[1], x.shape[1] * len(w.b_enc))
     if not wanted:
         return _nothing(x, index)
-    if not _asks(x):
+    if not asks(x):
         pre = dense(x, w).clamp(min=0)
         # a radix selection on a GPU: nothing is sorted
         low = _least(torch.topk(pre.flatten(), wanted, sorted=False).values)
@@ -162,7 +164,7 @@ def gated(x: Tensor, w: reference.SAEWeights) -> Tensor:
 
 def _parted_frames(pre: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     k, width = w.k or 0, pre.shape[-1]
-    if w.kind != "topk" or not 0 < k < width or not _asks(pre) or not sums_kept(pre.device, k, width):
+    if w.kind != "topk" or not 0 < k < width or not asks(pre) or not sums_kept(pre.device, k, width):
         return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
     values, indices = torch.topk(pre, k + 1, dim=-1)
     if values[..., 0].isnan().any():  # the largest of all: it spreads to what each feature writes
@@ -181,7 +183,7 @@ def _parted_frames(pre: Tensor, w: reference.SAEWeights, index: Tensor, edited: 
 
 
 def _parted_clip(x: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
-    if not _asks(x) or not x.shape[1] or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
+    if not asks(x) or not x.shape[1] or not w.k or not sums_kept(x.device, w.k, len(w.b_enc)):
         return _taken(gated(x, w), w, index)
     cut, own = _edge(x, w, index)
     if cut is None:
@@ -197,12 +199,6 @@ def _parted_clip(x: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tens
 
 def _taken(f: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
     return f[..., index], f.index_fill(-1, index, 0.0) @ w.W_dec
-
-
-def _asks(x: Tensor) -> bool:
-    """Reading a number from the device costs no wait."""
-    mapped: bool = torch._C._functorch.is_batchedtensor(x)  # under vmap
-    return x.device.type == "cpu" and not mapped and not torch.compiler.is_compiling()
 
 
 def _nothing(x: Tensor, index: Tensor) -> Tensor:

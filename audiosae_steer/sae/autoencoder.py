@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,43 +13,10 @@ from ..errors import ActivationError, CheckpointError
 from ..io.tensors.digest import sha256_of_tensors
 from ..io.tensors.sharded import SHARD_BYTES
 from ..ops import eager, reference
+from .given import Array, Gate, GateKind, Normalisation, NormKind, as_gate, as_normalisation, as_tensor
 from .save import OPTIONAL, REQUIRED, write_native
 
-GateKind = Literal["relu", "jumprelu", "topk", "batchtopk"]
-NormKind = Literal["none", "scalar", "unit_norm"]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The nonlinearity that makes the activations sparse.
-
-    `topk` keeps the k largest of each frame; `batchtopk` the k·n largest of one clip's n frames, or, once a threshold
-    is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410).
-    """
-
-    kind: GateKind
-    k: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(GateKind):
-            raise CheckpointError(f"gate {self.kind!r} is unknown; expected one of {', '.join(get_args(GateKind))}")
-        if self.kind in ("topk", "batchtopk") and (self.k is None or self.k < 1):
-            raise CheckpointError(f"a {self.kind} gate needs k >= 1, not {self.k}; the checkpoint's config names it")
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Scaling of the residual before the SAE reads it: not at all, by one number, or to norm `scale` per frame."""
-
-    kind: NormKind = "none"
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(NormKind):
-            known = ", ".join(get_args(NormKind))
-            raise CheckpointError(f"normalisation {self.kind!r} is unknown; expected one of {known}")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise CheckpointError(f"the normalisation's scale must be a positive number, not {self.scale}")
+__all__ = ["SAE", "Gate", "GateKind", "NormKind", "Normalisation"]
 
 
 class SAE(nn.Module):
@@ -60,11 +25,11 @@ class SAE(nn.Module):
     Both `W_enc` and `W_dec` are (n_features, d_model): row i is what feature i reads, and what it writes.
 
     Args:
-        W_enc: (n_features, d_model).
+        W_enc: (n_features, d_model); a tensor or a NumPy array, as all of them.
         b_enc: (n_features,).
         W_dec: (n_features, d_model).
         b_dec: (d_model,).
-        gate: the nonlinearity that makes the activations sparse.
+        gate: the nonlinearity that makes the activations sparse: a `Gate`, or "relu" or "jumprelu", which need no k.
         threshold: () or (n_features,), for `jumprelu` and a calibrated `batchtopk`.
         normalisation: scaling of the residual on its way in.
         typical: (n_features,), each feature's mean activation where it fires; the unit of `Add(units="typical")`.
@@ -83,22 +48,30 @@ class SAE(nn.Module):
 
     def __init__(
         self,
-        W_enc: Tensor,
-        b_enc: Tensor,
-        W_dec: Tensor,
-        b_dec: Tensor,
+        W_enc: Array,
+        b_enc: Array,
+        W_dec: Array,
+        b_dec: Array,
         *,
-        gate: Gate,
-        threshold: Tensor | None = None,
-        normalisation: Normalisation | None = None,
-        typical: Tensor | None = None,
+        gate: Gate | GateKind,
+        threshold: Array | float | None = None,
+        normalisation: Normalisation | NormKind | None = None,
+        typical: Array | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.gate = gate
-        self.normalisation = normalisation or Normalisation()
+        self.gate = as_gate(gate)
+        self.normalisation = as_normalisation(normalisation)
         self.info: dict[str, Any] = dict(info or {})
-        _check(W_enc, b_enc, W_dec, b_dec, gate, threshold, typical)
+        W_enc, b_enc, W_dec, b_dec = (
+            as_tensor(each, name, CheckpointError)
+            for name, each in {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}.items()
+        )
+        threshold, typical = (
+            None if each is None else as_tensor(each, name, CheckpointError)
+            for name, each in {"threshold": threshold, "typical": typical}.items()
+        )
+        _check(W_enc, b_enc, W_dec, b_dec, self.gate, threshold, typical)
         tensors = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}
         for name, tensor in {**tensors, "threshold": threshold, "typical": typical}.items():
             self.register_buffer(name, None if tensor is None else tensor.detach())
@@ -175,28 +148,32 @@ class SAE(nn.Module):
             self.normalisation.scale if self.normalisation.kind == "unit_norm" else None,
         )
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Array) -> Tensor:
         """Activations (..., frames, n_features) of residuals (..., frames, d_model), in float32 or wider.
 
         For a `batchtopk` gate without a threshold, the last-but-one axis is one clip's time.
 
         Raises:
-            ActivationError: x is of another width.
+            ActivationError: x is of another width, or no tensor or array.
         """
-        self._check_width(x)
+        x = self._residual(x)
         dtype = self._dtype(x)
         clips = x.to(dtype).reshape(-1, *x.shape[-2:]) if x.dim() > 1 else x.to(dtype)[None, None]
         f = reference.encode(clips, self.weights(dtype))
         return f.reshape(*x.shape[:-1], self.n_features)
 
-    def decode(self, f: Tensor, like: Tensor | None = None) -> Tensor:
+    def decode(self, f: Array, like: Array | None = None) -> Tensor:
         """Residuals (..., d_model) of activations (..., n_features).
 
         `like` is the residual that was encoded: with per-frame normalisation its norms are needed to come back.
 
         Raises:
-            ActivationError: they are needed, and `like` is missing.
+            ActivationError: they are needed, and `like` is missing; or f is of another number of features.
         """
+        f = as_tensor(f, "f", ActivationError)
+        if not f.dim() or f.shape[-1] != self.n_features:
+            raise ActivationError(f"these activations are {tuple(f.shape)}; expected (..., {self.n_features})")
+        like = None if like is None else self._residual(like)
         dtype = self._dtype(f)
         norm, scale = self.normalisation.kind, self.normalisation.scale
         if norm == "unit_norm" and like is None:
@@ -206,17 +183,19 @@ class SAE(nn.Module):
         back = reference.input_scale(f if like is None else like.to(dtype), norm, scale)
         return reference.decode(f.to(dtype), self.weights(dtype), back)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Array) -> Tensor:
         """The reconstruction x̂ of x, in the dtype of x."""
+        x = self._residual(x)
         return self.decode(self.encode(x), like=x).to(x.dtype)
 
-    def fvu(self, x: Tensor) -> float:
+    def fvu(self, x: Array) -> float:
         """Fraction of variance unexplained: Σ‖x − x̂‖² / Σ‖x − mean(x)‖², the mean taken over all frames of x."""
+        x = self._residual(x)
         flat = x.double().reshape(-1, self.d_model)
         missing = (flat - self(x).double().reshape(-1, self.d_model)).square().sum()
         return float(missing / (flat - flat.mean(0)).square().sum())
 
-    def calibrate_threshold(self, batches: Iterable[Tensor]) -> SAE:
+    def calibrate_threshold(self, batches: Iterable[Array]) -> SAE:
         """A copy whose threshold lets k features fire per frame, on average over the residuals given.
 
         Args:
@@ -229,8 +208,8 @@ class SAE(nn.Module):
         if self.gate.kind != "batchtopk" or self.gate.k is None:
             raise CheckpointError(f"only a batchtopk gate has a threshold to calibrate; this one is {self.gate.kind}")
         kept, frames = [], 0
-        for x in batches:
-            self._check_width(x)
+        for batch in batches:
+            x = self._residual(batch)
             w = self.weights(self._dtype(x))._replace(kind="relu", threshold=None)
             f = reference.encode(x.to(w.W_enc.dtype).reshape(1, -1, self.d_model), w).flatten()
             frames += x.numel() // self.d_model
@@ -283,12 +262,15 @@ class SAE(nn.Module):
     def _dtype(self, x: Tensor) -> torch.dtype:
         return torch.promote_types(torch.promote_types(x.dtype, self.W_enc.dtype), torch.float32)
 
-    def _check_width(self, x: Tensor) -> None:
-        if x.shape[-1] != self.d_model:
+    def _residual(self, x: Array) -> Tensor:
+        x = as_tensor(x, "the residual", ActivationError)
+        if not x.dim() or x.shape[-1] != self.d_model:
+            width = f"{x.shape[-1]} wide" if x.dim() else "one number"
             raise ActivationError(
-                f"this SAE reads residuals of width {self.d_model}, but these are {x.shape[-1]} wide; "
+                f"this SAE reads residuals of width {self.d_model}, but these are {width}; "
                 "take the SAE that was trained for this model and layer"
             )
+        return x
 
 
 def _check(

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from ..errors import CheckpointError, HubError, ThresholdWarning
 from ..io.paths import local
+from ..io.shipped import shipped_folders
 from ..io.tensors.sharded import INDEX, index_of, sha256_of_sae
 from ..io.tensors.state_dict import NUMBERS, load_state
 from ..io.tensors.torch_file import is_torch_file
 from .autoencoder import SAE
 from .formats.format import Format
-from .formats.layers import files_in, files_of, folders_in, folders_of, number_of, several, side_of
+from .formats.layers import files_in, files_of, folders_in, folders_of, hookpoint_layer, number_of, several, side_of
 from .formats.native import save_sae
 from .formats.registry import FORMATS
 from .normalisation import settle
@@ -42,8 +43,9 @@ def load_sae(
 
     Args:
         source: a file, a folder, "user/repo" on the Hub, or "user/repo/folder", a folder in a repository that holds
-            several models' layers. `Egorgij21/Audio-SAE`, which AudioSAE's authors name for all their models, is taken
-            to be one; its layout is inferred from their earlier repositories of one model each.
+            several models' layers; or the name of a model whose SAEs ship with the package (`tiny.en`), which `saes()`
+            lists. `Egorgij21/Audio-SAE`, which AudioSAE's authors name for all their models, is taken to hold several;
+            its layout is inferred from their earlier repositories of one model each.
         layer: which one, where there are several: 8 is `layer_8/`, `encoder-8.safetensors`, or sparsify's `layers.7/`,
             which counts from 0.
         revision: branch, tag or commit on the Hub; `info["source"]` records the commit that was taken.
@@ -71,11 +73,14 @@ def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[
     path = local(source)
     if not path.exists() and os.path.isfile(index_of(path)):
         path = local(index_of(path))
+    if not path.exists() and str(source) in (ours := shipped_folders()):
+        path = ours[str(source)]
     if not path.exists():
         on_hub = hub_place(source)
         if on_hub is None:
             raise CheckpointError(
-                f"there is no SAE at {source}: no such file or folder; on the Hub write user/repo, or user/repo/folder"
+                f"there is no SAE at {source}: no such file or folder, and none that ships with the package "
+                f"({', '.join(shipped_folders())}); on the Hub write user/repo, or user/repo/folder"
             )
         return _from_hub(on_hub, layer, revision)
     if revision is not None:
@@ -200,6 +205,8 @@ def _checked(sae: SAE, layer: int | None, number: int | None, where: str, folder
         raise CheckpointError(f"{where} holds a single SAE and does not say of which layer; leave `layer` out")
     if number is not None:
         sae.info.setdefault("layer", number)
+    elif "layer" not in sae.info and hookpoint_layer(folder) is not None:
+        sae.info.setdefault("hookpoint", folder)
     side = side_of(folder)
     if side is not None and sae.info.setdefault("side", side) != side:
         raise CheckpointError(f"{where}: it lies in {folder}, but the SAE itself says {sae.info['side']}; move it")

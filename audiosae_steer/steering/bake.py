@@ -16,6 +16,7 @@ from ..errors import SiteError, SteeringError
 from ..models.registry import family_of, tap_at
 from ..models.sites import Site
 from .hook import Hook
+from .live import LocalHook
 from .plan import Plan
 from .recipes.load import recipes
 from .recipes.schema import Recipe
@@ -160,7 +161,8 @@ def _preceded(model: nn.Module, own: Mapping[Site, Hook], site: Site) -> bool:
     """Another steering runs at the same place before this one: baked, this one would come first."""
     module = tap_at(model, family_of(model, paths=site.path is not None), site).module
     for run in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:
-        held = [cell.cell_contents for cell in getattr(run, "__closure__", None) or ()]
+        ours = run.function if isinstance(run, LocalHook) else run
+        held = [cell.cell_contents for cell in getattr(ours, "__closure__", None) or ()]
         hooks = [each for each in held if isinstance(each, Hook)]
         if any(each is own[site] for each in hooks):
             return False

@@ -12,8 +12,10 @@ from torch import nn
 from ..errors import EditError, GateError, SiteError, SteeringError
 from ..models.registry import frame_rate_at, in_order, tap_at
 from ..models.sites import Family, Passes, Site, Tap
+from ..models.storage import held
 from ..ops.dispatch import products_for
 from ..sae.autoencoder import SAE
+from .cautions import caution_layer, caution_values
 from .edits import Edit, Push
 from .gates import ClipGate, FrameGate, FrameProbe, Probe
 from .hook import Hook, When
@@ -97,11 +99,9 @@ def _choices(part: SiteEdits) -> Choices:
 
 def _place(model: nn.Module, family: Family, site: Site) -> _Place:
     tap = tap_at(model, family, site)
-    weight = next(tap.module.parameters(), next(model.parameters(), torch.zeros(0)))
-    # offloaded and empty models keep their weights on the meta device, where the edits' numbers would be lost
-    device = torch.device("cpu") if weight.is_meta else weight.device
+    weights = held(tap.module, model)
     d_model = tap.size or family.dims(model).d_model if site.path is None else None
-    return _Place(site, tap, d_model, frame_rate_at(model, family, site), weight.dtype, device)
+    return _Place(site, tap, d_model, frame_rate_at(model, family, site), weights.dtype, weights.device)
 
 
 def _plan(place: _Place, part: SiteEdits, names: Sequence[str]) -> Plan:
@@ -121,6 +121,8 @@ def _plan(place: _Place, part: SiteEdits, names: Sequence[str]) -> Plan:
         products=products_for(place.weights, place.device),
     )
     _check_selection(plan, part.sae, place.site)
+    caution_layer(part.sae, place.site)
+    caution_values([edit for edits in lists for edit in edits], place.site)
     return plan
 
 
@@ -148,6 +150,7 @@ def _check_gate_sae(place: _Place, gate: SiteGate) -> None:
     _check_kind(gate.sae)
     if place.d_model is not None:
         _check_width(gate.sae, place.d_model, place.site)
+    caution_layer(gate.sae, place.site)
 
 
 def _gate_rate(model: nn.Module, family: Family, site: Site) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..errors import AudioSAESteerError, CheckpointError
 from ..io.files import MARK
 from ..io.hub.read import listing
 from ..io.paths import local
+from ..io.shipped import shipped_folders
 from ..models.load import NAMES, load_whisper
 from ..models.marker import marked
 from ..models.registry import family_of, fingerprint
@@ -36,6 +38,8 @@ def explain(thing: str, layer: int | None = None) -> str:
     if path.suffix == ".json" or os.path.isfile(path / "recipe.json") or thing in {recipe.name for recipe in shipped()}:
         named = [recipe for recipe in shipped() if recipe.name == thing]
         return "\n\n".join(of_recipe(recipe) for recipe in named) if named else of_recipe(load_recipe(thing))
+    if layer is not None and not path.exists() and thing in shipped_folders():
+        return of_sae(load_sae(thing, layer))
     if path.exists() and _is_sae(path):
         return of_sae(load_sae(path, layer))
     place = None if path.exists() else hub_place(thing)
@@ -137,21 +141,29 @@ def of_recipe(recipe: Recipe) -> str:
 def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
     lines = []
     for key, value in content.items():
-        name = key.replace("_", " ")
+        name = _name(key)
         if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
             lines += [f"{indent}{name}:", *_plain(value, indent + "  ")]
         elif isinstance(value, dict):
-            lines.append(
-                f"{indent}{name}: " + ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in value.items())
-            )
+            lines.append(f"{indent}{name}: " + ", ".join(f"{_name(k)} {_words(k, v)}" for k, v in value.items()))
         else:
-            lines.append(f"{indent}{name}: {_short(value)}")
+            lines.append(f"{indent}{name}: {_words(key, value)}")
     return lines
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
+def _name(key: str) -> str:
+    """A key in words: `text.nonspeech.filters-off` is "text, nonspeech, filters off"."""
+    return re.sub(r"\.(?=[^\W\d])", ", ", key.replace("_", " ").replace("-", " "))
+
+
+def _words(key: str, value: Any) -> str:
+    """A value in words: shares with their counts, numbers with their intervals, lists with commas."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "not known"}[value]
+    if isinstance(value, (int, float)):
+        return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, list):
+        return _list(key, value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -162,6 +174,18 @@ def model_in(folder: Path) -> Path | None:
         return folder if any(any(folder.glob(pattern)) for pattern in weights) else None
     files = sorted(folder.glob("*.pt")) if (folder / MARK).is_file() else []
     return files[0] if len(files) == 1 else None
+
+
+def _list(key: str, values: list[Any]) -> str:
+    shown = [_words(key, value) for value in values]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        if len(values) == 2 and key.endswith("95"):
+            return f"{shown[0]} to {shown[1]}"
+        if len(values) == 3 and values[1] <= values[0] <= values[2]:
+            return f"{shown[0]} ({shown[1]} to {shown[2]})"
+        if len(values) == 4 and all(isinstance(value, int) for value in values[:2]):
+            return f"{shown[0]} of {shown[1]} ({shown[2]} to {shown[3]})"
+    return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part) or "none"
 
 
 def _is_sae(path: Path) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
+from ..ops.dispatch import asks
+from .frozen import check_counted, check_decided
 from .gates import FrameProbe, Probe
 from .pass_state import Shared
 from .plan import Plan
@@ -78,6 +78,8 @@ class Hook(nn.Module):
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
+        self.changed: bool | None = None
+        """Its edits have changed a residual; None: they were never at work, or it was never looked at."""
         self.removed = False
         self.traced = False
         self.off = False
@@ -131,6 +133,8 @@ class Hook(nn.Module):
             self.shared.decided(clips=self.probe(x, unpadded) > 0)
         if self.frame_probe is not None:
             self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
+        if self.when.steps is not None:
+            check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
             return x
         own = self._settings()
@@ -154,7 +158,16 @@ class Hook(nn.Module):
         if strength.dim():
             strength = self._rows(x.shape[0], x.device, strength, "strength")
         steered: Tensor = self.plan(x, strength, live=live, choice=choice, offset=offset, times=times)
+        if steered is not x and asks(x) and not self.changed:
+            self.changed = not torch.equal(steered, x)
         return steered
+
+    def set_clips(self, settings: SettingTensors, enabled: bool) -> None:
+        """Take settings clip by clip for the next passes of any thread; strengths are 0 while it is not enabled."""
+        device = self.strength.device
+        amounts = settings.strength(self.strength.dtype, device)
+        self.choice, self.offsets = settings.choice(device), settings.offset(device)
+        self.amounts = amounts if amounts is None or enabled else torch.zeros_like(amounts)
 
     def _settings(self) -> SettingTensors | None:
         """Of the session of this thread or task; None outside of one, and to a compiler, which freezes what it sees."""
@@ -199,6 +212,7 @@ class Hook(nn.Module):
         if not self.shared.gated:
             return None
         decision = self.shared.decision()
+        check_decided(x, decision.clips, "the clip gate", self.site)
         clips = None if self.shared.gate_site is None else self._rows(x.shape[0], x.device, decision.clips, "gate")
         if self.shared.frame_gate_site is None:
             return clips
@@ -208,6 +222,7 @@ class Hook(nn.Module):
                 f"the frame gate at {self.shared.frame_gate_site} has not run for the batch that reached {self.site}: "
                 "run the whole encoder, in the same model"
             )
+        check_decided(x, frames, "the frame gate", self.site)
         frames = frames.to(x.device)
         return frames if clips is None else clips[:, None] | frames
 
@@ -281,39 +296,3 @@ def _all(*masks: Tensor | None) -> Tensor | None:
         else:
             found = (found if found.dim() == 2 else found[:, None]) & (mask if mask.dim() == 2 else mask[:, None])
     return found
-
-
-def token_hook(shared: Shared, after: range) -> Callable[[nn.Module, Any, Any], None]:
-    """A hook of the token embedding that notes after which tokens a text's first one is written."""
-
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        (ids,) = args
-        shared.state.starting = (ids >= after.start) & (ids < after.stop)
-
-    return note
-
-
-def attach(tap: Tap, hook: Hook) -> RemovableHandle:
-    """Register the hook at a tap."""
-    if tap.place == "output":
-
-        def steer_output(module: nn.Module, args: Any, output: Any) -> Any:
-            if isinstance(output, tuple):  # transformers 4 returns (residual, ...)
-                return (hook(output[0]), *output[1:])
-            return hook(output)
-
-        handle = tap.module.register_forward_hook(steer_output)
-        # transformers 5 notes hidden states in hooks that stay for good: they are to see what the next block reads
-        hooks = tap.module._forward_hooks
-        for key, theirs in list(hooks.items()):
-            if getattr(theirs, "__module__", "").startswith("transformers."):
-                hooks[key] = hooks.pop(key)  # now last
-        return handle
-
-    def steer_input(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-        if args:
-            return (hook(args[0]), *args[1:]), kwargs
-        name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
-        return args, {**kwargs, name: hook(kwargs[name])}
-
-    return tap.module.register_forward_pre_hook(steer_input, with_kwargs=True)

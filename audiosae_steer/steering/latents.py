@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +16,12 @@ from ..errors import AudioError, EditError, SiteError, SteeringError
 from ..models.families.encodec import missing
 from ..models.registry import family_of, unwrap
 from ..models.sites import Site
+from ..models.storage import held
 from ..sae.autoencoder import SAE
 from .edits import Edit
+from .numbers import number
 from .plan import ErrorMode, Plan
-from .steering import number, steer
+from .steering import steer
 
 LATENTS_PER_SECOND = 44100 / 2048
 """Of DiffRhythm's VAE: one latent for 2,048 samples at 44.1 kHz."""
@@ -57,7 +60,7 @@ def edit_audio(
     inner: Any = unwrap(model)
     if family_of(inner).name != "encodec":
         raise SiteError(f"edit_audio() takes an EnCodec, which makes sound of sound; not a {type(inner).__name__}")
-    sound = torch.as_tensor(wav)
+    sound = _sound(wav, family_of(inner).sample_rate(inner))
     if not sound.is_floating_point() or not 1 <= sound.dim() <= 3 or not sound.numel():
         raise AudioError(
             f"wav is of shape {tuple(sound.shape)} and {sound.dtype}; expected floating-point samples, (samples,), "
@@ -70,7 +73,7 @@ def edit_audio(
     channels = inner.channels if config is None else config.audio_channels
     if batch.shape[1] != channels:
         raise AudioError(f"wav has {batch.shape[1]} channels, and this model takes {channels}")
-    weight = next(inner.parameters())
+    weight = held(inner)
     known = inner.target_bandwidths if config is None else config.target_bandwidths
     if bandwidth is not None and bandwidth not in known:
         raise AudioError(
@@ -82,6 +85,19 @@ def edit_audio(
         out = _through(inner, given, bandwidth)
     made: Tensor = out[..., : sound.shape[-1]].to(sound.device, sound.dtype).reshape(sound.shape)
     return made
+
+
+def _sound(wav: Any, rate: int) -> Tensor:
+    """AudioError if it is no array: a path, of which only its reader knows which samples to take."""
+    if isinstance(wav, (str, PathLike)):
+        raise AudioError(
+            f"wav is a path, {str(wav)!r}; expected its samples at the model's rate: "
+            f"edit_audio(model, load_audio(path, sample_rate={rate}), ...), where channels are averaged"
+        )
+    try:
+        return torch.as_tensor(wav)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AudioError(f"wav is a {type(wav).__name__}; expected samples in a tensor or an array") from error
 
 
 def _through(model: Any, wav: Tensor, bandwidth: float | None) -> Tensor:

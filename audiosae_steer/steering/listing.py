@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..errors import UnknownModelError
+from ..io.shipped import checkpoints_dir
 from ..models.registry import family_of, frame_rate_at, tap_at, unwrap
 from ..models.sites import Dims, Family, Layout, Site, Tap
-from .recipes.load import checkpoints_dir, shipped
+from .recipes.load import shipped
 
 ON_THE_HUB = {
     ("whisper", Dims(768, 12, 12, 51865)): "Egorgij21/Audio-SAE/whisper-small",

@@ -23,10 +23,10 @@ from ..models.registry import family_of, tap_at
 from ..models.sites import Tap
 from .build import build_hooks
 from .hook import Hook
+from .numbers import number
 from .recipes.load import load_recipe
 from .recipes.schema import Recipe
 from .site_edits import ByHand, SiteEdits, by_path, parts_by_hand, parts_of
-from .steering import number
 
 
 def apply(

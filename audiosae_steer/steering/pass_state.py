@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import GateError
 from ..models.sites import Moment, Site
+from .frozen import is_tracing
 
 REMEMBERED = 4096
 """Clips whose decisions are kept for a later decoding: with Whisper-large in half precision, 32 MB."""
@@ -57,7 +58,7 @@ class PassState:
     starting: Tensor | None = None
     """(rows, steps) bool: decoder steps that write a text's first token."""
     moment: Moment = field(default_factory=Moment)
-    """What the model's family tells of the pass."""
+    """State of the pass as the model's family tells it."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class _OfThread(threading.local):
 
 
 class Shared:
-    """What the hooks of one steering share: names and gates, and the state of each thread's pass.
+    """State that the hooks of one steering share: names and gates, and the state of each thread's pass.
 
     Code that a compiler traces sees one state for all threads, and what runs outside of a steering's own hooks (a
     trace of nnsight) has no thread of its own either.
@@ -218,7 +219,7 @@ class Shared:
 
     def encoded(self, encoding: Tensor) -> None:
         """Keep the decision of this pass for the decoding of what it made (clips, frames, d)."""
-        if not torch.compiler.is_compiling():
+        if not (torch.compiler.is_compiling() or is_tracing()):
             state = self.state
             self.memory.remember(encoding, Decision(state.opened, state.opened_frames))
 
@@ -226,6 +227,9 @@ class Shared:
         """Take the decision that was made for this encoding (rows, frames, d)."""
         state = self.state
         if torch.compiler.is_compiling() or state.given:
+            return
+        if is_tracing():  # whose encodings have no numbers yet
+            state.decoding, state.unknown = None, False
             return
         state.decoding = self.memory.recall(encoding)
         state.unknown = state.decoding is None and not self.last.compiled

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SteeringError
+from .numbers import per_clip
 
 PerClip = float | Sequence[float]
 """One number for all clips of a batch, or one for each."""
@@ -46,6 +47,28 @@ class Settings:
             return self
         own = {name: value for name, value in vars(self).items() if value is not None}
         return replace(other, **own)
+
+
+def checked_settings(
+    names: Sequence[str], choices: Sequence[str | None] | None, strength: PerClip | None, offset: PerClip | None
+) -> Settings:
+    """Settings as users give them, with the choices' numbers among `names`.
+
+    Raises:
+        SteeringError: a name is unknown, a number is not finite, or the lists are of different lengths.
+    """
+    indices = None
+    if choices is not None:
+        unknown = [name for name in choices if name is not None and name not in names]
+        if unknown or isinstance(choices, str):
+            named = choices if isinstance(choices, str) else unknown[0]
+            raise SteeringError(f"{named!r} is not among the edits to choose from: {', '.join(names)}, or None")
+        indices = tuple(-1 if name is None else names.index(name) for name in choices)
+    return Settings(
+        strength=per_clip(strength, "strength", "0 switches the steering off"),
+        choice=indices,
+        offset=per_clip(offset, "offset", "it is in seconds"),
+    ).checked()
 
 
 class SettingTensors:
@@ -83,7 +106,7 @@ _UNDER_WAY: ContextVar[dict[int, SettingTensors] | None] = ContextVar("audiosae_
 
 
 def settings_of(key: int) -> SettingTensors | None:
-    """What the innermost session of this thread or task has set for a steering."""
+    """Settings of a steering by the innermost session of this thread or task."""
     found = _UNDER_WAY.get()
     return None if found is None else found.get(key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
@@ -17,6 +18,7 @@ from ..sae.autoencoder import SAE
 from .edits import Edit
 from .gates import ClipGate, FrameGate
 from .plan import ErrorMode
+from .recipes.load import load_recipe
 from .recipes.schema import Recipe, site_of
 
 Choices = Mapping[str, Sequence[Edit]]
@@ -93,7 +95,23 @@ def by_path(recipe: Any, site: Site | None) -> bool:
     return bool(sites) and all(isinstance(each, Site) and each.path is not None for each in sites)
 
 
-def parts_of(recipe: Recipe, model: nn.Module) -> Request:
+def given_parts(
+    recipe: str | Path | Recipe | Sequence[SiteEdits] | None, by_hand: ByHand, model: nn.Module
+) -> tuple[Recipe | None, list[SiteEdits], list[SiteGate]]:
+    """Recipe, edits and gates that the arguments of `steer` name.
+
+    Raises:
+        SteeringError, GateError, RecipeError: they contradict each other, leave something out, or do not fit the model.
+    """
+    if not isinstance(recipe, (str, Path, Recipe)):
+        return None, *parts_by_hand(recipe, by_hand)
+    if by_hand.given or by_hand.gate is not None:
+        raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
+    used = load_recipe(recipe, model)
+    return used, *parts_of(used, model, stacklevel=4)
+
+
+def parts_of(recipe: Recipe, model: nn.Module, stacklevel: int = 2) -> Request:
     """Edits and gates of a recipe, on a model that it fits.
 
     Raises:
@@ -111,14 +129,14 @@ def parts_of(recipe: Recipe, model: nn.Module) -> Request:
             f"{recipe} was made with other weights of the same shape; steering a fine-tune may work less well: "
             "measure it with `audiosae-steer demo --model ... --audio ...`",
             FingerprintWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     if recipe.name in marked(model):
         warnings.warn(
             f"{recipe} is baked into this model already, and would be applied twice; to steer it by hooks, load "
             f"the unbaked model, such as {recipe.model.name}",
             BakedWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     saes = recipe.load_saes()
     parts = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,22 +11,25 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import NeverCalledWarning, SteeringError
+from ..errors import SteeringError
 from ..models.lock import lock_calls
 from ..models.marker import mark
-from ..models.registry import family_of, tap_at, unwrap
-from ..models.sites import Family, Moment, Site, Tap
+from ..models.registry import family_of, unwrap
+from ..models.sites import Family, Site
 from ..sae.autoencoder import SAE
+from .attach import attach_all, forget_compiled
 from .bake import Baked, bake
 from .build import build_hooks
 from .edits import Edit
-from .hook import Hook, attach, token_hook
+from .explanation import explained, in_vain, strength_in_words
+from .hook import Hook
+from .live import Life, claim, clear, outline_of, warn_if_stacked
+from .numbers import number
 from .pass_state import Shared
 from .plan import ErrorMode
-from .recipes.load import load_recipe
 from .recipes.schema import Recipe
-from .session import PerClip, Session, Settings, SettingTensors, settings_of
-from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, parts_by_hand, parts_of
+from .session import PerClip, Session, Settings, SettingTensors, checked_settings, settings_of
+from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, given_parts
 
 
 class Steering:
@@ -36,7 +38,11 @@ class Steering:
     Not made directly: see `steer`.
     """
 
-    def __init__(self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None) -> None:
+    def __init__(
+        self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None, life: Life
+    ) -> None:
+        life.begin(self)
+        self._life = life
         self._hooks = dict(hooks)
         self._shared = shared
         self._closers: list[Callable[[], None]] = []
@@ -49,44 +55,34 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _attach(self, taps: Mapping[Site, Tap], family: Family, allow_empty: bool, lock: bool) -> None:
+    def _begin(self, family: Family, allow_empty: bool, lock: bool, replace: bool) -> None:
+        earlier = clear(self.model) if replace else []
         try:
             if lock:
                 self._closers.append(lock_calls(self.model))
-            windows = any(hook.plan is not None and hook.plan.start is not None for hook in self._hooks.values())
-            self._closers += family.watch(self.model, self._told, windows=windows)
-            if self._shared.gated:
-                self._closers += family.carry(self.model, self._shared.encoded, self._shared.decodes)
-            if any(hook.when.first for hook in self._hooks.values()):
-                embedding, after = family.text_start(self.model)
-                self._closers.append(embedding.register_forward_hook(token_hook(self._shared, after)).remove)
-            for site in self._hooks:
-                self._closers.append(_register(taps[site], self._hooks[site]))
+            attach_all(self.model, family, self._hooks, self._shared, self._closers)
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model, self._edited))
+            claim(self.model, self._life)
         except BaseException:
             self._detach()
             raise
+        for steering in earlier:
+            steering._leave(quiet=True)
         self._allows_empty = allow_empty
-        self._forget_compiled()
-
-    def _told(self, moment: Moment) -> None:
-        self._shared.state.moment = moment
+        forget_compiled()
 
     def _detach(self) -> None:
         for close in self._closers:
             close()
         self._closers.clear()
 
-    def _forget_compiled(self) -> None:
-        # compiled code has hooks inlined and, by default, no guard on them (pytorch#117758); which code came from
-        # which module cannot be told from here, so all of it is compiled anew on its next call
-        if "torch._dynamo" in sys.modules:
-            torch._dynamo.reset()
-
     @property
     def strength(self) -> float:
-        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written."""
+        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written.
+
+        Below 0 the change is turned round: what the edits add to the residual is taken from it.
+        """
         return self._strength
 
     @strength.setter
@@ -183,7 +179,7 @@ class Steering:
         Raises:
             SteeringError: a name is unknown, a number is not finite, or the lists are of different lengths.
         """
-        self._clips = self._settings(choices, strength, offset)
+        self._clips = checked_settings(self._shared.names, choices, strength, offset)
         self._set_clips()
         return self
 
@@ -209,35 +205,12 @@ class Steering:
                 "this model was compiled while it was steered, and compiled code reads the same settings in every "
                 "thread; set steering.strength or call for_clips() instead"
             )
-        return Session(id(self._shared), self._settings(clips, strength, offset))
-
-    def _settings(
-        self, choices: Sequence[str | None] | None, strength: PerClip | None, offset: PerClip | None
-    ) -> Settings:
-        """Checked settings."""
-        indices = None
-        if choices is not None:
-            names = self._shared.names
-            unknown = [name for name in choices if name is not None and name not in names]
-            if unknown or isinstance(choices, str):
-                named = choices if isinstance(choices, str) else unknown[0]
-                raise SteeringError(f"{named!r} is not among the edits to choose from: {', '.join(names)}, or None")
-            indices = tuple(-1 if name is None else names.index(name) for name in choices)
-        return Settings(
-            strength=per_clip(strength, "strength", "0 switches the steering off"),
-            choice=indices,
-            offset=per_clip(offset, "offset", "it is in seconds"),
-        ).checked()
+        return Session(id(self._shared), checked_settings(self._shared.names, clips, strength, offset))
 
     def _set_clips(self) -> None:
-        """Put the settings clip by clip into the hooks' buffers."""
         tensors = SettingTensors(self._clips)
         for hook in self._hooks.values():
-            device = hook.strength.device
-            hook.choice = tensors.choice(device)
-            amounts = tensors.strength(hook.strength.dtype, device)
-            hook.amounts = amounts if amounts is None or self._enabled else torch.zeros_like(amounts)
-            hook.offsets = tensors.offset(device)
+            hook.set_clips(tensors, enabled=self._enabled)
 
     def bake(self) -> Baked:
         """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.
@@ -269,18 +242,13 @@ class Steering:
     def _leave(self, quiet: bool) -> None:
         if self._removed:
             return
-        self._removed = True
+        self._removed = self._life.removed = True
         for hook in self._hooks.values():
             hook.removed = True
         self._detach()
-        self._forget_compiled()
-        missed = [str(site) for site in self.sites if not self._hooks[site].ran]
-        if missed and not quiet:
-            warnings.warn(
-                f"this steering never ran at {', '.join(missed)}: the model was not called, or another copy of it was",
-                NeverCalledWarning,
-                stacklevel=3,
-            )
+        forget_compiled()
+        for warning in () if quiet else in_vain(self._hooks):
+            warnings.warn(warning, stacklevel=3)
 
     def __enter__(self) -> Steering:
         if self._removed:
@@ -292,26 +260,15 @@ class Steering:
     ) -> None:
         self._leave(quiet=kind is not None)
 
+    def __reduce__(self) -> Any:
+        raise SteeringError(
+            "a steering stays with its model in this process, and is neither copied nor pickled; copy or pickle the "
+            "model, and steer that"
+        )
+
     def explain(self) -> str:
         """Gates, edits and cost at each site, in words."""
-        lines = [repr(self)]
-        for site, hook in self._hooks.items():
-            if hook.probe is not None:
-                lines.append(
-                    f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})"
-                )
-            if hook.frame_probe is not None:
-                also = "" if self._shared.gate_site is None else ", in clips for which the clip gate stays shut"
-                lines.append(
-                    f"  {site}: a frame gate decides frame by frame from {len(hook.frame_probe.weights)} features "
-                    f"within {hook.frame_probe.reach:g} s{also}"
-                )
-            if hook.plan is not None:
-                # a block's products take each of its weights once a frame; attention comes on top
-                block = tap_at(self.model, family_of(self.model, paths=True), site).module
-                weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
-                lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
-        return "\n".join(lines)
+        return "\n".join([repr(self), *explained(self.model, self._hooks, self._shared)])
 
     def __repr__(self) -> str:
         what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
@@ -320,7 +277,8 @@ class Steering:
         if self._shared.frame_gate_site is not None:
             gate += f", frame gate at {self._shared.frame_gate_site}"
         state = "removed" if self._removed else "on" if self._enabled else "off"
-        return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; strength {self._strength:g}, {state}>"
+        much = strength_in_words(self._strength)
+        return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; {much}, {state}>"
 
 
 def steer(
@@ -337,6 +295,7 @@ def steer(
     strength: float | None = None,
     allow_empty: bool | None = None,
     lock: bool = False,
+    replace: bool = False,
 ) -> Steering:
     """Steer a model until the steering is removed.
 
@@ -355,10 +314,12 @@ def steer(
         gate: edits only clips, or with a `FrameGate` only frames, for which it opens; a bare one reads the site and
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
-        strength: 0 leaves the model unchanged, 1 applies the edits as written. None: the recipe's, or 1.
+        strength: 0 leaves the model as it is, 1 applies the edits, below 0 turns them round. None: the recipe's, or 1.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
         lock: let one thread at a time call the model, which openai-whisper's needs, steered or not; see `locked`.
+        replace: remove every steering that this model has before, once the new one is known to fit: for a notebook's
+            cell that is run again. Without it steerings add up, and one like an earlier one gives a `StackedWarning`.
 
     Raises:
         UnknownModelError, SiteError, EditError, GateError, RecipeError: before the model is touched.
@@ -366,57 +327,14 @@ def steer(
     inner = unwrap(model)
     family = family_of(inner, paths=by_path(recipe, site))
     by_hand = ByHand(sae=sae, layer=layer, side=side, site=site, edits=edits, error=error, gate=gate)
-    used: Recipe | None = None
-    if isinstance(recipe, (str, Path, Recipe)):
-        if by_hand.given or gate is not None:
-            raise SteeringError("pass either a recipe, or sae, layer, edits and gate by hand; not both")
-        used = load_recipe(recipe, inner)
-        parts, gates = parts_of(used, inner)
-    else:
-        parts, gates = parts_by_hand(recipe, by_hand)
+    used, parts, gates = given_parts(recipe, by_hand, inner)
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
-    steering = Steering(inner, hooks, shared, used)
-    given = strength if strength is not None else used.strength if used is not None else 1.0
-    steering.strength = given
-    taps = {each: tap_at(inner, family, each) for each in hooks}
+    life = Life(None if used is None else used.name, outline_of(parts, gates))
+    if not replace:
+        warn_if_stacked(inner, life, stacklevel=2)
+    steering = Steering(inner, hooks, shared, used, life)
+    steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
     allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._attach(taps, family, allow, lock)
+    steering._begin(family, allow, lock, replace)
     return steering
-
-
-def number(value: float, name: str, hint: str) -> float:
-    """A finite number.
-
-    Raises:
-        SteeringError: it is not.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise SteeringError(f"{name} must be a finite number, not {value!r}; {hint}") from error
-    if not torch.isfinite(torch.tensor(number, dtype=torch.float32)):  # which is what the narrowest plans hold
-        raise SteeringError(f"{name} must be a finite number, not {number}; {hint}")
-    return number
-
-
-def per_clip(value: PerClip | None, name: str, hint: str) -> float | tuple[float, ...] | None:
-    """One finite number, or one for each clip.
-
-    Raises:
-        SteeringError: it is neither.
-    """
-    if isinstance(value, Tensor):
-        value = value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(number(each, name, hint) for each in value)
-    return None if value is None else number(value, name, hint)
-
-
-def _register(tap: Tap, hook: Hook) -> Callable[[], None]:
-    try:
-        return attach(tap, hook).remove
-    except RuntimeError as error:
-        raise SteeringError(
-            f"{hook.site} is a {type(tap.module).__name__}, which takes no hook; steer the model before it is scripted"
-        ) from error

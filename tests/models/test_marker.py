@@ -24,7 +24,7 @@ def test_the_same_recipe_once_more_is_warned_of_and_another_is_not() -> None:
         warnings.simplefilter("error")
         steer(model, recipe).bake()
     assert marked(model) == marked(copy.deepcopy(model)) == marked(pickle.loads(pickle.dumps(model)))
-    with pytest.warns(BakedWarning, match="no-false-speech.* is baked into this model already.*load the model anew"):
+    with pytest.warns(BakedWarning, match="no-false-speech.* is baked into this model already.*load the unbaked model"):
         steer(model, recipe)._leave(quiet=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

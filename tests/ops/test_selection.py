@@ -42,7 +42,7 @@ def test_the_same_as_of_all_features(kind, k, F, shape, values, block, seed, ask
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "BLOCK", block)
         if not asks:
-            patch.setattr(selection, "_asks", lambda x: False)
+            patch.setattr(selection, "asks", lambda x: False)
         got = selection.selected(x, w, index)
     assert torch.equal(got, reference.encode(x, w)[..., index])
 
@@ -79,7 +79,7 @@ def test_what_the_others_write_is_the_same_as_of_all_features(kind, k, F, shape,
 @pytest.mark.parametrize("kind", ["topk", "batchtopk"])
 def test_nan_spreads_as_in_the_reference(kind, asks, monkeypatch) -> None:
     if not asks:
-        monkeypatch.setattr(selection, "_asks", lambda x: False)
+        monkeypatch.setattr(selection, "asks", lambda x: False)
     w = weights(kind, 2, 7, 3, 3, 0)
     x = torch.randn(2, 9, 3, dtype=torch.float64)
     x[1, 4, 0] = float("nan")

@@ -98,6 +98,18 @@ def test_every_shipped_recipe_is_found_by_its_name():
         assert f"recipe {recipe.name} for {recipe.model.name}" in explain(recipe.name)
 
 
+def test_recipes_are_told_in_words_and_not_in_lists():
+    for recipe in shipped():
+        said = explain(recipe.name)
+        assert not set("[]{}") & set(said.replace("[]", ""))
+    said = explain("no-false-speech")
+    assert "open absent 95: 0.9657 to 1" in said
+    assert "text, nonspeech, filters on: before 113 of 411 (0.234 to 0.32), after 3 of 411" in said
+    assert "wer, all, filters off: utterances 280, words 5,130, before 0.2749 (0.2098 to 0.3787)" in said
+    assert "languages en, en, zh, de, es, fr and ja" in said
+    assert "x 0.75: text" in said
+
+
 def test_the_shipped_sae():
     said = explain(str(SHIPPED))
     assert said.startswith("SAE: 3,072 features of a residual 384 wide (8x)\n  gate: batchtopk, k = 32; threshold: 0.4")

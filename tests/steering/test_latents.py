@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,22 @@ def test_stereo_in_pieces_is_steered_in_every_piece() -> None:
 def test_what_is_no_sound_is_refused(wav: torch.Tensor, says: str) -> None:
     with pytest.raises(AudioError, match=says):
         edit_audio(MONO(), wav, [Push(torch.ones(16))])
+
+
+@pytest.mark.parametrize("make", [MONO, STEREO, encodec_package], ids=["mono", "stereo", "package"])
+@pytest.mark.parametrize(
+    ("wav", "says"),
+    [
+        ("x.wav", r"wav is a path, 'x.wav'.*load_audio\(path, sample_rate=(24000|48000)\)"),
+        (Path("x.wav"), "wav is a path"),
+        (None, "wav is a NoneType"),
+        ({"array": [0.0]}, "wav is a dict"),
+        (np.array(["a"]), "wav is a ndarray"),
+    ],
+)
+def test_a_path_is_not_sound(make: Any, wav: Any, says: str) -> None:
+    with pytest.raises(AudioError, match=says):
+        edit_audio(make(), wav, [Push(torch.ones(16))])
 
 
 def test_a_model_that_makes_no_sound_is_refused() -> None:

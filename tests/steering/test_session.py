@@ -15,7 +15,7 @@ from audiosae_steer import Ablate, Add, Push, Scale, Site, SiteEdits, SteeringEr
 D = 64
 MEL = torch.randn(3, 80, 3000, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 7]] * 3)
-EDITS = {"loud": [Add(3, 4.0)], "quiet": [Ablate([1, 2, 3]), Scale(9, 3.0)]}
+EDITS = {"loud": [Add(3, 4.0)], "quiet": [Ablate([1, 2, 3]), Scale(9, 3.0), Add(4, 0.5)]}
 
 
 @pytest.fixture(params=["openai", "transformers"])

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from ...data.audio import Samples, audio_files, load_audio
 from ...errors import AudioError, AudioSAESteerWarning
 from ...io.progress import Tell
+from ...io.shipped import checkpoints_dir
 from ...models.load import Library, load_processor, load_whisper
-from ...steering.recipes.load import checkpoints_dir, load_recipe
+from ...steering.recipes.load import load_recipe
 from ...steering.recipes.schema import Recipe
 from ...steering.steering import steer
 from ..latency import Latency, measure_latency

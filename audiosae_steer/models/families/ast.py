@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..sites import Call, Dims, Family, Site, Tap, is_instance
+from ..storage import held
 
 _MODULE = "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer"
 PREFIX = 2
@@ -61,7 +62,7 @@ class AST(Family):
         config = _body(model).config
         extract: Any = ASTFeatureExtractor
         extract = extract(num_mel_bins=config.num_mel_bins, max_length=config.max_length)
-        weight = next(model.parameters())
+        weight = held(model)
         features = extract(samples, sampling_rate=16000, return_tensors="pt").input_values
         return model, (features.to(weight.device, weight.dtype),), {}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..sites import Door
+from .method_override import restore_all
 
 _DOORS = "_audiosae_steer_doors"
 
@@ -17,6 +18,9 @@ class _Doors(list[Door]):
     def __deepcopy__(self, memo: Any) -> _Doors:  # a copy's hooks run the original's steering, so these stay the same
         return _Doors(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a pickle is not steered
+        return list, ()
+
 
 def allow(model: Any, door: Door, *closers: Callable[[], None]) -> Callable[[], None]:
     """Add `door` to the permissions of this instance's texts.
@@ -24,7 +28,8 @@ def allow(model: Any, door: Door, *closers: Callable[[], None]) -> Callable[[], 
     Returns a function that takes it back, and calls `closers`.
     """
     own = vars(model)
-    doors: list[Door] = own.setdefault(_DOORS, _Doors())
+    doors: list[Door] = own.get(_DOORS) or _Doors()  # a pickle leaves an empty list
+    own[_DOORS] = doors
     doors.append(door)
 
     def close() -> None:
@@ -41,6 +46,12 @@ def allow(model: Any, door: Door, *closers: Callable[[], None]) -> Callable[[], 
 def allows(model: Any) -> bool:
     """Some steering of this instance may permit empty texts."""
     return bool(vars(model).get(_DOORS))
+
+
+def forget(model: Any) -> None:
+    """Take away all permissions of an instance and whatever replaces its methods, as a copy of a steered model has."""
+    vars(model).pop(_DOORS, None)
+    restore_all(model)
 
 
 def shut(model: Any, rows: int, device: torch.device) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ...errors import SiteError
 from ..sites import Call, Carry, Dims, Family, Moment, Site, Tap, Watch, is_instance
+from ..storage import held
 from .call_marks import mark_of, under_way
 from .method_override import overridden, override
 
@@ -67,7 +68,7 @@ class EnCodec(Family):
     def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The whole codec; a mono clip on as many channels as it takes."""
         config = getattr(model, "config", None)
-        weight = next(model.parameters())
+        weight = held(model)
         wav = functional.pad(torch.from_numpy(samples), (0, missing(model, len(samples))))
         wav = wav.to(weight.device, weight.dtype)
         return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}

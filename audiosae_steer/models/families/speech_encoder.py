@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SiteError
 from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch
+from ..storage import held
 from .input_offset import Offset
 
 SAMPLE_RATE = 16000
@@ -77,7 +78,7 @@ class SpeechEncoder(Family):
         x = torch.from_numpy(samples)
         if getattr(_body(model).config, "feat_extract_norm", "layer") == "layer":  # as their feature extractors do
             x = (x - x.mean()) / torch.sqrt(x.var(correction=0) + 1e-7)
-        weight = next(model.parameters())
+        weight = held(model)
         return _body(model), (x[None].to(weight.device, weight.dtype),), {}
 
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..sites import first_text_tokens
 from .empty_text import EmptyTextRule, allows, shut
@@ -21,8 +22,16 @@ _lock = threading.Lock()
 _holders = 0
 
 
-def cover_tasks() -> Callable[[], None]:
-    """Adapt tasks of models that permit empty texts from now on; returns a function that ends that."""
+def holders() -> int:
+    """Steerings for which the constructor is replaced."""
+    return _holders
+
+
+def cover_tasks(model: nn.Module) -> Callable[[], None]:
+    """Adapt tasks of models that permit empty texts from now on; returns a function that ends that.
+
+    It ends by itself when `model`, for which it is asked, is no more.
+    """
     from whisper.decoding import DecodingTask
 
     global _holders
@@ -44,6 +53,7 @@ def cover_tasks() -> Callable[[], None]:
             if _holders == 0 and theirs is not None:
                 DecodingTask.__init__ = theirs
 
+    weakref.finalize(model, close).atexit = False
     return close
 
 

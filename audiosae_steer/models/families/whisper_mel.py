@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..storage import held
+
 Pad = Literal["silence", "zeros"]
 
 
@@ -23,7 +25,7 @@ def mel(model: Any, samples: Sequence[NDArray[np.float32]], pad: Pad = "silence"
             `whisper.decode` on `pad_or_trim(samples)`. `zeros`: by zeros in the spectrogram, which are not silence, as
             `whisper.transcribe` does. A model encodes the two differently.
     """
-    weight = next(model.parameters())
+    weight = held(model)
     bins = model.dims.n_mels if hasattr(model, "dims") else model.config.num_mel_bins
     from whisper.audio import HOP_LENGTH, N_FRAMES, log_mel_spectrogram, pad_or_trim
 

@@ -79,4 +79,4 @@ class WhisperOpenAI(Family):
 
         `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
         """
-        return allow(model, door, cover_tasks())
+        return allow(model, door, cover_tasks(model))

@@ -142,6 +142,16 @@ def side_of(folder: str) -> str | None:
     return next((part for part in reversed(folder.split(".")) if part in ("encoder", "decoder")), None)
 
 
+def hookpoint_layer(name: str) -> int | None:
+    """The layer, counted from 1, of a hookpoint or a folder of one: `encoder.layers.7`, `blocks.7.hook_resid_post`.
+
+    What comes before a block is what the one before it gives. None where the name tells no layer.
+    """
+    block, _, at = name.partition(".hook_")
+    number = _layer(block) if at in ("", "resid_post", "resid_pre") else None
+    return None if number is None else (number - (at == "resid_pre")) or None
+
+
 def _folder_of(name: str) -> str:
     return name.rpartition("/")[0].rpartition("/")[2]
 

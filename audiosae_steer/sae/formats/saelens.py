@@ -96,6 +96,8 @@ class SAELens(Format):
             if name in tensors and not torch.allclose(tensors[name].double(), torch.ones(d_sae).double()):
                 raise CheckpointError(f"{file} rescales its features by {name}, which is not read; fold it first")
         info: dict[str, Any] = {"format": self.name, "architecture": architecture, "metadata": _metadata(config)}
+        named = _metadata(config).get("hook_name", config.get("hook_name", config.get("hook_point")))
+        info.update({"hookpoint": named} if isinstance(named, str) else {})
         gate, threshold = _gate(file, config, architecture, tensors, info)
         W_enc, b_enc, W_dec, gated_threshold = _folded(tensors, config, architecture)
         return Parts(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ...errors import RecipeError, RecipeNotFoundError
 from ...io import strict_json
 from ...io.paths import local
+from ...io.shipped import checkpoints_dir
 from ...models.registry import family_of, unwrap
 from ...models.sites import Dims
 from .schema import Recipe
@@ -34,13 +35,6 @@ def succeeded(provenance: Mapping[str, Any]) -> str | None:
     return None
 
 
-def checkpoints_dir() -> Path:
-    """The folder that ships with the package: inside it in a wheel, beside it in a source tree."""
-    package = Path(__file__).parents[2]
-    inside = package / "checkpoints"
-    return inside if inside.is_dir() else package.parent / "checkpoints"
-
-
 def shipped() -> Iterator[Recipe]:
     """Every recipe that ships with the package."""
     for path in sorted(checkpoints_dir().glob("*/*.json")):
@@ -48,9 +42,9 @@ def shipped() -> Iterator[Recipe]:
             yield _read(path)
 
 
-def recipes(model: Any) -> list[Recipe]:
-    """The shipped recipes that fit `model`."""
-    return [recipe for recipe in shipped() if recipe.misfit(model) is None]
+def recipes(model: Any = None) -> list[Recipe]:
+    """The shipped recipes that fit `model`, or all of them."""
+    return [recipe for recipe in shipped() if model is None or recipe.misfit(model) is None]
 
 
 def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str | None = None) -> Recipe:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audiosae_steer import Add, ClipGate, GateError, load_processor, load_recipe, load_sae, steer
 from audiosae_steer.data.activations.capture import residuals
+from audiosae_steer.models.families import whisper_decoding_task
 from audiosae_steer.steering.gates import gate_features
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -48,11 +49,13 @@ def test_openai_whisper(tiny_en: Any, options: dict[str, Any]) -> None:
     from whisper.decoding import DecodingTask
 
     torch.manual_seed(0)
-    plain = DecodingTask.__init__
+    before = whisper_decoding_task.holders()
     with steer(tiny_en, RECIPE, strength=STRENGTH):
         assert openai_texts(tiny_en, **options) == ""
-        assert DecodingTask.__init__ is not plain
-    assert DecodingTask.__init__ is plain
+        assert whisper_decoding_task.holders() == before + 1
+        assert hasattr(DecodingTask.__init__, "_audiosae_steer_replaced")
+    assert whisper_decoding_task.holders() == before
+    assert hasattr(DecodingTask.__init__, "_audiosae_steer_replaced") == (before > 0)
     if options.get("without_timestamps"):
         with steer(tiny_en, RECIPE, strength=STRENGTH, allow_empty=False):
             assert openai_texts(tiny_en, **options) != ""  # the door is shut without allow_empty

@@ -191,10 +191,10 @@ def test_hidden_states_are_those_that_the_next_layer_reads(case: Case) -> None:
     model = case.make()
     wav = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     states = [model(wav, output_hidden_states=True).hidden_states]  # transformers 5 puts its hooks in, for good
-    with steer(model, layer=2, edits=[Push(torch.ones(24))]), steer(model, layer=2, edits=[Push(torch.ones(24))]):
+    with steer(model, layer=2, edits=[Push(torch.ones(24))]), steer(model, layer=2, edits=[Push(2 * torch.ones(24))]):
         states.append(model(wav, output_hidden_states=True).hidden_states)
     assert torch.equal(states[0][1], states[1][1])
-    torch.testing.assert_close(states[1][2], states[0][2] + 2)
+    torch.testing.assert_close(states[1][2], states[0][2] + 3)
 
 
 @pytest.mark.filterwarnings("ignore:Module .* has a submodule named:UserWarning")  # "output", which nnsight serves too
@@ -209,7 +209,7 @@ def test_an_nnsight_trace_gives_the_same_bit_for_bit(case: Case, model: Any) -> 
         return
     args, kwargs = case.inputs(model, case.seconds)
     for site in case.sites(model):
-        given = {"site": site, "sae": make_sae("relu", width(model, site), 40), "edits": [Scale([1, 2, 3], 4.0)]}
+        given = {"site": site, "sae": make_sae("relu", width(model, site), 40), "edits": [Scale(range(20), 4.0)]}
         with torch.no_grad():
             plain = case.answer(part(*args, **kwargs))
             with steer(part, **given):
