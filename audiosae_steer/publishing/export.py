@@ -17,7 +17,7 @@ from ..models.whisper import read_transformers, write_ctranslate2, write_openai,
 from ..models.whisper.tokenizer import processor_for
 from ..models.whisper.weights import Weights, to_transformers
 from ..steering.bake import Baked, as_json, described
-from ..steering.hook import Hook
+from ..steering.live import lives
 from ..steering.recipes.schema import Recipe
 from ..steering.steering import steer
 
@@ -155,12 +155,10 @@ def _check_plain(model: Any) -> None:
             f"{type(model).__name__} is no Whisper that writes text, for which alone there are formats here; a model "
             "of transformers is saved by its own save_pretrained()"
         )
-    for module in model.modules():
-        for run in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
-            if getattr(run, "__module__", "") == Hook.__module__:
-                raise SteeringError(
-                    "this model is steered by hooks, which no file holds: bake() the steering first, or remove() it"
-                )
+    if lives(model):
+        raise SteeringError(
+            "this model is steered by hooks, which no file holds: bake() the steering first, or remove() it"
+        )
 
 
 def _weights(model: Any, name: str, format: Format) -> Weights | None:
