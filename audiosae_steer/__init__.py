@@ -38,7 +38,7 @@ from .errors import (
 from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
-from .steering.gates import ClipGate, FrameGate
+from .steering.gates import ClipGate, FrameGate, TimestampGate
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
 from .steering.site_edits import SiteEdits, SiteGate

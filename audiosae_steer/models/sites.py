@@ -17,6 +17,9 @@ from ..errors import SiteError
 Door = Callable[[int], Tensor | bool]
 """Permission of empty texts: from a number of rows of decoded text to (rows,) bool, or to one answer for all."""
 
+Unspoken = Callable[[int], Tensor | None]
+"""From a number of rows of decoded text to (rows, frames) bool: frames without speech; None: not known of any."""
+
 Side = Literal["encoder", "decoder"]
 Layout = Literal["bfd", "bdf"]
 """Order of a residual's axes: batch, frames, d_model; or channels first."""
@@ -207,6 +210,10 @@ class Family(ABC):
     def allow_empty(self, model: nn.Module, door: Door) -> Callable[[], None]:
         """Let this instance write empty texts for the clips that `door` permits; returns a function that undoes it."""
         raise SiteError(f"{self.name} is under no rule against empty texts: leave allow_empty out")
+
+    def limit_timestamps(self, model: nn.Module, unspoken: Unspoken) -> Callable[[], None]:
+        """Forbid this instance timestamps where `unspoken` says so; returns a function that undoes it."""
+        raise SiteError(f"{self.name} writes no timestamps, so that a TimestampGate has nothing to govern")
 
 
 def is_instance(model: Any, *names: str) -> bool:

@@ -28,7 +28,7 @@ def attach_all(
 
     windows = any(hook.plan is not None and hook.plan.start is not None for hook in hooks.values())
     closers += family.watch(model, told, windows=windows)
-    if shared.gated:
+    if shared.decides:
         closers += family.carry(model, shared.encoded, shared.decodes)
     if any(hook.when.first for hook in hooks.values()):
         embedding, after = family.text_start(model)

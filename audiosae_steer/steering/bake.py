@@ -110,7 +110,7 @@ def bake(
 
 def bakes(recipe: Recipe) -> bool:
     """A recipe can be baked: it holds nothing but constants, for all clips and steps."""
-    if recipe.gate is not None or recipe.frame_gate is not None:
+    if any(gate is not None for gate in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate)):
         return False
     plain = all(edit.constant and edit.window is None for site in recipe.sites for edit in site.build())
     return plain and all(site.error == "keep" and site.steps == "all" for site in recipe.sites)
@@ -129,6 +129,8 @@ def _obstacles(model: nn.Module, hooks: Mapping[Site, Hook]) -> Iterator[_Obstac
         yield _Obstacle(f"its clip gate at {shared.gate_site} decides clip by clip", "the clip gate")
     if shared.frame_gate_site is not None:
         yield _Obstacle(f"its frame gate at {shared.frame_gate_site} decides frame by frame", "the frame gate")
+    if shared.timestamp_gate_site is not None:
+        yield _Obstacle("its timestamp gate limits what the decoding may write", "the timestamp gate")
     for site, hook in hooks.items():
         if hook.plan is not None:
             yield from _of_site(site, hook, hook.plan)

@@ -17,8 +17,8 @@ from ..ops.dispatch import products_for
 from ..sae.autoencoder import SAE
 from .cautions import caution_layer, caution_values
 from .edits import Edit, Push
-from .gates import ClipGate, FrameGate, FrameProbe, Probe
-from .hook import Hook, When
+from .gates import ClipGate, FrameGate, FrameProbe, Probe, TimestampGate
+from .hook import Hook, Probes, When
 from .pass_state import Shared
 from .plan import Plan
 from .site_edits import Choices, SiteEdits, SiteGate
@@ -52,7 +52,7 @@ def build_hooks(
     Raises:
         SiteError, EditError, GateError, SteeringError: something does not fit the model, or the rest.
     """
-    gate, frame_gate = _by_kind(gates)
+    gate, frame_gate, timestamp_gate = _by_kind(gates)
     edited = {part.site: part for part in parts}
     if len(edited) != len(parts):
         raise SiteError("a site is listed twice; put its edits into one list, in order")
@@ -61,7 +61,8 @@ def build_hooks(
     names = tuple(dict.fromkeys(name for part in parts for name in _choices(part)))
     if not names:
         raise EditError("there is nothing to choose from: the mapping of names to edits is empty")
-    shared = Shared(names, None if gate is None else gate.site, None if frame_gate is None else frame_gate.site)
+    where = [None if each is None else each.site for each in (gate, frame_gate, timestamp_gate)]
+    shared = Shared(names, *where)
     every = in_order(model, family, {*edited, *(each.site for each in gates)})
     hooks: dict[Site, Hook] = {}
     for site in every:
@@ -71,26 +72,32 @@ def build_hooks(
             plan = _plan(place, edited[site], names)
             when = _when(edited[site], family, model)
             for each in gates:
-                _check_governs(each, site, model, family, every)
+                if not isinstance(each.gate, TimestampGate):
+                    _check_governs(each, site, model, family, every)
         probe = None if gate is None or gate.site != site else _probe(place, gate)
-        frame_probe = None
-        if frame_gate is not None and frame_gate.site == site:
-            frame_probe = _frame_probe(place, frame_gate, _gate_rate(model, family, site))
-        hooks[site] = Hook(site, plan, probe, frame_probe, shared, tap=place.tap, when=when).to(place.device)
+        frame_probe, timestamp_probe = (
+            None if each is None or each.site != site else _frame_probe(place, each, _gate_rate(model, family, site))
+            for each in (frame_gate, timestamp_gate)
+        )
+        probes = Probes(probe, frame_probe, timestamp_probe)
+        hooks[site] = Hook(site, plan, probes, shared, tap=place.tap, when=when).to(place.device)
     return hooks, shared
 
 
-def _by_kind(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None]:
-    """The clip gate and the frame gate."""
+def _by_kind(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | None, SiteGate | None]:
+    """The clip gate, the frame gate and the timestamp gate."""
     kinds: dict[type, SiteGate] = {}
     for each in gates:
         if not isinstance(each, SiteGate) or not isinstance(each.gate, (ClipGate, FrameGate)):
             odd = each.gate if isinstance(each, SiteGate) else each
-            raise GateError(f"gate is a ClipGate, a FrameGate or a SiteGate, not {type(odd).__name__}")
+            raise GateError(f"gate is a ClipGate, FrameGate, TimestampGate or SiteGate, not {type(odd).__name__}")
         if type(each.gate) in kinds:
-            raise GateError("there are two gates of one kind; a steering takes one ClipGate and one FrameGate at most")
+            raise GateError(
+                "there are two gates of one kind; a steering takes one ClipGate, one FrameGate and one TimestampGate "
+                "at most"
+            )
         kinds[type(each.gate)] = each
-    return kinds.get(ClipGate), kinds.get(FrameGate)
+    return kinds.get(ClipGate), kinds.get(FrameGate), kinds.get(TimestampGate)
 
 
 def _choices(part: SiteEdits) -> Choices:

@@ -182,6 +182,17 @@ class FrameGate:
             raise GateError(f"a frame gate's reach is in seconds, from 0 to {LONGEST:g}, not {self.reach}")
 
 
+@dataclass(frozen=True)
+class TimestampGate(FrameGate):
+    """A frame gate whose open frames take no timestamps: it opens where nobody speaks, and edits nothing.
+
+    A text may then begin and end only where somebody speaks, and within Whisper's first second counted from there. In
+    clips in which it is open for every frame, nothing is forbidden. It needs decoding with timestamps.
+    """
+
+    reach: float = 0.2
+
+
 class FrameProbe(Reader):
     """A frame gate compiled for one SAE and one frame rate.
 

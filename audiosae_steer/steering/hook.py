@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,14 @@ class When:
         return ((t >= self.flow[0]) & (t < self.flow[1])).expand(len(x))
 
 
+class Probes(NamedTuple):
+    """The gates that read a site."""
+
+    clip: Probe | None = None
+    frame: FrameProbe | None = None
+    timestamp: FrameProbe | None = None
+
+
 class Hook(nn.Module):
     """Everything that happens at one site, as one module, so that its tensors are buffers to torch.compile."""
 
@@ -66,8 +74,7 @@ class Hook(nn.Module):
         self,
         site: Site,
         plan: Plan | None,
-        probe: Probe | None,
-        frame_probe: FrameProbe | None,
+        probes: Probes,
         shared: Shared,
         *,
         tap: Tap,
@@ -75,7 +82,8 @@ class Hook(nn.Module):
     ) -> None:
         super().__init__()
         self.when, self.layout, self.times = when, tap.layout, tap.times
-        self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
+        self.site, self.plan = site, plan
+        self.probe, self.frame_probe, self.timestamp_probe = probes
         self.shared = shared
         self.ran = False
         self.changed: bool | None = None
@@ -133,6 +141,8 @@ class Hook(nn.Module):
             self.shared.decided(clips=self.probe(x, unpadded) > 0)
         if self.frame_probe is not None:
             self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
+        if self.timestamp_probe is not None:
+            self.shared.decided(unspoken=self.timestamp_probe(x, unpadded) > 0)
         if self.when.steps is not None:
             check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
@@ -190,7 +200,7 @@ class Hook(nn.Module):
     @property
     def width(self) -> int | None:
         """Of the residual that it edits or reads."""
-        reader = self.probe or self.frame_probe
+        reader = self.probe or self.frame_probe or self.timestamp_probe
         return self.plan.d_model if self.plan is not None else None if reader is None else reader.d_model
 
     def _unpadded(self, x: Tensor, moment: Moment) -> Tensor | None:
@@ -256,6 +266,20 @@ class Hook(nn.Module):
             edited = edited & (self._rows(rows, device, strength, "strength", where) != 0)
         return edited
 
+    def unspoken(self, rows: int) -> Tensor | None:
+        """(rows, frames) bool: frames of decoded texts for which the timestamp gate opened; None where it is off."""
+        where, device = "the text", self.strength.device
+        found = self.shared.decision().unspoken
+        if self.off or found is None:
+            return None
+        found = self._rows(rows, device, found, "gate", where)
+        own = self._settings()
+        choice, strength = self._choice(own), self._strength(own)
+        if choice is not None:
+            found = found & (self._rows(rows, device, choice, "choice", where) >= 0)[:, None]
+        on = self._rows(rows, device, strength, "strength", where)[:, None] if strength.dim() else strength
+        return found & (on > 0)
+
     def _rows(
         self,
         rows: int,
@@ -268,7 +292,7 @@ class Hook(nn.Module):
         if per_clip is None:
             if what == "gate":
                 raise GateError(
-                    f"the gate at {self.shared.gate_site or self.shared.frame_gate_site} has not run for the batch "
+                    f"the gate at {self.shared.gate} has not run for the batch "
                     f"that reached {where or self.site}: run the encoder first, in the same model"
                 )
             raise SteeringError(
@@ -282,7 +306,7 @@ class Hook(nn.Module):
                 + ("run the encoder first" if what == "gate" else "pass for_clips() one entry per clip of the batch")
             )
         per_clip = per_clip.to(device)
-        return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips)
+        return per_clip if rows == clips else per_clip.repeat_interleave(rows // clips, dim=0)
 
 
 def _all(*masks: Tensor | None) -> Tensor | None:

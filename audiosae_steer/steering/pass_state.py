@@ -33,6 +33,13 @@ class Decision(NamedTuple):
     """(clips,) bool: the clip gate opened."""
     frames: Tensor | None = None
     """(clips, frames) bool: the frame gate opened."""
+    unspoken: Tensor | None = None
+    """(clips, frames) bool: the timestamp gate opened."""
+
+    @property
+    def made(self) -> bool:
+        """Some gate has decided."""
+        return any(each is not None for each in self)
 
     def of(self, rows: Tensor) -> Decision:
         """The decisions for rows (long) of the batch, in that order."""
@@ -47,6 +54,8 @@ class PassState:
     """(clips,) bool: the clip gate's last decision."""
     opened_frames: Tensor | None = None
     """(clips, frames) bool: the frame gate's last decision."""
+    unspoken: Tensor | None = None
+    """(clips, frames) bool: the timestamp gate's last decision."""
     decoding: Decision | None = None
     """Decision for each row that the decoder was given; None: that for the last batch, in order."""
     unknown: bool = False
@@ -59,6 +68,11 @@ class PassState:
     """(rows, steps) bool: decoder steps that write a text's first token."""
     moment: Moment = field(default_factory=Moment)
     """State of the pass as the model's family tells it."""
+
+    @property
+    def encoded(self) -> Decision:
+        """The gates' last decisions, for what was encoded last."""
+        return Decision(self.opened, self.opened_frames, self.unspoken)
 
 
 @dataclass(frozen=True)
@@ -145,7 +159,7 @@ def _joined(parts: list[tuple[Tensor, Decision]], rows: int) -> Decision:
         given = [tensor.to(order.device) for tensor in tensors if tensor is not None]
         return torch.cat(given)[order] if len(given) == len(parts) else None
 
-    return Decision(join(*(decision.clips for _, decision in parts)), join(*(decision.frames for _, decision in parts)))
+    return Decision(*(join(*each) for each in zip(*(decision for _, decision in parts), strict=True)))
 
 
 class _OfThread(threading.local):
@@ -166,6 +180,7 @@ class Shared:
         names: tuple[str, ...],
         gate_site: Site | None,
         frame_gate_site: Site | None = None,
+        timestamp_gate_site: Site | None = None,
         *,
         by_thread: bool = True,
     ) -> None:
@@ -175,6 +190,8 @@ class Shared:
         """Site that the clip gate reads."""
         self.frame_gate_site = frame_gate_site
         """Site that the frame gate reads."""
+        self.timestamp_gate_site = timestamp_gate_site
+        """Site that the timestamp gate reads."""
         self.by_thread = by_thread
         """Each thread has its own state."""
         self.last = PassState()
@@ -188,8 +205,18 @@ class Shared:
 
     @property
     def gated(self) -> bool:
-        """There is a gate."""
+        """There is a gate of edits."""
         return self.gate_site is not None or self.frame_gate_site is not None
+
+    @property
+    def gate(self) -> Site | None:
+        """Site that a gate reads, for messages."""
+        return self.gate_site or self.frame_gate_site or self.timestamp_gate_site
+
+    @property
+    def decides(self) -> bool:
+        """There is a gate, of edits or of timestamps, whose decisions go with encodings."""
+        return self.gated or self.timestamp_gate_site is not None
 
     @property
     def state(self) -> PassState:
@@ -201,7 +228,9 @@ class Shared:
             found = self._local.state = PassState()
         return found
 
-    def decided(self, *, clips: Tensor | None = None, frames: Tensor | None = None) -> None:
+    def decided(
+        self, *, clips: Tensor | None = None, frames: Tensor | None = None, unspoken: Tensor | None = None
+    ) -> None:
         """Note a gate's decision for the batch whose pass is under way."""
         compiling = torch.compiler.is_compiling()
         state = self.state
@@ -210,6 +239,8 @@ class Shared:
                 each.opened = clips
             if frames is not None:
                 each.opened_frames = frames
+            if unspoken is not None:
+                each.unspoken = unspoken
             each.compiled, each.given, each.unknown, each.decoding = compiling, False, False, None
 
     def set_by_hand(self, clips: Tensor | None) -> None:
@@ -221,7 +252,7 @@ class Shared:
         """Keep the decision of this pass for the decoding of what it made (clips, frames, d)."""
         if not (torch.compiler.is_compiling() or is_tracing()):
             state = self.state
-            self.memory.remember(encoding, Decision(state.opened, state.opened_frames))
+            self.memory.remember(encoding, state.encoded)
 
     def decodes(self, encoding: Tensor) -> None:
         """Take the decision that was made for this encoding (rows, frames, d)."""
@@ -234,7 +265,7 @@ class Shared:
         state.decoding = self.memory.recall(encoding)
         state.unknown = state.decoding is None and not self.last.compiled
         if state.decoding is None and self.last.compiled:  # whose encodings cannot be noted
-            state.opened, state.opened_frames = self.last.opened, self.last.opened_frames
+            state.opened, state.opened_frames, state.unspoken = self.last.encoded
 
     def decision(self) -> Decision:
         """The gates' decision for the rows of the pass under way, or for the clips that they belong to, in order.
@@ -244,21 +275,21 @@ class Shared:
         """
         state = self.state
         if torch.compiler.is_compiling():
-            return Decision(state.opened, state.opened_frames)
+            return state.encoded
         if state.unknown:
             raise GateError(
-                f"the gate at {self.gate_site or self.frame_gate_site} has not run for the encoding that reached the "
+                f"the gate at {self.gate} has not run for the encoding that reached the "
                 "decoder: run the encoder first, in the same model, while this steering is in force and in the same "
                 f"dtype (decisions for {REMEMBERED:,} clips are kept), or set steering.opened"
             )
         if state.decoding is not None:
             return state.decoding
-        if state.opened is None and state.opened_frames is None and torch._C._current_graph_task_id() != -1:
+        if not state.encoded.made and torch._C._current_graph_task_id() != -1:
             state = self.last  # recomputed in a thread of autograd
-        return Decision(state.opened, state.opened_frames)
+        return state.encoded
 
     @property
     def newest(self) -> PassState:
         """The last decision of this thread, of compiled code if that was later, or of any thread."""
         own = self.state
-        return self.last if self.last.compiled or (own.opened is None and own.opened_frames is None) else own
+        return self.last if self.last.compiled or not own.encoded.made else own

@@ -46,7 +46,7 @@ class SiteEdits:
 
 @dataclass(frozen=True)
 class SiteGate:
-    """A clip gate or a frame gate, with the site whose residual it reads and the SAE whose features it pools."""
+    """A gate of any kind, with the site whose residual it reads and the SAE whose features it pools."""
 
     site: Site
     sae: SAE
@@ -147,7 +147,7 @@ def parts_of(recipe: Recipe, model: nn.Module, stacklevel: int = 2) -> Request:
     ]
     gates = [
         SiteGate(site_of(spec), saes[spec.sae], spec.build())
-        for spec in (recipe.gate, recipe.frame_gate)
+        for spec in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate)
         if spec is not None
     ]
     return Request(parts, gates)

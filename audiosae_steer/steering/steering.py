@@ -63,6 +63,8 @@ class Steering:
             attach_all(self.model, family, self._hooks, self._shared, self._closers)
             if allow_empty:
                 self._closers.append(family.allow_empty(self.model, self._edited))
+            if self._shared.timestamp_gate_site is not None:
+                self._closers.append(family.limit_timestamps(self.model, self._unspoken))
             claim(self.model, self._life)
         except BaseException:
             self._detach()
@@ -120,6 +122,10 @@ class Steering:
             return False
         hook = next((hook for hook in self._hooks.values() if hook.plan is not None), None)
         return hook is not None and hook.edits(rows)
+
+    def _unspoken(self, rows: int) -> Tensor | None:
+        """Frames (rows, frames) in which these texts may have no timestamps."""
+        return None if self._removed else next(iter(self._hooks.values())).unspoken(rows)
 
     def _fill(self, name: str, value: float) -> None:
         for hook in self._hooks.values():

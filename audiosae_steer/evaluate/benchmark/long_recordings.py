@@ -114,7 +114,7 @@ def assemble(
     if not utterances or not kinds:
         raise AudioError("a long recording needs at least one utterance, and one sound to fill the gaps with")
     rng = np.random.default_rng(seed)
-    spoken = [(_levelled(_trimmed(mono(samples)), SPOKEN_DB), text) for samples, text in utterances]
+    spoken = [(levelled(trimmed(mono(samples)), SPOKEN_DB), text) for samples, text in utterances]
     ranges = {"near-silence": (-50.0, -30.0), **(levels or {})}
     draw = _Draw(rng, spoken, {kind: fillers[kind] for kind in kinds}, ranges)
     total = round(minutes * 60 * SAMPLE_RATE)
@@ -172,7 +172,7 @@ def read_long_files(folder: str | Path) -> list[LongFile]:
     return found
 
 
-class _Turns:
+class Turns:
     """Numbers below n, each once in a drawn order, then again in another."""
 
     def __init__(self, rng: np.random.Generator, n: int) -> None:
@@ -210,7 +210,7 @@ class _Draw:
     ) -> None:
         self.rng, self.spoken, self.fillers, self.levels = rng, spoken, fillers, levels
         self.kinds = list(fillers)
-        self.order, self.kind_order = _Turns(rng, len(spoken)), _Turns(rng, len(fillers))
+        self.order, self.kind_order = Turns(rng, len(spoken)), Turns(rng, len(fillers))
 
     def block(self) -> tuple[int, list[_Part]]:
         """Samples of the gap before it, and one to three utterances with pauses between them."""
@@ -228,7 +228,7 @@ class _Draw:
         sounds = self.fillers[kind]
         sound = looped(sounds[int(self.rng.integers(len(sounds)))], n, int(self.rng.integers(2**31)))
         level = SPOKEN_DB + self.rng.uniform(*self.levels.get(kind, LEVELS))
-        return _Part(_faded(_levelled(sound, level)), None, kind)
+        return _Part(_faded(levelled(sound, level)), None, kind)
 
 
 def _joined(parts: Sequence[_Part], rng: np.random.Generator, name: str) -> LongFile:
@@ -243,8 +243,12 @@ def _joined(parts: Sequence[_Part], rng: np.random.Generator, name: str) -> Long
     return LongFile(np.asarray(np.clip(whole, -1, 1), np.float32), pieces, name)
 
 
-def _trimmed(samples: Samples, below_db: float = 40.0) -> Samples:
-    """Cut off the stretches at both ends that are so far below the loudest 10 ms."""
+def trimmed(samples: Samples, below_db: float = 40.0) -> Samples:
+    """Cut off the stretches at both ends that are so far below the loudest 10 ms.
+
+    Raises:
+        AudioError: they are silent, or shorter than 10 ms.
+    """
     power = np.square(samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME), dtype=np.float64).mean(1)
     if not power.size or not power.max():
         raise AudioError("an utterance is silent or shorter than 10 ms; leave it out")
@@ -252,12 +256,19 @@ def _trimmed(samples: Samples, below_db: float = 40.0) -> Samples:
     return samples[loud[0] * FRAME : (loud[-1] + 1) * FRAME]
 
 
-def _levelled(samples: Samples, level_db: float) -> Samples:
+def levelled(samples: Samples, level_db: float, *, full_scale: bool = True) -> Samples:
+    """Samples of that RMS, in dB under full scale, or less where `full_scale` bounds the loudest of them.
+
+    Raises:
+        AudioError: they are silent.
+    """
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
     if rms < 1e-9:
         raise AudioError("a sound for the gaps is silent; give one with some noise in it, or leave it out")
+    gain = 10 ** (level_db / 20) / rms
     # rare knocks would have to be louder than full scale for such an RMS
-    return np.asarray(samples * min(10 ** (level_db / 20) / rms, 0.99 / float(np.abs(samples).max())), np.float32)
+    bound = 0.99 / float(np.abs(samples).max()) if full_scale else gain
+    return np.asarray(samples * min(gain, bound), np.float32)
 
 
 def _faded(samples: Samples) -> Samples:

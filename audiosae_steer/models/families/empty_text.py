@@ -9,17 +9,10 @@ import torch
 from torch import Tensor
 
 from ..sites import Door
+from . import instance_rules
 from .method_override import restore_all
 
-_DOORS = "_audiosae_steer_doors"
-
-
-class _Doors(list[Door]):
-    def __deepcopy__(self, memo: Any) -> _Doors:  # a copy's hooks run the original's steering, so these stay the same
-        return _Doors(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a pickle is not steered
-        return list, ()
+_KIND = "empty text"
 
 
 def allow(model: Any, door: Door, *closers: Callable[[], None]) -> Callable[[], None]:
@@ -27,37 +20,31 @@ def allow(model: Any, door: Door, *closers: Callable[[], None]) -> Callable[[], 
 
     Returns a function that takes it back, and calls `closers`.
     """
-    own = vars(model)
-    doors: list[Door] = own.get(_DOORS) or _Doors()  # a pickle leaves an empty list
-    own[_DOORS] = doors
-    doors.append(door)
+    back = instance_rules.add(model, _KIND, door)
 
     def close() -> None:
         for each in closers:
             each()
-        if door in doors:
-            doors.remove(door)
-        if not doors:
-            own.pop(_DOORS, None)
+        back()
 
     return close
 
 
 def allows(model: Any) -> bool:
     """Some steering of this instance may permit empty texts."""
-    return bool(vars(model).get(_DOORS))
+    return bool(instance_rules.of(model, _KIND))
 
 
 def forget(model: Any) -> None:
-    """Take away all permissions of an instance and whatever replaces its methods, as a copy of a steered model has."""
-    vars(model).pop(_DOORS, None)
+    """Take away all rules of an instance and whatever replaces its methods, as a copy of a steered model has."""
+    instance_rules.clear(model)
     restore_all(model)
 
 
 def shut(model: Any, rows: int, device: torch.device) -> Tensor:
     """Mask (rows,) of texts that must not be empty, with no wait for the device."""
     empty = torch.zeros(rows, dtype=torch.bool, device=device)
-    for door in vars(model).get(_DOORS, ()):
+    for door in instance_rules.of(model, _KIND):
         allowed = door(rows)
         empty |= allowed if isinstance(allowed, bool) else allowed.to(device)
     return ~empty

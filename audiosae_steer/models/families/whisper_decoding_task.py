@@ -1,4 +1,4 @@
-"""openai-whisper's `DecodingTask`, with empty texts where a steering of the task's model permits them.
+"""openai-whisper's `DecodingTask`, under the rules that steerings of its model add: on empty texts, and on timestamps.
 
 `model.decode`, `whisper.decode`, `transcribe` and clients that build tasks of their own all make one, and none of them
 lets its rules be passed in. The class's constructor is replaced while a model is steered; tasks of other models are
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..sites import first_text_tokens
 from .empty_text import EmptyTextRule, allows, shut
+from .timestamps import TimestampMask, limits
 
 _lock = threading.Lock()
 _holders = 0
@@ -28,7 +29,7 @@ def holders() -> int:
 
 
 def cover_tasks(model: nn.Module) -> Callable[[], None]:
-    """Adapt tasks of models that permit empty texts from now on; returns a function that ends that.
+    """Adapt tasks of models that are under such rules from now on; returns a function that ends that.
 
     It ends by itself when `model`, for which it is asked, is no more.
     """
@@ -62,13 +63,15 @@ def _adapting(constructor: Callable[..., None]) -> Callable[..., None]:
     def construct(task: Any, model: Any, *args: Any, **kwargs: Any) -> None:
         constructor(task, model, *args, **kwargs)
         if allows(model):
-            _adapt(task, model)
+            _allow_empty(task, model)
+        if limits(model):
+            _limit_timestamps(task, model)
 
     construct._audiosae_steer_replaced = constructor  # type: ignore[attr-defined]
     return construct
 
 
-def _adapt(task: Any, model: Any) -> None:
+def _allow_empty(task: Any, model: Any) -> None:
     """Replace the rule against empty texts, and the ranker, which divides by a text's length."""
     from whisper.decoding import MaximumLikelihoodRanker, SuppressBlank
 
@@ -81,6 +84,18 @@ def _adapt(task: Any, model: Any) -> None:
     if sampled and task.options.prefix is None:
         beams = task.options.beam_size or 1  # samples of one clip begin with timestamps of their own
         task.logit_filters.append(_Ending(model, task.tokenizer.eot, task.sample_begin, beams))
+
+
+def _limit_timestamps(task: Any, model: Any) -> None:
+    """Forbid timestamps before the rules that compare them with text do."""
+    from whisper.decoding import ApplyTimestampRules
+
+    for number, each in enumerate(task.logit_filters):
+        if type(each) is ApplyTimestampRules:
+            mask = TimestampMask(model, each.tokenizer.timestamp_begin, each.max_initial_timestamp_index)
+            each.max_initial_timestamp_index = None  # the mask has it
+            task.logit_filters.insert(number, _Timestamps(mask, each.sample_begin))
+            break
 
 
 def _ranker(length_penalty: float | None) -> Any:
@@ -131,3 +146,14 @@ class _Ending:
         mask = self.rule.mask(logits, tokens, self.begin, self.group)
         if mask is not None:
             logits.masked_fill_(mask & self.rule.others(logits), -float("inf"))
+
+
+class _Timestamps:
+    """A logit filter: `TimestampMask`."""
+
+    def __init__(self, mask: TimestampMask, begin: int) -> None:
+        self.mask, self.begin = mask, begin
+
+    def apply(self, logits: Tensor, tokens: Tensor) -> None:
+        """Forbid timestamps, in place."""
+        self.mask.fill(logits, begins=tokens.shape[1] == self.begin)

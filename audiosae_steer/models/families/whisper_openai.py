@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
 from .empty_text import allow
 from .encodings import carry_encodings
 from .input_offset import SAMPLE_RATE, watch_windows
+from .timestamps import limit
 from .whisper_decoding_task import cover_tasks
 from .whisper_mel import mel
 
@@ -80,3 +81,7 @@ class WhisperOpenAI(Family):
         `SuppressBlank` forbids it otherwise, and `MaximumLikelihoodRanker` divides by the length of the text.
         """
         return allow(model, door, cover_tasks(model))
+
+    def limit_timestamps(self, model: nn.Module, unspoken: Unspoken) -> Callable[[], None]:
+        """In every `DecodingTask` of this model."""
+        return limit(model, unspoken, cover_tasks(model))

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import SteeringError
-from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
+from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
 from .empty_text import EmptyTextRule, allow, shut
 from .encodings import carry_encodings
 from .input_offset import SAMPLE_RATE, watch_windows
 from .method_override import overridden, override
+from .timestamps import TimestampMask, limit
 from .whisper_mel import mel
 
 _MODULE = "transformers.models.whisper.modeling_whisper"
@@ -96,6 +97,12 @@ class WhisperTransformers(Family):
         counted = _body(model).encoder.register_forward_hook(_count).remove
         return allow(model, door, override(model, "generate", _generate), counted)
 
+    def limit_timestamps(self, model: nn.Module, unspoken: Unspoken) -> Callable[[], None]:
+        """Add a logits processor to those that this instance's `generate` makes for timestamps."""
+        if not hasattr(model, "_retrieve_logit_processors"):  # a bare WhisperModel writes no text
+            return lambda: None
+        return limit(model, unspoken, override(model, "_retrieve_logit_processors", _processors))
+
 
 def _body(model: Any) -> Any:
     return model.model if hasattr(model, "proj_out") else model
@@ -133,6 +140,20 @@ def _samples(config: Any, options: dict[str, Any]) -> bool:
     temperature = options.get("temperature", config.temperature)
     drawn = any(each for each in temperature) if isinstance(temperature, (list, tuple)) else False
     return drawn or bool(options.get("do_sample", config.do_sample))
+
+
+def _processors(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """The class's own logits processors, with the mask of timestamps before those that compare them with text."""
+    from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
+
+    found = overridden(model, "_retrieve_logit_processors")(*args, **kwargs)
+    for number, each in enumerate(found or ()):
+        if isinstance(each, WhisperTimeStampLogitsProcessor):
+            mask = TimestampMask(model, each.timestamp_begin, each.max_initial_timestamp_index)
+            each.max_initial_timestamp_index = None  # the mask has it
+            found.insert(number, _Timestamps(mask, each.begin_index))
+            break
+    return found
 
 
 class _Batch(threading.local):
@@ -194,3 +215,15 @@ class _Ending(_Rule):
             group = 1
         mask = self.rule.mask(scores, input_ids, self.begins(input_ids), group)
         return scores if mask is None else scores.masked_fill(mask & self.rule.others(scores), -math.inf)
+
+
+class _Timestamps(_Rule):
+    """`TimestampMask`."""
+
+    def __init__(self, mask: TimestampMask, begin: int) -> None:
+        self.mask, self.begin = mask, begin
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores = scores.clone()
+        self.mask.fill(scores, begins=input_ids.shape[1] == self.begins(input_ids))
+        return scores

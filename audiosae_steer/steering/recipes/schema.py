@@ -16,7 +16,7 @@ from ...models.registry import family_of, fingerprint, unwrap
 from ...models.sites import Dims, Site
 from ...sae.autoencoder import SAE
 from ..edits import Edit, from_spec
-from ..gates import LONGEST, ClipGate, FrameGate
+from ..gates import LONGEST, ClipGate, FrameGate, TimestampGate
 from .fields import MAX_EDITS, MAX_SAES, MAX_SITES, EditSpec, Line, Text, check_edits, finite
 from .sae_source import SAESpec, Strict
 
@@ -83,6 +83,18 @@ class FrameGateSpec(Strict):
         )
 
 
+class TimestampGateSpec(FrameGateSpec):
+    """The gate whose open frames take no timestamps, and the encoder layer whose features it reads."""
+
+    reach: float = Field(0.2, ge=0, le=LONGEST)
+
+    def build(self) -> TimestampGate:
+        """The gate."""
+        return TimestampGate(
+            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.reach, self.calibration
+        )
+
+
 class ModelSpec(Strict):
     """The model a recipe was made for."""
 
@@ -120,6 +132,7 @@ class Recipe(Strict):
     sites: list[SiteSpec] = Field(min_length=1, max_length=MAX_SITES)
     gate: GateSpec | None = None
     frame_gate: FrameGateSpec | None = None
+    timestamp_gate: TimestampGateSpec | None = None
     allow_empty: bool = False
     strength: float = 1.0
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -128,7 +141,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _known_saes(self) -> Recipe:
-        gates = [gate for gate in (self.gate, self.frame_gate) if gate is not None]
+        gates = [gate for gate in (self.gate, self.frame_gate, self.timestamp_gate) if gate is not None]
         used = {spec.sae for spec in (*self.sites, *gates) if spec.sae}
         missing = sorted(used - set(self.saes))
         if missing:
