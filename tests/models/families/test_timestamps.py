@@ -1,0 +1,168 @@
+"""Timestamps under the mask: in no frame without speech, in both libraries, in batches, beams and long recordings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from audiosae_steer import load_audio, load_processor
+from audiosae_steer.models.families.timestamps import TimestampMask, limit, limits, timestamps_within
+from audiosae_steer.models.registry import family_of
+from audiosae_steer.models.sites import TIMESTAMPS
+from audiosae_steer.steering.recipes.load import checkpoints_dir
+
+FIRST = 51864 - TIMESTAMPS
+RATE = 16_000
+
+
+class Model:
+    """An object that rules can be added to."""
+
+
+def spoken(*spans: tuple[float, float], frames: int = 1500) -> Tensor:
+    """(frames,) bool: without speech, but for spans in seconds."""
+    found = torch.ones(frames, dtype=torch.bool)
+    for start, end in spans:
+        found[round(start * 50) : round(end * 50)] = False
+    return found
+
+
+def allowed_by_hand(unspoken: list[bool]) -> list[bool]:
+    """A timestamp t of 1,500 frames lies between frames t − 1 and t."""
+    n = len(unspoken)
+    return [not (unspoken[max(t - 1, 0)] and unspoken[min(t, n - 1)]) for t in range(n + 1)]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 1499), st.integers(1, 400)), max_size=4))
+def test_a_timestamp_lies_between_two_frames(runs: list[tuple[int, int]]) -> None:
+    unspoken = torch.ones(1, 1500, dtype=torch.bool)
+    for start, length in runs:
+        unspoken[0, start : start + length] = False
+    assert (~timestamps_within(unspoken)[0]).tolist() == allowed_by_hand(unspoken[0].tolist())
+
+
+def test_other_numbers_of_frames_are_spread_over_the_thirty_seconds() -> None:
+    unspoken = torch.ones(1, 10, dtype=torch.bool)
+    unspoken[0, 2] = False  # 6 to 9 s
+    allowed = (~timestamps_within(unspoken)[0]).nonzero()[:, 0]
+    assert (int(allowed[0]), int(allowed[-1])) == (300, 450)
+
+
+@pytest.mark.parametrize(("latest", "expected"), [(50, range(500, 551)), (None, range(500, 601)), (7, range(500, 508))])
+def test_a_text_begins_within_a_second_of_where_somebody_speaks(latest: int | None, expected: range) -> None:
+    model = Model()
+    limit(model, lambda rows: spoken((10, 12)).expand(rows, -1))
+    scores = torch.zeros(2, 51864)
+    TimestampMask(model, FIRST, latest).fill(scores, begins=True)
+    assert [t for t in range(TIMESTAMPS) if scores[1, FIRST + t] == 0] == list(expected)
+    assert (scores[:, :FIRST] == 0).all()
+    scores = torch.zeros(2, 51864)
+    TimestampMask(model, FIRST, latest).fill(scores, begins=False)
+    assert int((scores[0, FIRST:] == 0).sum()) == 101
+
+
+def test_nothing_is_forbidden_where_nobody_or_everybody_speaks() -> None:
+    model = Model()
+    undo = limit(model, lambda rows: torch.stack([spoken(), ~spoken()]))
+    scores = torch.zeros(2, 51864)
+    TimestampMask(model, FIRST, None).fill(scores, begins=True)
+    assert not scores.any()
+    TimestampMask(model, FIRST, 50).fill(scores, begins=True)  # as Whisper itself does
+    assert (scores[:, FIRST + 51 :] == -torch.inf).all()
+    assert not scores[:, : FIRST + 51].any()
+    assert limits(model)
+    undo()
+    assert not limits(model)
+    assert not vars(model)
+
+
+def test_several_steerings_forbid_what_any_of_them_does() -> None:
+    model = Model()
+    undo = limit(model, lambda rows: spoken((0, 20)).expand(rows, -1))
+    limit(model, lambda rows: spoken((10, 30)).expand(rows, -1))
+    limit(model, lambda rows: None)
+    scores = torch.zeros(1, 51864)
+    TimestampMask(model, FIRST, None).fill(scores, begins=False)
+    assert (scores[0, FIRST:] == 0).nonzero()[:, 0].tolist() == list(range(500, 1001))
+    undo()
+    scores = torch.zeros(1, 51864)
+    TimestampMask(model, FIRST, None).fill(scores, begins=False)
+    assert int((scores[0, FIRST:] == 0).sum()) == 1001
+
+
+@pytest.fixture(scope="module")
+def window() -> np.ndarray:
+    """An utterance from 8 s on, in 30 s of faint noise."""
+    clip = load_audio(sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[0])
+    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32) * 1e-3
+    noise[8 * RATE : 8 * RATE + len(clip)] += clip
+    return noise
+
+
+def times(tokens: Any) -> list[float]:
+    """Seconds of the timestamps among token ids."""
+    return [(int(token) - FIRST) / 50 for token in tokens if int(token) >= FIRST]
+
+
+@pytest.mark.parametrize("options", [{}, {"beam_size": 3}, {"temperature": 0.6, "best_of": 2}], ids=str)
+def test_openai_whisper_writes_timestamps_where_somebody_speaks(tiny_en: Any, window: np.ndarray, options: Any) -> None:
+    import whisper
+
+    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(window))
+    masks = [spoken((8.5, 9.5), (20, 21)), spoken()]
+    batch = not options  # openai-whisper has no beams in batches
+
+    def unspoken(rows: int) -> Tensor:
+        return torch.stack(masks) if batch else masks[0].expand(rows, -1)
+
+    decoding = whisper.DecodingOptions(fp16=False, language="en", **options)
+
+    def written() -> list[list[int]]:
+        torch.manual_seed(0)
+        return [found.tokens for found in tiny_en.decode(torch.stack([mel] * (1 + batch)), decoding)]
+
+    plain = written()
+    undo = family_of(tiny_en).limit_timestamps(tiny_en, unspoken)
+    try:
+        limited = written()
+    finally:
+        undo()
+    found = times(limited[0])
+    assert found
+    assert all(8.5 <= t <= 9.5 or 20 <= t <= 21 for t in found)
+    assert found[0] <= 9.5  # within a second of 8.5
+    assert written() == plain
+    assert limited[1:] == plain[1:]
+    assert any(not (8.5 <= t <= 9.5 or 20 <= t <= 21) for t in times(plain[0]))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_transformers_writes_timestamps_where_somebody_speaks(tiny_en_hf: Any, window: np.ndarray, beams: int) -> None:
+    processor = load_processor("tiny.en")
+    x = processor([window, window], sampling_rate=RATE, return_tensors="pt").input_features
+    masks = torch.stack([spoken((8.5, 9.5), (20, 21)), spoken()])
+    own = dict(vars(tiny_en_hf))
+
+    def written() -> list[list[float]]:
+        found = tiny_en_hf.generate(x, return_timestamps=True, num_beams=beams, max_new_tokens=40)
+        return [times(row) for row in found]
+
+    plain = written()
+    undo = family_of(tiny_en_hf).limit_timestamps(tiny_en_hf, lambda rows: masks.repeat_interleave(rows // 2, 0))
+    try:
+        limited = written()
+        tiny_en_hf.generate(x, max_new_tokens=5)  # without timestamps there is nothing to forbid
+    finally:
+        undo()
+    assert limited[0]
+    assert all(8.5 <= t <= 9.5 or 20 <= t <= 21 for t in limited[0])
+    assert limited[1] == plain[1] == written()[1]
+    assert limited[0] != plain[0]
+    assert dict(vars(tiny_en_hf)) == own

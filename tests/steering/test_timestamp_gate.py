@@ -1,0 +1,175 @@
+"""The timestamp gate in a steering: which frames, which rows, when it is off, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from make import count_hooks
+
+from audiosae_steer import (
+    SAE,
+    ClipGate,
+    FrameGate,
+    GateError,
+    NeverCalledWarning,
+    Site,
+    SiteEdits,
+    SiteGate,
+    SteeringError,
+    TimestampGate,
+    load_audio,
+    load_processor,
+    load_sae,
+    steer,
+)
+from audiosae_steer.models.families.timestamps import limits
+from audiosae_steer.steering.recipes.load import checkpoints_dir
+
+LAYER = 4
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def sae() -> SAE:
+    return load_sae(checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors").float()
+
+
+@pytest.fixture(scope="module")
+def window() -> np.ndarray:
+    """An utterance from 8 s on, in 30 s of faint noise."""
+    clip = load_audio(sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[0])
+    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32) * 1e-3
+    noise[8 * RATE : 8 * RATE + len(clip)] += clip
+    return noise
+
+
+@pytest.fixture(scope="module")
+def gate(tiny_en: Any, sae: SAE, window: np.ndarray) -> TimestampGate:
+    """A gate on one real feature that fires for some of the frames of the window and not for others."""
+    import whisper
+
+    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(window))[None]
+    seen = []
+    handle = tiny_en.encoder.blocks[LAYER - 1].register_forward_hook(lambda m, args, output: seen.append(output))
+    tiny_en.encoder(mel)
+    handle.remove()
+    f = sae.encode(seen[0])[0]
+    shares = (f[400:520] > 0).float().mean(0) - (f[1000:] > 0).float().mean(0)
+    feature = int(shares.argmax())
+    assert float(shares[feature]) > 0.3
+    return TimestampGate((feature,), (-1.0,), 0.0, -1e-6, 0.3)
+
+
+def steered(model: Any, sae: SAE, gate: Any, **options: Any) -> Any:
+    """A steering that has the gate alone."""
+    return steer(model, [SiteEdits(Site(LAYER), None, [])], gate=SiteGate(Site(LAYER), sae, gate), **options)
+
+
+def decoded(model: Any, *windows: np.ndarray) -> list[list[int]]:
+    """Token ids that openai-whisper writes, with timestamps."""
+    import whisper
+
+    mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(x)) for x in windows])
+    return [found.tokens for found in model.decode(mel, whisper.DecodingOptions(fp16=False, language="en"))]
+
+
+def times(tokens: list[int]) -> list[int]:
+    """Frames of the timestamps among token ids."""
+    return [token - 50363 for token in tokens if token >= 50363]
+
+
+def test_timestamps_lie_in_frames_for_which_it_stays_shut(tiny_en: Any, sae: SAE, gate: Any, window: Any) -> None:
+    hooks, own = count_hooks(tiny_en), set(vars(tiny_en))
+    plain = decoded(tiny_en, window)
+    with steered(tiny_en, sae, gate) as s:
+        tokens = decoded(tiny_en, window)[0]
+        shut = ~s._shared.newest.unspoken[0]
+        assert 0 < int(shut.sum()) < 1400
+        assert times(tokens)
+        assert all(shut[max(t - 1, 0)] or shut[min(t, 1499)] for t in times(tokens))
+        residual = torch.randn(1, 1500, 384)
+        assert s.hooks[Site(LAYER)](residual) is residual  # it edits nothing
+    assert decoded(tiny_en, window) == plain
+    assert not limits(tiny_en)
+    assert count_hooks(tiny_en) == hooks
+    assert set(vars(tiny_en)) == own
+
+
+def test_it_is_off_where_the_steering_is(tiny_en: Any, sae: SAE, gate: Any, window: Any) -> None:
+    plain = decoded(tiny_en, window)[0]
+    with steered(tiny_en, sae, gate) as s:
+        limited = decoded(tiny_en, window)[0]
+        assert limited != plain
+        for off in (0.0, -1.0):
+            s.strength = off
+            assert decoded(tiny_en, window)[0] == plain
+        s.strength = 0.5
+        assert decoded(tiny_en, window)[0] == limited
+        s.enabled = False
+        assert decoded(tiny_en, window)[0] == plain
+        s.enabled = True
+        with s.session(strength=[0.0, 1.0]):
+            assert decoded(tiny_en, window, window) == [plain, limited]
+        s.for_clips([None, "edits"])
+        assert decoded(tiny_en, window, window) == [plain, limited]
+
+
+def test_a_decision_goes_with_its_encoding(tiny_en_hf: Any, sae: SAE, gate: Any, window: Any) -> None:
+    processor = load_processor("tiny.en")
+    noise = np.random.default_rng(1).standard_normal(len(window)).astype(np.float32) * 1e-2
+    x = [processor(each, sampling_rate=RATE, return_tensors="pt").input_features for each in (window, noise)]
+    options = {"return_timestamps": True, "max_new_tokens": 30}
+    with steered(tiny_en_hf, sae, gate):
+        alone = [tiny_en_hf.generate(each, **options)[0].tolist() for each in x]
+        encoded = [tiny_en_hf.get_encoder()(each) for each in x]
+        later = [tiny_en_hf.generate(encoder_outputs=each, **options)[0].tolist() for each in encoded]
+        assert later == alone
+        found: dict[int, list[list[int]]] = {0: [], 1: []}
+
+        def run(which: int) -> None:
+            for _ in range(3):
+                found[which].append(tiny_en_hf.generate(x[which], **options)[0].tolist())
+
+        threads = [threading.Thread(target=run, args=(which,)) for which in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == {0: [alone[0]] * 3, 1: [alone[1]] * 3}
+
+
+def test_copies_follow_the_original_and_forget_with_it(tiny_en: Any, sae: SAE, gate: Any, window: Any) -> None:
+    plain = decoded(tiny_en, window)
+    with steered(tiny_en, sae, gate):
+        limited = decoded(tiny_en, window)
+        twin = copy.deepcopy(tiny_en)
+        assert decoded(twin, window) == limited
+    assert decoded(twin, window) == plain
+
+
+def test_gates_of_all_kinds_together(tiny_en: Any, sae: SAE, gate: Any, window: Any) -> None:
+    shut = ClipGate(gate.features, (0.0,), 0.0, 1.0)
+    frames = FrameGate(gate.features, (0.0,), 0.0, 1.0)
+    gates = [SiteGate(Site(LAYER), sae, each) for each in (shut, frames, gate)]
+    with steered(tiny_en, sae, gate):
+        limited = decoded(tiny_en, window)
+    with steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=gates):
+        assert decoded(tiny_en, window) == limited
+    with pytest.raises(GateError, match="two gates of one kind"):
+        steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=[gates[2], gates[2]])
+
+
+def test_what_it_cannot_do_is_said(tiny_en: Any, sae: SAE, gate: Any) -> None:
+    with pytest.raises(GateError, match="frames that have a time"):
+        steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=SiteGate(Site(2, "decoder"), sae, gate))
+    s = steered(tiny_en, sae, gate)
+    with pytest.raises(SteeringError, match="timestamp gate"):
+        s.bake()
+    with pytest.warns(NeverCalledWarning):
+        s.remove()
+    assert not limits(tiny_en)
