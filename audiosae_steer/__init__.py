@@ -6,6 +6,7 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 
 from __future__ import annotations
 
+import sys as _sys
 import typing as _typing
 
 from .data.audio import load_audio
@@ -39,6 +40,7 @@ from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .steering.gates import ClipGate, FrameGate
+from .steering.recipes import load as _recipes
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
 from .steering.site_edits import SiteEdits, SiteGate
@@ -146,6 +148,10 @@ _LATER = {
     "steer_latents": ".steering.latents",
 }
 """Names that are imported when they are asked for, and the module of each."""
+
+
+# scripts of 0.1.0 import from it; as an attribute, `recipes` is the function
+_sys.modules[f"{__name__}.recipes"] = _recipes
 
 
 def __getattr__(name: str) -> _typing.Any:
