@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
-from ..ops.dispatch import asks
+from .effect import Effect
 from .frozen import check_counted, check_decided
 from .gates import FrameProbe, Probe
 from .pass_state import Shared
@@ -78,8 +78,7 @@ class Hook(nn.Module):
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
         self.ran = False
-        self.changed: bool | None = None
-        """Its edits have changed a residual; None: they were never at work, or it was never looked at."""
+        self.effect = None if plan is None or plan.always_writes else Effect(gated=shared.gated)
         self.removed = False
         self.traced = False
         self.off = False
@@ -157,10 +156,16 @@ class Hook(nn.Module):
         strength = self._strength(own)
         if strength.dim():
             strength = self._rows(x.shape[0], x.device, strength, "strength")
-        steered: Tensor = self.plan(x, strength, live=live, choice=choice, offset=offset, times=times)
-        if steered is not x and asks(x) and not self.changed:
-            self.changed = not torch.equal(steered, x)
+        plan, where = self.plan, {"live": live, "choice": choice, "offset": offset, "times": times}
+        steered: Tensor = plan(x, strength, **where)
+        if self.effect is not None and not torch.compiler.is_compiling():
+            self.effect.look(x, steered, lambda: plan.steered_frames(x, strength, **where))
         return steered
+
+    @property
+    def changed(self) -> bool | None:
+        """Its edits have changed a residual; None: they were never at work, or it is not known."""
+        return None if self.effect is None or self.traced else self.effect.changed
 
     def set_clips(self, settings: SettingTensors, enabled: bool) -> None:
         """Take settings clip by clip for the next passes of any thread; strengths are 0 while it is not enabled."""
