@@ -88,4 +88,4 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "make": _make,
     "train": _train,
 }
-"""What is kept, by the command's name, from its options and arguments."""
+"""Sentences on what is kept, by the command's name, made of its options and arguments."""

@@ -19,7 +19,7 @@ from ...steering.recipes.schema import Recipe
 from ...training.settings import TrainSettings
 from ..contrast.pooling import check
 from ..sae_files import open_sae
-from .estimate import Amount, check_enough, check_installed, count, downloads, estimate, measure, table
+from .estimate import Amount, Speed, check_enough, check_installed, count, downloads, estimate, measure, table
 from .fit import fit_edits, fit_gates
 from .settings import NAME, MakeOutput, MakeSettings
 from .stage_cache import Stages
@@ -83,8 +83,7 @@ def make_no_false_speech(
     if not output.folder.parent.is_dir():
         raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
     stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
-    amount = Amount(*counts, training, settings.learn, settings.synthetic)
-    _announce(estimate(amount, measure(model, layer, training)), say)
+    _announce(Amount(*counts, training, settings.learn, settings.synthetic), measure(model, layer, training), say)
     clips = _partitioned(sources, settings, output, say)
     context = StageContext(model, base, layer, clips, settings, stages, output)
     learned, baseline = fit_edits(context, opened, sae, training)
@@ -93,10 +92,10 @@ def make_no_false_speech(
     return load_recipe(output.folder / f"{NAME}.json")
 
 
-def _announce(seconds: dict[str, float], say: Callable[[str], None]) -> None:
+def _announce(amount: Amount, speed: Speed, say: Callable[[str], None]) -> None:
     """Expected duration of each stage."""
     say("about how long it will take, if nothing of it is done yet:")
-    for line in table(seconds):
+    for line in table(estimate(amount, speed)):
         say(line)
 
 
