@@ -2,6 +2,7 @@
 
     python benchmarks/beams.py --model tiny.en --cache CACHE                      # 100 + 100 clips of the `test` part
     python benchmarks/beams.py --model base --clips 40 --cache CACHE
+    python benchmarks/beams.py --docs                         # writes the tables into docs/results.md
     python benchmarks/beams.py --cache CACHE --only "transformers' pipeline"      # part of it, beside another process
 
 openai-whisper's `transcribe`, greedy and with `beam_size=5`; transformers' pipeline with `num_beams=1` and as it comes,
@@ -23,6 +24,7 @@ import corpus
 import torch
 from bench_false_speech import sounds
 from machine import machine
+from pages import fill
 
 from audiosae_steer import load_recipe, load_whisper
 from audiosae_steer.cli.bench import beam_engines
@@ -36,6 +38,20 @@ RESULTS = Path(__file__).parent / "results"
 RECIPES = ("no-false-speech", "no-false-speech-ungated", "no-false-speech-constant")
 
 
+def page() -> str:
+    """The tables of docs/results.md, of the committed results."""
+    found = []
+    for path in sorted(RESULTS.glob("beams-*.json"), reverse=True):  # tiny.en before base
+        content = json.loads(path.read_text(encoding="utf-8"))
+        clips, tokens = content["clips"], content["noise tokens of the unsteered model"]
+        found.append(
+            f"{content['model']}, {clips['absent']} clips without speech and {clips['present']} utterances of the "
+            f"`{content['part']}` part ({content['mode']}; the unsteered model's texts on noise cut off after {tokens} "
+            f"tokens):\n\n{path.with_suffix('.md').read_text(encoding='utf-8').strip()}"
+        )
+    return "\n\n".join(found) or "Figures on the test recordings are not in yet."
+
+
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,10 +62,16 @@ def main() -> None:
     parser.add_argument("--noise-tokens", type=int, default=48, help="of the unsteered model's texts on noise")
     parser.add_argument("--part", default="test", choices=("test", "calibrate"))
     parser.add_argument("--only", help="ways to decode whose name begins so; prints, and writes no results")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for texts and folders of weights")
+    parser.add_argument("--cache", type=Path, help="folder for texts and folders of weights")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/results.md, and no more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="without its ending; default: benchmarks/results/beams-MODEL")
     given = parser.parse_args()
+    if given.docs:
+        fill("results.md", "beams.py", page())
+        return
+    if given.cache is None:
+        parser.error("--cache says where texts are kept")
     torch.set_num_threads(given.threads)
 
     model = load_whisper(given.model)

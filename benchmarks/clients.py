@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from machine import machine
+from pages import fill
 
 from audiosae_steer import Recipe, load_audio, load_processor, load_recipe, load_whisper, steer
 from audiosae_steer.cli.bench import beam_engines
@@ -36,10 +37,7 @@ from audiosae_steer.io.files import write_atomic
 from audiosae_steer.steering.bake import bakes
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "clients.md"
-BEGIN, END = "<!-- table: python benchmarks/clients.py --docs -->", "<!-- end of table -->"
+RESULTS = Path(__file__).parent / "results"
 NOISE = ("clicks", "door-knocks", "engine", "fan", "footsteps", "keyboard", "rain", "siren")
 SPEECH = ("speech-01", "speech-02", "speech-03", "speech-04")
 RECIPES = ("no-false-speech", "no-false-speech-ungated", "no-false-speech-constant")
@@ -305,11 +303,10 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_page(content: dict[str, Any]) -> None:
-    """Put the table into the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_atomic(PAGE, f"{before}{BEGIN}\n\n{table(content)}\n\n{END}{after}")
+def page() -> str:
+    """The table of docs/clients.md, of the committed results."""
+    path = RESULTS / "clients-tiny.en.json"
+    return table(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else "Not measured yet."
 
 
 def main() -> None:
@@ -325,7 +322,7 @@ def main() -> None:
     given = parser.parse_args()
     out = given.out or RESULTS / f"clients-{given.model}.json"
     if given.docs:
-        write_page(json.loads(out.read_text(encoding="utf-8")))
+        fill("clients.md", "clients.py", page())
         return
     if given.cache is None:
         parser.error("--cache says where texts are kept")
