@@ -177,6 +177,20 @@ def test_only_clips_that_are_edited_may_have_an_empty_text(tiny_en: Any, way: di
     assert empty == ([False, True] if choices else [not way, False])
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # Whisper sorts tensors by numpy
+@pytest.mark.parametrize("options", [{"patience": 2.0}, {"patience": 2.0, "length_penalty": 1.0}, {"patience": 0.5}])
+def test_patience_finds_nothing_better_than_an_empty_text(tiny_en: Any, options: dict[str, Any]) -> None:
+    import whisper
+
+    asked = whisper.DecodingOptions(fp16=False, language="en", beam_size=5, **options)
+    for name in ("fan", "rain"):
+        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(load_audio(checkpoints_dir() / "clips" / f"{name}.flac")))
+        with steer(tiny_en, "no-false-speech"):
+            found = tiny_en.decode(mel, asked)
+        assert found.text == ""
+        assert -5 < found.avg_logprob <= 0  # NaN, of sums of infinities, ranks first
+
+
 @pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_the_same_in_transformers(tiny_en: Any, tiny_en_hf: Any, way: dict[str, Any], beams: int) -> None:
