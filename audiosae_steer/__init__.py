@@ -6,6 +6,7 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 
 from __future__ import annotations
 
+import logging as _logging
 import typing as _typing
 
 from .data.audio import load_audio
@@ -15,6 +16,7 @@ from .errors import (
     AudioSAESteerError,
     AudioSAESteerWarning,
     BakedWarning,
+    CallbackWarning,
     CheckpointError,
     EditError,
     EditWarning,
@@ -38,6 +40,7 @@ from .errors import (
 from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
+from .steering.events import Events, GateEvent
 from .steering.gates import ClipGate, FrameGate
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
@@ -59,6 +62,8 @@ if _typing.TYPE_CHECKING:
     from .steering.listing import SiteInfo, list_sites
     from .steering.shipped_saes import saes
 
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())  # silent, unless an application asks
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -70,16 +75,19 @@ __all__ = [
     "AudioSAESteerError",
     "AudioSAESteerWarning",
     "BakedWarning",
+    "CallbackWarning",
     "CheckpointError",
     "Clamp",
     "ClipGate",
     "Edit",
     "EditError",
     "EditWarning",
+    "Events",
     "FingerprintWarning",
     "FrameGate",
     "Gate",
     "GateError",
+    "GateEvent",
     "HubError",
     "LayerWarning",
     "MissingExtraError",

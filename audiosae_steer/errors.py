@@ -107,6 +107,10 @@ class BakedWarning(AudioSAESteerWarning):
     """The recipe is in the model's weights already, and would be applied twice."""
 
 
+class CallbackWarning(AudioSAESteerWarning):
+    """A function that was to hear of gate events raised an exception; the model went on."""
+
+
 class EditWarning(AudioSAESteerWarning):
     """An edit sets a feature to what its gate never gives, or ran to its end without ever changing anything."""
 

@@ -158,6 +158,13 @@ class Family(ABC):
         """
         return []
 
+    def window_offsets(self, model: nn.Module) -> Callable[[int], float | Tensor] | None:
+        """A function that gives, within a pass of so many rows, seconds of the recording before each row's window.
+
+        It reads them from the loop that cuts the recording, and gives 0 where it knows none. None: `watch` tells.
+        """
+        return None
+
     def carry(self, model: nn.Module, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
         """Call `encoded` with every encoding as it leaves the encoder, and `decodes` as it enters the decoder.
 

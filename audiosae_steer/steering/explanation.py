@@ -11,6 +11,7 @@ from ..models.registry import family_of, tap_at
 from ..models.sites import Site
 from .hook import Hook
 from .pass_state import Shared
+from .thresholds import readers
 
 
 def explained(model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared) -> list[str]:
@@ -31,6 +32,15 @@ def explained(model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared) -> l
             weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
             lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
     return lines
+
+
+def summary(hooks: Mapping[Site, Hook], shared: Shared, strength: float) -> str:
+    """Sites with their paths, gates with their thresholds, and the strength, in short."""
+    said = [", ".join(f"{site} ({hook.plan.path})" for site, hook in hooks.items() if hook.plan is not None)]
+    for kind, gate in readers(hooks.values()).items():
+        said.append(f"{kind} gate at {shared.gate_site if kind == 'clip' else shared.frame_gate_site}")
+        said[-1] += f" above {gate.threshold:.4g}"
+    return f"{', '.join(said)}; {strength_in_words(strength)}"
 
 
 def strength_in_words(strength: float) -> str:

@@ -12,7 +12,7 @@ from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
 from ..ops.dispatch import asks
 from .frozen import check_counted, check_decided
-from .gates import FrameProbe, Probe
+from .gates import FrameProbe, Probe, Reader
 from .pass_state import Shared
 from .plan import Plan
 from .session import SettingTensors, settings_of
@@ -130,9 +130,13 @@ class Hook(nn.Module):
         moment = self.shared.state.moment
         unpadded = self._unpadded(x, moment)
         if self.probe is not None:
-            self.shared.decided(clips=self.probe(x, unpadded) > 0)
+            margin = self.probe(x, unpadded)
+            self.shared.decided(clips=margin > 0)
+            self._record(self.probe, margin, x, unpadded)
         if self.frame_probe is not None:
-            self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
+            margin = self.frame_probe(x, unpadded)
+            self.shared.decided(frames=margin > 0)
+            self._record(self.frame_probe, margin, x, unpadded)
         if self.when.steps is not None:
             check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
@@ -161,6 +165,11 @@ class Hook(nn.Module):
         if steered is not x and asks(x) and not self.changed:
             self.changed = not torch.equal(steered, x)
         return steered
+
+    def _record(self, reader: Reader, margin: Tensor, x: Tensor, unpadded: Tensor | None) -> None:
+        if self.shared.recorder is not None and not torch.compiler.is_compiling():
+            seen = (x.shape[1], unpadded, self.shared.state.moment.offset)
+            self.shared.recorder.record(id(self.shared), self.site, reader, margin, seen)
 
     def set_clips(self, settings: SettingTensors, enabled: bool) -> None:
         """Take settings clip by clip for the next passes of any thread; strengths are 0 while it is not enabled."""

@@ -38,17 +38,17 @@ class Recording:
         found = False
         while frame is not None:
             module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
-            known = frame.f_locals
             if (module, name) == ("whisper.transcribe", "transcribe"):
-                return float(known.get("time_offset", 0.0))
+                return float(frame.f_locals.get("time_offset", 0.0))
             if (module, name) == (_GENERATE, "generate_with_fallback"):
-                rows_of = [_of(known["fallback_index_map"], row) for row in rows_of]
-            elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in known:
+                repeated = frame.f_locals["fallback_index_map"]
+                rows_of = [_of(repeated, row) for row in rows_of]
+            elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in (known := frame.f_locals):
                 rows_of = [_of(known["batch_idx_map"], row) for row in rows_of]
                 seek = [float(known["seek"][row]) for row in rows_of]
                 starts += torch.tensor(seek, dtype=torch.float64) / MEL_FRAMES_PER_SECOND
                 found = True
-            elif (module, name) == (_PIPELINE, "_forward") and known.get("stride") is not None:
+            elif (module, name) == (_PIPELINE, "_forward") and (known := frame.f_locals).get("stride") is not None:
                 of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
                 starts += torch.tensor([of_batch[min(row, len(of_batch) - 1)] for row in rows_of], dtype=torch.float64)
                 found = True
@@ -81,6 +81,12 @@ class Offset(threading.local):
     def __init__(self) -> None:
         self.recording = Recording()
         self.seconds: float | Tensor = 0.0
+
+
+def window_offsets(sample_rate: int = SAMPLE_RATE) -> Callable[[int], float | Tensor]:
+    """A function of a pass's rows, for `Family.window_offsets`."""
+    timed = Offset()
+    return lambda rows: timed.recording.offset(rows, sample_rate)
 
 
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from ...errors import SteeringError
 from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Watch, first_text_tokens, is_instance
 from .empty_text import EmptyTextRule, allow, shut
 from .encodings import carry_encodings
-from .input_offset import SAMPLE_RATE, watch_windows
+from .input_offset import SAMPLE_RATE, watch_windows, window_offsets
 from .method_override import overridden, override
 from .whisper_mel import mel
 
@@ -66,6 +66,10 @@ class WhisperTransformers(Family):
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The offset of the window of 30 s in its recording."""
         return [watch_windows(_body(model).encoder, tell)] if windows else []
+
+    def window_offsets(self, model: Any) -> Callable[[int], float | Tensor]:
+        """From the loops of `generate` and of a pipeline."""
+        return window_offsets()
 
     def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
         """From the encoder's last norm to the decoder."""
