@@ -11,10 +11,10 @@ from .events import Events
 from .hook import Hook
 from .live import Life
 from .numbers import number
+from .opening import Threshold, set_threshold, threshold_of
 from .pass_state import Shared
 from .recorder import Recorder
 from .session import PerClip, Session, Settings, SettingTensors, checked_settings
-from .thresholds import Threshold, set_threshold, threshold_of
 
 
 class Controls:

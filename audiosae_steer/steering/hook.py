@@ -77,6 +77,8 @@ class Hook(nn.Module):
         self.when, self.layout, self.times = when, tap.layout, tap.times
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
+        self.words: tuple[str, ...] = ()
+        """Its edits in words, a line each."""
         self.ran = False
         self.changed: bool | None = None
         """Its edits have changed a residual; None: they were never at work, or it was never looked at."""

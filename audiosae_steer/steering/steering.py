@@ -26,13 +26,13 @@ from .edits import Edit
 from .explanation import explained, in_vain, summary
 from .hook import Hook
 from .live import Life, claim, clear, outline_of, warn_if_stacked
+from .opening import Threshold, gate_sites, set_threshold
 from .pass_state import Shared
 from .plan import ErrorMode
 from .recipes.schema import Recipe
 from .recorder import Listener, Recorder
 from .session import settings_of
 from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, given_parts
-from .thresholds import Threshold, gate_sites, set_threshold
 
 _LOG = logging.getLogger("audiosae_steer.recipes")
 
@@ -186,8 +186,9 @@ class Steering(Controls):
         )
 
     def explain(self) -> str:
-        """Gates, edits and cost at each site, in words."""
-        return "\n".join([repr(self), *explained(self.model, self._hooks, self._shared)])
+        """Behaviour, in words: gates with what their thresholds trade, and edits; and at the end the cost of each."""
+        about = [] if self.recipe is None or not self.recipe.description else [self.recipe.description]
+        return "\n".join([*about, repr(self), *explained(self.model, self._hooks, self._shared, self.recipe)])
 
     def __repr__(self) -> str:
         state = "removed" if self._removed else "on" if self._enabled else "off"
