@@ -17,6 +17,7 @@
 
     AudioSAESteerWarning (UserWarning)
     ├── BakedWarning           the recipe is in the model's weights already
+    ├── CallbackWarning        a function that was to hear of gate events raised an exception
     ├── EditWarning            an edit asks for what cannot be, or its features never fired
     ├── FingerprintWarning     the model's weights are not those the recipe was made for
     ├── LayerWarning           an SAE is used at another layer than the one it says it is of

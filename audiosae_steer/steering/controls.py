@@ -77,8 +77,10 @@ class Controls:
 
     @property
     def events(self) -> Events:
-        """What its gates decided in every thread, a `GateEvent` for each clip of each pass, the last 4,096; `clear()`
-        forgets them. Reading them waits for the device; nothing is noted in traced or compiled code.
+        """Decisions of its gates in every thread: a `GateEvent` for each clip of each pass, the last 4,096.
+
+        `clear()` forgets them. Reading them waits for the device; nothing is noted in traced or compiled code. Those of
+        one thread or task alone: `with steering.session() as session`, then `session.events`.
         """
         return self._recorder.events
 

@@ -27,11 +27,11 @@ class GateEvent(NamedTuple):
     """Decision of one gate for one clip of one pass: in Whisper, for a window of 30 s with its padding."""
 
     kind: Literal["clip", "frame"]
-    """Of gate."""
+    """Kind of gate."""
     site: Site
-    """Where it reads."""
+    """Site that it reads."""
     features: tuple[int, ...]
-    """That it reads."""
+    """Features that it reads."""
     window: int
     """Number of the pass, counted from 0 since the steering was made: it tells windows apart where `start` does not."""
     clip: int
@@ -45,13 +45,13 @@ class GateEvent(NamedTuple):
     score: float
     """Weighted sum of the features and the bias; of a frame gate, the highest of any frame."""
     threshold: float
-    """Above which it opens."""
+    """Score above which it opens."""
     opened: bool
     """The clip, or some frame of it, may be edited."""
     spans: tuple[tuple[float, float], ...]
     """(start, end) in seconds, wherever it was open; of a clip gate, the whole window. Empty if frames have no time."""
     strength: float
-    """That the clip had when the gate ran: at 0, an open gate changes nothing."""
+    """Strength that the clip had when the gate ran: at 0, an open gate changes nothing."""
     thread: str
     """Name of the thread that ran the model."""
 

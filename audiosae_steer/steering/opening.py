@@ -28,7 +28,7 @@ def readers(hooks: Iterable[Hook]) -> dict[Kind, Reader]:
 
 
 def gate_sites(hooks: Mapping[Site, Hook]) -> dict[Site, tuple[Kind, ...]]:
-    """Where gates read, in the order of a pass, with their kinds in the order in which they run there."""
+    """Sites that gates read, in the order of a pass, with their kinds in the order in which they run there."""
     return {site: kinds for site, hook in hooks.items() if (kinds := tuple(readers([hook])))}
 
 

@@ -79,7 +79,7 @@ def _measured(recipe: Recipe) -> str:
 
 
 def _compared(key: str, value: Any) -> str | None:
-    """What was counted before and after, where the benchmark has written it; None if it is something else."""
+    """Counts before and after, as the benchmark writes them, in words; None if it is something else."""
     before: Any
     after: Any
     before, after = (value.get(part, ()) if isinstance(value, dict) else () for part in ("before", "after"))

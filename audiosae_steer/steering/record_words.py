@@ -8,7 +8,7 @@ from typing import Any
 
 
 def plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
-    """What a record holds, line by line."""
+    """Content of a record, line by line."""
     lines = []
     for key, value in content.items():
         title = name(key)
@@ -50,7 +50,7 @@ def _list(key: str, values: list[Any]) -> str:
 
 
 def sentences(content: dict[str, Any], front: str = "") -> list[str]:
-    """What a record holds, a sentence for each of its groups; `front` names the group that it is."""
+    """Content of a record, a sentence for each of its groups; `front` names the group that it is."""
     groups = {key: value for key, value in content.items() if isinstance(value, dict)}
     said = ", ".join(f"{name(key)} {words(key, value)}" for key, value in content.items() if key not in groups)
     found = [f"{front}: {said}." if front else f"{said[:1].upper()}{said[1:]}."] if said else []

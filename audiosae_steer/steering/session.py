@@ -124,7 +124,7 @@ class Session:
         self._token: Token[dict[int, SettingTensors] | None] | None = None
         self._exits = ExitStack()
         self.events = Events()
-        """What the gates decided within the block, in this thread or task."""
+        """Decisions of the gates within the block, in this thread or task."""
 
     def __enter__(self) -> Session:
         if self._token is not None:

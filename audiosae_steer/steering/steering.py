@@ -26,7 +26,7 @@ from .edits import Edit
 from .explanation import explained, in_vain, summary
 from .hook import Hook
 from .live import Life, claim, clear, outline_of, warn_if_stacked
-from .opening import Threshold, gate_sites, set_threshold
+from .opening import Threshold, gate_sites
 from .pass_state import Shared
 from .plan import ErrorMode
 from .recipes.schema import Recipe
@@ -62,7 +62,14 @@ class Steering(Controls):
         self.model = model
         """The module that is hooked."""
 
-    def _begin(self, family: Family, allow_empty: bool, lock: bool, replace: bool) -> None:
+    def _set(self, strength: float | None, threshold: Threshold | None) -> None:
+        if threshold is not None:
+            self.threshold = threshold
+        self.strength = strength if strength is not None else 1.0 if self.recipe is None else self.recipe.strength
+
+    def _begin(self, family: Family, allow_empty: bool | None, lock: bool, replace: bool) -> Steering:
+        if allow_empty is None:
+            allow_empty = self.recipe is not None and self.recipe.allow_empty
         earlier = clear(self.model) if replace else []
         try:
             if lock:
@@ -78,6 +85,8 @@ class Steering(Controls):
             steering._leave(quiet=True)
         self._allows_empty = allow_empty
         forget_compiled()
+        _LOG.info("steering begins: %r", self)
+        return self
 
     def _detach(self) -> None:
         for close in self._closers:
@@ -233,11 +242,9 @@ def steer(
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
         strength: 0 leaves the model as it is, 1 applies the edits, below 0 turns them round. None: the recipe's, or 1.
-        threshold: score above which the gate opens, in the place of its own; of two gates, a mapping: see
-            `Steering.threshold`.
-        on_gate: called with a `GateEvent` for each clip as a gate decides on it, in the thread that runs the model,
-            which waits for it and for the scores. If it raises an exception, a `CallbackWarning` says so, and the model
-            goes on. Nothing is told by traced or compiled code.
+        threshold: score above which the gate opens, in the place of its own; see `Steering.threshold`.
+        on_gate: called with each `GateEvent` in the thread that runs the model, which waits for it; if it raises, a
+            `CallbackWarning` says so, and the model goes on. See `Steering.events`.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
         lock: let one thread at a time call the model, which openai-whisper's needs, steered or not; see `locked`.
@@ -254,14 +261,8 @@ def steer(
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     life = Life(None if used is None else used.name, outline_of(parts, gates))
-    recorder = Recorder(inner, family, gate_sites(hooks), on_gate)
-    if threshold is not None:
-        set_threshold(hooks, threshold, life.whose)
+    steering = Steering(inner, hooks, shared, used, life, Recorder(inner, family, gate_sites(hooks), on_gate))
+    steering._set(strength, threshold)
     if not replace:
         warn_if_stacked(inner, life, stacklevel=2)
-    steering = Steering(inner, hooks, shared, used, life, recorder)
-    steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
-    allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._begin(family, allow, lock, replace)
-    _LOG.info("steering begins: %r", steering)
-    return steering
+    return steering._begin(family, allow_empty, lock, replace)

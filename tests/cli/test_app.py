@@ -195,7 +195,7 @@ def test_info(recipe):
         assert result.stderr == ""
     assert run("info", SHIPPED, "--layer", 4).stdout == run("info", SHIPPED).stdout
     assert "layer 3 was asked for" in failed(run("info", SHIPPED, "--layer", 3))
-    told = run("info", "no-false-speech").stdout
+    told = " ".join(run("info", "no-false-speech").stdout.split())
     assert "is of an earlier version; its successor is `audiosae-steer make no-false-speech`" in told
 
 

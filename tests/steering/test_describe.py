@@ -72,12 +72,12 @@ def test_a_recipe(recipe):
     said = explain(str(recipe))
     assert [flat(paragraph) for paragraph in said.split("\n\n")] == [
         "mine is a recipe for small random, a whisper of width 64 with 3 encoder and 3 decoder layers. For a test.",
-        "It changes the residual for clips or frames for which its gate opens: after encoder layer 2 (Add of 10 features "
-        "(0, 1, 2, 3, 4, 5, 6, 7, …), amounts 0 to 4.5 (raw); Ablate of 1 features (11), from 0.5 to 2 s, the SAE's error "
-        "dropped), after decoder layer 1 (Push of a vector of norm 5, 1 times). Its strength is 0.5. It lets the model "
-        "write an empty text where it edits.",
-        "At encoder layer 1, a clip gate decides clip by clip from 2 features (max over the clip): it opens for a score "
-        "above the threshold, -1.5. Its calibration: false alarms 0.25.",
+        "It changes the residual for clips or frames for which its gate opens: after encoder layer 2 (Add of 10 "
+        "features (0, 1, 2, 3, 4, 5, 6, 7, …), amounts 0 to 4.5 (raw); Ablate of 1 features (11), from 0.5 to 2 s, the "
+        "SAE's error dropped), after decoder layer 1 (Push of a vector of norm 5, 1 times). Its strength is 0.5. It "
+        "lets the model write an empty text where it edits.",
+        "At encoder layer 1, a clip gate decides clip by clip from 2 features (max over the clip): it opens for a "
+        "score above the threshold, -1.5. Its calibration: false alarms 0.25.",
         "How it was measured. Word error rate: before 0.1, after 0.1.",
         "How it was found. It was made by `by hand`.",
         f"Its SAE: 'a' is sae.safetensors (sha256 {sha256_of(recipe.parent / 'sae.safetensors')}).",
