@@ -33,9 +33,9 @@ class Recording:
 
     def offset(self, rows: int, sample_rate: int) -> float | Tensor:
         """Seconds of the recording before the window of each of so many rows: one number, or (rows,)."""
-        starts, rows_of = torch.zeros(rows, dtype=torch.float64), list(range(rows))
+        found: list[list[float]] = []
+        rows_of: list[int] = list(range(rows))
         frame: FrameType | None = sys._getframe(1)
-        found = False
         while frame is not None:
             module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
             if (module, name) == ("whisper.transcribe", "transcribe"):
@@ -45,15 +45,12 @@ class Recording:
                 rows_of = [_of(repeated, row) for row in rows_of]
             elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in (known := frame.f_locals):
                 rows_of = [_of(known["batch_idx_map"], row) for row in rows_of]
-                seek = [float(known["seek"][row]) for row in rows_of]
-                starts += torch.tensor(seek, dtype=torch.float64) / MEL_FRAMES_PER_SECOND
-                found = True
+                found.append([float(known["seek"][row]) / MEL_FRAMES_PER_SECOND for row in rows_of])
             elif (module, name) == (_PIPELINE, "_forward") and (known := frame.f_locals).get("stride") is not None:
                 of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
-                starts += torch.tensor([of_batch[min(row, len(of_batch) - 1)] for row in rows_of], dtype=torch.float64)
-                found = True
+                found.append([of_batch[min(row, len(of_batch) - 1)] for row in rows_of])
             frame = frame.f_back
-        return starts if found else 0.0
+        return torch.tensor(found, dtype=torch.float64).sum(0) if found else 0.0
 
     def _chunks(self, strides: Any, lasts: Any, sample_rate: int) -> list[float]:
         """Seconds at which each chunk of a pipeline's batch begins; chunks come in order, recording after recording."""
