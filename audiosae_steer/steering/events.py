@@ -35,7 +35,7 @@ class GateEvent(NamedTuple):
     window: int
     """Number of the pass, counted from 0 since the steering was made: it tells windows apart where `start` does not."""
     clip: int
-    """Row of the pass's batch."""
+    """Row of the batch that was given, to transformers' `generate` too, whose passes leave out rows that are done."""
     start: float | None
     """Seconds of the recording at which the window begins. The loops of `whisper.transcribe`, and of transformers'
     `generate` and pipelines, tell where they are; in other loops it is 0 for each window, unless an `offset` is set. A
@@ -91,6 +91,7 @@ class Decided:
     starts: tuple[tuple[float, ...] | Tensor, ...]
     """(clips,) seconds each, to be summed."""
     strengths: tuple[float, ...]
+    clips: tuple[int, ...]
     found: tuple[GateEvent, ...] = ()
 
     def events(self) -> tuple[GateEvent, ...]:
@@ -123,7 +124,7 @@ class Decided:
                     site=self.site,
                     features=self.features,
                     window=self.window,
-                    clip=row,
+                    clip=self.clips[row],
                     start=start,
                     end=end,
                     score=float(margin[row]) + self.threshold,

@@ -61,7 +61,7 @@ class Recorder:
         self.strength, self.enabled, self.offset, self.clips = 1.0, True, 0.0, Settings()
         self._rates = {site: frame_rate_at(model, family, site) for site in sites}
         self._first = next(((site, kinds[0]) for site, kinds in sites.items()), None)
-        self._offset_of = family.window_offsets(model)
+        self._places = family.window_places(model)
         self._numbers, self._at = itertools.count(), _Window()
 
     def record(
@@ -90,7 +90,7 @@ class Recorder:
         settings = settings_of(key)
         used = self.clips if settings is None else settings.settings.over(self.clips)
         given = self.offset if used.offset is None else used.offset
-        looped = offset if self._offset_of is None else self._offset_of(rows)
+        looped, clips = (offset, range(rows)) if self._places is None else self._places(rows)
         decided = Decided(
             kind=kind,
             site=site,
@@ -104,6 +104,7 @@ class Recorder:
             unpadded=unpadded,
             starts=tuple(part if isinstance(part, Tensor) else _by_row(part, rows) for part in (given, looped)),
             strengths=self._strengths(used, rows),
+            clips=tuple(clips),
         )
         self.events.add(decided)
         for events in collectors_of(key):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..sites import Moment, Watch
+from ..sites import Moment, Places, Watch
 
 SAMPLE_RATE = 16000
 MEL_FRAMES_PER_SECOND = 100
@@ -33,13 +33,17 @@ class Recording:
 
     def offset(self, rows: int, sample_rate: int) -> float | Tensor:
         """Seconds of the recording before the window of each of so many rows: one number, or (rows,)."""
+        return self.place(rows, sample_rate)[0]
+
+    def place(self, rows: int, sample_rate: int) -> tuple[float | Tensor, list[int]]:
+        """The offset; and the row of the batch that the loop was given, for each: rows that are done are left out."""
         found: list[list[float]] = []
         rows_of: list[int] = list(range(rows))
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
             if (module, name) == ("whisper.transcribe", "transcribe"):
-                return float(frame.f_locals.get("time_offset", 0.0))
+                return float(frame.f_locals.get("time_offset", 0.0)), rows_of
             if (module, name) == (_GENERATE, "generate_with_fallback"):
                 repeated = frame.f_locals["fallback_index_map"]
                 rows_of = [_of(repeated, row) for row in rows_of]
@@ -50,7 +54,7 @@ class Recording:
                 of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
                 found.append([of_batch[min(row, len(of_batch) - 1)] for row in rows_of])
             frame = frame.f_back
-        return torch.tensor(found, dtype=torch.float64).sum(0) if found else 0.0
+        return (torch.tensor(found, dtype=torch.float64).sum(0) if found else 0.0), rows_of
 
     def _chunks(self, strides: Any, lasts: Any, sample_rate: int) -> list[float]:
         """Seconds at which each chunk of a pipeline's batch begins; chunks come in order, recording after recording."""
@@ -80,10 +84,10 @@ class Offset(threading.local):
         self.seconds: float | Tensor = 0.0
 
 
-def window_offsets(sample_rate: int = SAMPLE_RATE) -> Callable[[int], float | Tensor]:
-    """A function of a pass's rows, for `Family.window_offsets`."""
+def window_places(sample_rate: int = SAMPLE_RATE) -> Places:
+    """A function of a pass's rows, for `Family.window_places`."""
     timed = Offset()
-    return lambda rows: timed.recording.offset(rows, sample_rate)
+    return lambda rows: timed.recording.place(rows, sample_rate)
 
 
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
