@@ -49,7 +49,9 @@ def test_a_threshold_decides_as_a_gate_of_that_threshold() -> None:
 def test_compiled_code_takes_a_new_threshold_without_being_compiled_anew() -> None:
     model = make_openai(d=D)
     with by_hand(model, gate=CLIP, threshold=1e6) as steering, torch.no_grad():
-        counter = torch._dynamo.testing.CompileCounter()
+        from torch._dynamo.testing import CompileCounter
+
+        counter = CompileCounter()
         encoder = torch.compile(model.encoder, backend=counter)
         plain = encoder(MEL)
         before = counter.frame_count
@@ -100,9 +102,10 @@ def test_of_a_recipe_on_sound(tiny_en: Any) -> None:
     with steer(tiny_en, "no-false-speech") as steering:
         recipe = steering.recipe.gate.threshold
         assert steering.threshold == recipe
-        assert tiny_en.transcribe(rain, temperature=0.0)["text"] == ""
+        options = {"temperature": 0.0, "no_speech_threshold": None}
+        assert tiny_en.transcribe(rain, **options)["text"] == ""
         steering.threshold = 100.0
-        assert tiny_en.transcribe(rain, temperature=0.0)["text"] != ""
+        assert tiny_en.transcribe(rain, **options)["text"] != ""
         assert [event.opened for event in steering.events] == [True, False]
         said = steering.explain()
     assert f"above the threshold, 100; its own is {recipe:.4g}" in said
@@ -117,7 +120,7 @@ def test_of_a_recipe_on_sound(tiny_en: Any) -> None:
 def test_what_it_trades_is_that_of_the_calibration_and_nothing_else(tiny_en: Any) -> None:
     with steer(tiny_en, "no-false-speech") as steering:
         gate, said = steering.recipe.gate.calibration, steering.explain()
-        steering.remove()
+        steering._leave(quiet=True)
     assert f"for {gate['open_absent']:.1%} of {gate['clips'][0]} clips without speech" in said
     assert f"for {gate['open_present']:.1%} of {gate['clips'][1]} with speech, which it would blank" in said
     assert "shares were recorded at this threshold alone" in said
