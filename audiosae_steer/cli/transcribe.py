@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import AudioSAESteerError, SteeringError
-from .console import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
+from .console import (
+    LibraryOption,
+    ModelOption,
+    RecipeOption,
+    StrengthOption,
+    ThresholdOption,
+    complain,
+    logged,
+    progress,
+    say,
+)
 from .options import Options, with_settings
 
 
@@ -69,6 +79,7 @@ def demo(
     ] = None,
     library: LibraryOption = "openai",
     strength: StrengthOption = None,
+    threshold: ThresholdOption = None,
     filters: Annotated[bool, typer.Option(help="with Whisper's own filters on")] = False,
     out: Annotated[Path, typer.Option(help="where to write the picture")] = Path("audiosae-steer-demo.png"),
 ) -> None:
@@ -80,7 +91,14 @@ def demo(
     target(out)
     with progress() as tell:
         found, loaded = run_demo(
-            model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
+            model,
+            recipe,
+            audio,
+            library=_library(library),
+            strength=strength,
+            threshold=threshold,
+            filters=filters,
+            progress=tell,
         )
     print_demo(found, filters=filters)
     with progress() as tell:
@@ -100,6 +118,10 @@ def transcribe(
     steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the unsteered model")] = True,
     library: LibraryOption = "openai",
     strength: StrengthOption = None,
+    threshold: ThresholdOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="tell on stderr what the recipe is and what its gate decides, by window")
+    ] = False,
 ) -> None:
     """Transcribe audio files with steering."""
     from ..data.audio import load_audio
@@ -112,7 +134,8 @@ def transcribe(
     loaded = load_whisper(model, library=_library(library))
     processor = load_processor(model) if library == "transformers" else None
     if steering:
-        steer(loaded, recipe, strength=strength)
+        with logged(verbose):
+            steer(loaded, recipe, strength=strength, threshold=threshold)
     temperature = transcriber.FALLBACK if decoding.filters else 0.0
 
     def write(file: Path) -> Any:
@@ -132,6 +155,8 @@ def transcribe(
         try:
             said = write(file)
             _show(said, f"{file}: " if len(files) > 1 else "")
+            for event in said.gates if verbose else ():
+                say(f"{file}: {event.words()}", stderr=True)
             if target is not None:
                 say(f"wrote {write_transcript(said, target)}", stderr=True)
         except AudioSAESteerError as error:

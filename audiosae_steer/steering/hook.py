@@ -12,7 +12,7 @@ from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
 from .effect import Effect
 from .frozen import check_counted, check_decided
-from .gates import FrameProbe, Probe
+from .gates import FrameProbe, Probe, Reader
 from .pass_state import Shared
 from .plan import Plan
 from .session import SettingTensors, settings_of
@@ -77,6 +77,8 @@ class Hook(nn.Module):
         self.when, self.layout, self.times = when, tap.layout, tap.times
         self.site, self.plan, self.probe, self.frame_probe = site, plan, probe, frame_probe
         self.shared = shared
+        self.words: tuple[str, ...] = ()
+        """Its edits in words, a line each."""
         self.ran = False
         self.effect = None if plan is None or plan.always_writes else Effect(gated=shared.gated)
         self.removed = False
@@ -129,9 +131,13 @@ class Hook(nn.Module):
         moment = self.shared.state.moment
         unpadded = self._unpadded(x, moment)
         if self.probe is not None:
-            self.shared.decided(clips=self.probe(x, unpadded) > 0)
+            margin = self.probe(x, unpadded)
+            self.shared.decided(clips=margin > 0)
+            self._record(self.probe, margin, x, unpadded)
         if self.frame_probe is not None:
-            self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
+            margin = self.frame_probe(x, unpadded)
+            self.shared.decided(frames=margin > 0)
+            self._record(self.frame_probe, margin, x, unpadded)
         if self.when.steps is not None:
             check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
@@ -166,6 +172,11 @@ class Hook(nn.Module):
     def changed(self) -> bool | None:
         """Its edits have changed a residual; None: they were never at work, or it is not known."""
         return None if self.effect is None or self.traced else self.effect.changed
+
+    def _record(self, reader: Reader, margin: Tensor, x: Tensor, unpadded: Tensor | None) -> None:
+        if self.shared.recorder is not None and not torch.compiler.is_compiling():
+            seen = (x.shape[1], unpadded, self.shared.state.moment.offset)
+            self.shared.recorder.record(id(self.shared), self.site, reader, margin, seen)
 
     def set_clips(self, settings: SettingTensors, enabled: bool) -> None:
         """Take settings clip by clip for the next passes of any thread; strengths are 0 while it is not enabled."""

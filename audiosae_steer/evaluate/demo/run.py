@@ -79,6 +79,7 @@ def run_demo(
     *,
     library: Library = "openai",
     strength: float | None = None,
+    threshold: float | None = None,
     filters: bool = False,
     progress: Tell | None = None,
 ) -> tuple[Demo, Any]:
@@ -90,6 +91,7 @@ def run_demo(
         audio: a folder of clips; None takes those that ship with the package.
         library: which library's model to load.
         strength: None takes the recipe's.
+        threshold: of the recipe's gate; None takes its own.
         filters: Whisper's own filters on; off by default, so that the table shows what the model itself writes.
         progress: called with what is being done, how many are done, and how many there are.
 
@@ -124,7 +126,7 @@ def run_demo(
         return texts
 
     before = write("transcribing unsteered")
-    with steer(loaded, chosen, strength=strength) as steering:
+    with steer(loaded, chosen, strength=strength, threshold=threshold) as steering:
         after = write("transcribing steered")
         latency = measure_latency(loaded, steering, recordings[0], lambda n, of: tell("timing the encoder", n, of))
     results = tuple(Result(*row) for row in zip(clips, recordings, before, after, strict=True))

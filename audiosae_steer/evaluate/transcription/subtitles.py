@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import SteeringError
 from ...io.files import write_atomic
+from .gate_windows import gate_record
 from .transcribe import Transcript
 
 ARROW = re.compile("-{2,}>")  # would begin another cue
@@ -70,6 +71,7 @@ def _json(transcript: Transcript) -> str:
         "language": transcript.language,
         "segments": [segment._asdict() for segment in transcript.segments],
         "windows": None if transcript.windows is None else [window._asdict() for window in transcript.windows],
+        "gates": [gate_record(event) for event in transcript.gates],
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 

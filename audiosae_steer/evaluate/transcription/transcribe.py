@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ...data.audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
+from ...steering.events import Events, GateEvent, collecting
+from .gate_windows import gates_of
 
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Temperatures that `whisper.transcribe` tries in turn by default."""
@@ -63,6 +65,8 @@ class Transcript(NamedTuple):
     """Language code, where it is known."""
     windows: tuple[DecodedWindow, ...] | None = None
     """The stretches that were encoded at once; None where the library does not tell (transformers)."""
+    gates: tuple[GateEvent, ...] = ()
+    """Decisions of the model's gates, one for each window; the last window ends where the recording does."""
 
     @classmethod
     def of(
@@ -94,7 +98,7 @@ class Transcript(NamedTuple):
             return self
         kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW_SECONDS for d in dropped)]
         windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW_SECONDS for d in dropped))
-        return Transcript.of(kept, self.language, windows)
+        return Transcript.of(kept, self.language, windows)._replace(gates=self.gates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +150,15 @@ def transcribe(
         raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
     decoding = Decoding(language=language, filters=filters, temperatures=temperatures, timestamps=timestamps)
     inner: Any = unwrap(model)
-    with _watched(inner, len(samples) / SAMPLE_RATE, progress):
+    seconds = len(samples) / SAMPLE_RATE
+    with _watched(inner, seconds, progress), collecting(Events()) as events:
         if hasattr(inner, "dims"):
-            return _openai(inner, samples, decoding)
-        if processor is None:
+            said = _openai(inner, samples, decoding)
+        elif processor is None:
             raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
-        return _transformers(inner, processor, samples, decoding)
+        else:
+            said = _transformers(inner, processor, samples, decoding)
+    return said._replace(gates=gates_of(events, seconds))
 
 
 def is_multilingual(model: Any) -> bool:
