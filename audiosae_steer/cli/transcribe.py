@@ -117,8 +117,8 @@ def transcribe(
     machine: Machine,
 ) -> None:
     """Transcribe audio files with steering."""
+    from ..evaluate.transcription.jobs import check_formats, find_recordings, plan_jobs
     from ..evaluate.transcription.recordings import Tally, transcribe_files
-    from ..evaluate.transcription.targets import check_formats, find_recordings, plan_jobs
 
     check_formats(written.formats)
     _check(decoding, written, machine)

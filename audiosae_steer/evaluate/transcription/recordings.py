@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ...data.audio import Samples, load_audio
 from ...errors import AudioSAESteerError, SteeringError
+from .jobs import Job
 from .subtitles import write_transcript
-from .targets import Job
 from .transcribe import Decoding, Transcript, transcribe_batch
 
 
@@ -73,7 +73,7 @@ def transcribe_files(
 
     Args:
         model: a Whisper of either library, steered or not.
-        jobs: of `targets.plan_jobs`.
+        jobs: of `jobs.plan_jobs`.
         decoding: how.
         processor: transformers' `WhisperProcessor`; needed for its models.
         batch: recordings that are decoded at once; more than one needs a model of transformers.
