@@ -58,7 +58,7 @@ def _library(name: str, reason: str) -> ModuleType:
     except ImportError as error:
         if Path(name).suffix.lower() in SUFFIXES:
             raise AudioError(
-                f"{name} is of a kind that is read through PyAV, which is not installed ({error}); run: {COMMAND}"
+                f"{name} is read through PyAV, which is not installed ({error}); run: {COMMAND}"
             ) from error
         raise AudioError(
             f"{name} is not audio that libsndfile reads ({reason}); wav, flac, ogg, opus, mp3 and aiff are. Others "
@@ -77,8 +77,9 @@ def _opened(av: ModuleType, file: Path | BinaryIO, name: str) -> Iterator[Any]:
         with av.open(source, options={"format_whitelist": CONTAINERS}, metadata_errors="ignore") as container:
             yield container
     except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise AudioError(
-            f"{name} is not audio that libsndfile or PyAV reads ({error}); it is damaged, cut short or no audio"
+            f"{name} is not audio that libsndfile or PyAV reads ({reason}); it is damaged, cut short or no audio"
         ) from error
     finally:
         if isinstance(file, Path):
