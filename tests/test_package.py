@@ -24,6 +24,7 @@ HEAVY = (
     "matplotlib",
     "jiwer",
     "soundfile",
+    "av",
     "pyarrow",
 )
 
