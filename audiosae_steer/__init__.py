@@ -6,6 +6,8 @@ audiosae_steer.steer(model, "no-false-speech")        # model.transcribe() works
 
 from __future__ import annotations
 
+import logging as _logging
+import sys as _sys
 import typing as _typing
 
 from .data.audio import load_audio
@@ -15,6 +17,7 @@ from .errors import (
     AudioSAESteerError,
     AudioSAESteerWarning,
     BakedWarning,
+    CallbackWarning,
     CheckpointError,
     EditError,
     EditWarning,
@@ -38,7 +41,9 @@ from .errors import (
 from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
+from .steering.events import Events, GateEvent
 from .steering.gates import ClipGate, FrameGate, TimestampGate
+from .steering.recipes import load as _recipes
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
 from .steering.site_edits import SiteEdits, SiteGate
@@ -59,6 +64,8 @@ if _typing.TYPE_CHECKING:
     from .steering.listing import SiteInfo, list_sites
     from .steering.shipped_saes import saes
 
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())  # silent, unless an application asks
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -70,16 +77,19 @@ __all__ = [
     "AudioSAESteerError",
     "AudioSAESteerWarning",
     "BakedWarning",
+    "CallbackWarning",
     "CheckpointError",
     "Clamp",
     "ClipGate",
     "Edit",
     "EditError",
     "EditWarning",
+    "Events",
     "FingerprintWarning",
     "FrameGate",
     "Gate",
     "GateError",
+    "GateEvent",
     "HubError",
     "LayerWarning",
     "MissingExtraError",
@@ -146,6 +156,10 @@ _LATER = {
     "steer_latents": ".steering.latents",
 }
 """Names that are imported when they are asked for, and the module of each."""
+
+
+# scripts of 0.1.0 import from it; as an attribute, `recipes` is the function
+_sys.modules[f"{__name__}.recipes"] = _recipes
 
 
 def __getattr__(name: str) -> _typing.Any:

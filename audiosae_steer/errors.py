@@ -17,6 +17,7 @@
 
     AudioSAESteerWarning (UserWarning)
     ├── BakedWarning           the recipe is in the model's weights already
+    ├── CallbackWarning        a function that was to hear of gate events raised an exception
     ├── EditWarning            an edit asks for what cannot be, or its features never fired
     ├── FingerprintWarning     the model's weights are not those the recipe was made for
     ├── LayerWarning           an SAE is used at another layer than the one it says it is of
@@ -105,6 +106,10 @@ class AudioSAESteerWarning(UserWarning):
 
 class BakedWarning(AudioSAESteerWarning):
     """The recipe is in the model's weights already, and would be applied twice."""
+
+
+class CallbackWarning(AudioSAESteerWarning):
+    """A function that was to hear of gate events raised an exception; the model went on."""
 
 
 class EditWarning(AudioSAESteerWarning):

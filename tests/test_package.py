@@ -24,6 +24,7 @@ HEAVY = (
     "matplotlib",
     "jiwer",
     "soundfile",
+    "av",
     "pyarrow",
 )
 
@@ -65,6 +66,25 @@ def test_importing_pulls_in_nothing_heavy(module):
     loaded = {name.split(".")[0] for name in json.loads(found.stdout)}
     assert "audiosae_steer" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_names_that_scripts_of_0_1_0_import_are_where_they_were():
+    """And `audiosae_steer.recipes` is the function all the same."""
+    program = (
+        "from audiosae_steer.recipes import checkpoints_dir, load_recipe\n"
+        "from audiosae_steer.models import load_processor, load_whisper\n"
+        "import audiosae_steer.recipes\n"
+        "assert checkpoints_dir().is_dir()\n"
+        "assert load_whisper is audiosae_steer.load_whisper\n"
+        "assert load_processor is audiosae_steer.load_processor\n"
+        "assert [recipe.name for recipe in audiosae_steer.recipes()]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    from audiosae_steer import models
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = models.nonsense
 
 
 def test_typed():

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
 from . import bake, bench, describe, discover, hub, make, sae, train, transcribe
 from .console import complain, say
+from .interrupt import Interruptible
 
 
 class _Commands(TyperGroup):
@@ -72,6 +73,8 @@ app.command("calibrate-threshold")(sae.calibrate_threshold)
 app.command()(hub.publish)
 app.command()(hub.search)
 app.command()(bake.bake)
+for _each in (*app.registered_commands, *bench.app.registered_commands):
+    _each.cls = Interruptible
 
 
 def main() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..evaluate.benchmark.settings import BenchData, BenchSettings, Recipes
 from .console import ModelOption, progress, say
 from .options import Options, with_settings
+
+if TYPE_CHECKING:
+    from ..evaluate.benchmark.decodings import Engines
+    from ..steering.recipes.schema import Recipe
 
 app = typer.Typer(help="Measure recipes against the alternatives.", no_args_is_help=True)
 FOLDERS = "folder, file, .txt list, or hub:user/dataset; repeatable"
@@ -45,6 +49,8 @@ class NamedRecipes:
     """Recipe found by contrast (audiosae-steer discover)."""
     dense: str | None = None
     """Recipe that pushes by a learned vector."""
+    constant: str | None = None
+    """Recipe of constants, for the part beams: with hooks, and baked in for faster-whisper."""
     sae: str | None = None
     """SAE of the other arms; default: the recipe's."""
     layer: int | None = None
@@ -64,6 +70,7 @@ def bench() -> None:
         defaults=BenchSettings(), hidden=("strengths", "timed_clips"), commas=("parts", "modes", "arms"),
         none={"language": "auto"}, names={"long_count": "long-files", "long_minutes": "minutes"},
         help={
+            "beams": "number of beams to measure, 1 for greedy, beside the libraries as they come; repeatable",
             "arms": "names of arms or curves, divided by commas; default: all",
             "language": "language code, or auto to let a multilingual model detect it",
             "noise_tokens": "most tokens to write for a clip without speech; fewer is faster, and cuts loops off",
@@ -106,17 +113,14 @@ def run(model: str, named: NamedRecipes, data: BenchData, settings: BenchSetting
     from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
-    from ..models.load import load_processor, load_whisper
+    from ..models.load import load_whisper
 
     loaded = load_whisper(model)
     recipes = open_recipes(loaded, named)
-
-    def transformers() -> Any:
-        return load_whisper(model, library="transformers"), load_processor(model)
-
+    engines = beam_engines(model, loaded, cache, settings.language)
     with progress() as tell:
         bench = Bench(loaded, recipes, data, cache, settings, tell)
-        found = bench.run(transformers if _installed("transformers") else None)
+        found = bench.run(engines.transformers, engines.ctranslate2)
         tell("writing the report", 0, 1)
         paths = write_report(found, out)
         if "clips" in settings.parts:
@@ -127,6 +131,41 @@ def run(model: str, named: NamedRecipes, data: BenchData, settings: BenchSetting
         tell("writing the report", 1, 1)
     for path in paths:
         say(f"wrote {path}")
+
+
+def beam_engines(name: str, model: Any, cache: Path, language: str | None = "en") -> Engines:
+    """The model in each library that is installed; folders for faster-whisper are written once, into the cache.
+
+    Args:
+        name: the model, as `load_whisper` takes it.
+        model: the same, loaded by openai-whisper, unsteered.
+        cache: folder; about as much as the weights for each recipe that is baked in.
+        language: code for multilingual models; None lets them detect it.
+    """
+    from ..evaluate.benchmark.arms import Steered
+    from ..evaluate.benchmark.decodings import Engines
+    from ..models.load import load_processor, load_whisper
+    from ..models.registry import fingerprint
+    from ..publishing.export import bake_to, export
+
+    def transformers() -> tuple[Any, Any]:
+        return load_whisper(name, library="transformers"), load_processor(name)
+
+    def ctranslate2(recipe: Recipe | None, stored: str) -> Path:
+        own = "unsteered" if recipe is None else Steered("", "learned", recipe=recipe).key
+        to = cache / (fingerprint(model) or "unknown")[:12] / "faster-whisper" / f"{own}-{stored}"
+        if not to.is_dir():
+            if recipe is None:
+                export(load_whisper(name, library="transformers"), to, "ctranslate2", dtype=stored, source=name)
+            else:
+                bake_to(name, recipe, to, "ctranslate2", dtype=stored)
+        return to
+
+    there = _installed("transformers")
+    return Engines(
+        openai=model, transformers=transformers if there else None, ctranslate2=ctranslate2 if there else None,
+        language=language,
+    )  # fmt: skip
 
 
 def open_recipes(model: Any, named: NamedRecipes) -> Recipes:
@@ -142,7 +181,7 @@ def open_recipes(model: Any, named: NamedRecipes) -> Recipes:
         own = load_sae(named.sae, layer=None if Path(named.sae).is_file() else named.layer).float()
     return Recipes(
         main=load_recipe(named.recipe, model), ungated=opened(named.ungated), contrast=opened(named.contrast),
-        dense=opened(named.dense), sae=own, layer=named.layer,
+        dense=opened(named.dense), constant=opened(named.constant), sae=own, layer=named.layer,
     )  # fmt: skip
 
 

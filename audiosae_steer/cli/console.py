@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,34 @@ LibraryOption = Annotated[str, typer.Option(help="whose model to load: openai or
 StrengthOption = Annotated[
     float | None, typer.Option(help="0 changes nothing, 1 is the edits as written; default: the recipe's")
 ]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="score above which the gate opens; lower: less text on noise, more speech blanked")
+]
+
+
+class _Stderr(logging.Handler):
+    """Prints this package's log on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record), stderr=True)
+
+
+@contextmanager
+def logged(wanted: bool) -> Iterator[None]:
+    """This package's log from INFO on, on stderr; but not of gates, which commands tell of beside the text."""
+    if not wanted:
+        yield
+        return
+    logger, handler = logging.getLogger("audiosae_steer"), _Stderr()
+    handler.addFilter(lambda record: record.name != "audiosae_steer.gates")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @contextmanager

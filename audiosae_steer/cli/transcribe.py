@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import AudioSAESteerError, SteeringError
-from .console import LibraryOption, ModelOption, RecipeOption, StrengthOption, complain, progress, say
+from .console import (
+    LibraryOption,
+    ModelOption,
+    RecipeOption,
+    StrengthOption,
+    ThresholdOption,
+    complain,
+    logged,
+    progress,
+    say,
+)
 from .options import Options, with_settings
 
 
@@ -20,6 +31,12 @@ class Decoding:
 
     language: str | None = None
     """Language code, such as "en"; default: detect it."""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    """Write what is said, or its English translation (multilingual models)."""
+    beam_size: int = field(default=1, metadata={"min": 1})
+    """Beams; 1 is greedy."""
+    word_timestamps: bool = False
+    """Times of each word as well, in json."""
     filters: bool = True
     """Whisper's own filters, and its retries at higher temperatures."""
 
@@ -28,37 +45,47 @@ class Decoding:
 class Files:
     """Transcripts as files."""
 
-    format: str | None = None
-    """Also write a file: srt, vtt, txt or json."""
+    format: tuple[str, ...] = ()
+    """Also write files: srt, vtt, txt or json; repeatable, or with commas."""
     out: Path | None = None
     """Folder for those files; default: beside the audio."""
+    overwrite: bool = False
+    """Transcribe again what has its files already; by default it is skipped."""
 
-    def targets(self, files: list[Path]) -> list[Path | None]:
-        """Path of each transcript, checked before anything is transcribed; None: not written.
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Formats one by one."""
+        return tuple(word.strip() for words in self.format for word in words.split(",") if word.strip())
 
-        Raises:
-            SteeringError: the format is unknown, two transcripts have one path, or the folder cannot be made.
-        """
-        from ..evaluate.transcription.subtitles import FORMATS
 
-        if self.format is None:
-            if self.out is not None:
-                raise SteeringError(f"--out needs a format as well: --format {'|'.join(FORMATS)}")
-            return [None] * len(files)
-        if self.format not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise SteeringError(f"--format {self.format} is not a format that is written; expected one of {known}")
-        targets = [(self.out or file.parent) / f"{file.stem}.{self.format}" for file in files]
-        for number, target in enumerate(targets):
-            if target in targets[:number]:
-                first, second = files[targets.index(target)], files[number]
-                raise SteeringError(f"{first} and {second} would both be written to {target}; transcribe them apart")
-        if self.out is not None:
-            try:
-                self.out.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SteeringError(f"--out {self.out} cannot be made: {error.strerror}") from error
-        return list(targets)
+@dataclass(frozen=True, kw_only=True)
+class Steered:
+    """Steering of the model."""
+
+    recipe: str = field(default="no-false-speech", metadata={"short": ("-r",)})
+    """Recipe by name, path or Hub id."""
+    steer: bool = True
+    """Without: the unsteered model."""
+    strength: float | None = None
+    """0 changes nothing, 1 is the edits as written; default: the recipe's."""
+    threshold: float | None = None
+    """Score above which the gate opens; lower: less text on noise, more speech blanked; default: the recipe's."""
+    verbose: bool = False
+    """Tell on stderr what the recipe is, and what its gate decides for each window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The model, and how it runs."""
+
+    model: str = field(default="tiny.en", metadata={"short": ("-m",)})
+    """openai-whisper name or .pt, transformers id or folder, CTranslate2 folder."""
+    library: str = "openai"
+    """Whose model to load: openai or transformers."""
+    device: str = "cpu"
+    """Where it runs: cpu, cuda, cuda:1, mps."""
+    batch: int = field(default=1, metadata={"min": 1})
+    """Recordings at once, with --library transformers."""
 
 
 def demo(
@@ -69,6 +96,7 @@ def demo(
     ] = None,
     library: LibraryOption = "openai",
     strength: StrengthOption = None,
+    threshold: ThresholdOption = None,
     filters: Annotated[bool, typer.Option(help="with Whisper's own filters on")] = False,
     out: Annotated[Path, typer.Option(help="where to write the picture")] = Path("audiosae-steer-demo.png"),
 ) -> None:
@@ -80,7 +108,14 @@ def demo(
     target(out)
     with progress() as tell:
         found, loaded = run_demo(
-            model, recipe, audio, library=_library(library), strength=strength, filters=filters, progress=tell
+            model,
+            recipe,
+            audio,
+            library=_library(library),
+            strength=strength,
+            threshold=threshold,
+            filters=filters,
+            progress=tell,
         )
     print_demo(found, filters=filters)
     with progress() as tell:
@@ -90,58 +125,146 @@ def demo(
     say(f"picture: {path.resolve()}")
 
 
-@with_settings(Options(defaults=Decoding(), parameter="decoding"), Options(defaults=Files(), parameter="written"))
+@with_settings(
+    Options(defaults=Decoding(), parameter="decoding"),
+    Options(defaults=Files(), parameter="written"),
+    Options(defaults=Steered(), parameter="steered"),
+    Options(defaults=Machine(), parameter="machine"),
+)
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="audio files of any length that libsndfile reads")],
+    files: Annotated[list[Path], typer.Argument(help="audio or video files of any length, folders, or patterns")],
     decoding: Decoding,
     written: Files,
-    model: ModelOption = "tiny.en",
-    recipe: RecipeOption = "no-false-speech",
-    steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the unsteered model")] = True,
-    library: LibraryOption = "openai",
-    strength: StrengthOption = None,
+    steered: Steered,
+    machine: Machine,
 ) -> None:
     """Transcribe audio files with steering."""
-    from ..data.audio import load_audio
-    from ..evaluate.transcription import transcribe as transcriber
-    from ..evaluate.transcription.subtitles import write_transcript
+    from ..evaluate.transcription.jobs import check_formats, find_recordings, plan_jobs
+    from ..evaluate.transcription.recordings import Tally, transcribe_files
+
+    check_formats(written.formats)
+    _check(decoding, written, machine)
+    jobs = plan_jobs(find_recordings(files), written.formats, written.out, overwrite=written.overwrite)
+    _make(written.out)
+    done = sum(job.is_done for job in jobs)
+    if done:
+        are = "files have their transcripts already and are" if len(jobs) > 1 else "file has its transcript and is"
+        say(f"{done} of {len(jobs)} {are} skipped; --overwrite makes them anew", stderr=True)
+    tally = Tally()
+    try:
+        if done < len(jobs):
+            model, processor = _load(machine, steered)
+            with _bars() as tell:
+                for outcome in transcribe_files(
+                    model, jobs, _options(decoding), processor=processor, batch=machine.batch, progress=tell
+                ):
+                    tally = tally.plus(outcome)
+                    _report(outcome, len(jobs), steered.verbose)
+        else:
+            tally = Tally(skipped=done)
+    except KeyboardInterrupt:
+        kept = "what is written stays, and the same command goes on with the rest"
+        lost = "nothing is written without --format"
+        what = lost if not written.formats else kept if not written.overwrite else f"{kept} without --overwrite"
+        say(f"interrupted after {tally.done} of {len(jobs) - done} files; {what}", stderr=True)
+        raise typer.Exit(130) from None
+    if len(jobs) > 1:
+        say(str(tally), stderr=True)
+    if tally.failed:
+        raise typer.Exit(2)
+
+
+def _check(decoding: Decoding, written: Files, machine: Machine) -> None:
+    """Refuse what cannot be done before anything is loaded.
+
+    Raises:
+        SteeringError: an option does not go with another, or the device is not there.
+    """
+    import torch
+
+    library = _library(machine.library)
+    if machine.batch > 1 and library == "openai":
+        raise SteeringError("openai-whisper decodes one window at a time; for --batch take --library transformers")
+    if decoding.word_timestamps and "json" not in written.formats:
+        raise SteeringError("the times of words are written in json alone; add --format json")
+    try:
+        torch.zeros(1, device=machine.device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise SteeringError(f"--device {machine.device} cannot be used here ({reason}); --device cpu can") from error
+
+
+def _make(out: Path | None) -> None:
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SteeringError(f"--out {out} cannot be made: {error.strerror}") from error
+
+
+def _load(machine: Machine, steered: Steered) -> tuple[Any, Any]:
+    """The model, steered, and its processor if it needs one."""
     from ..models.load import load_processor, load_whisper
     from ..steering.steering import steer
 
-    targets = written.targets(files)
-    loaded = load_whisper(model, library=_library(library))
-    processor = load_processor(model) if library == "transformers" else None
-    if steering:
-        steer(loaded, recipe, strength=strength)
-    temperature = transcriber.FALLBACK if decoding.filters else 0.0
+    library = _library(machine.library)
+    model = load_whisper(machine.model, library=library, device=machine.device)
+    processor = load_processor(machine.model) if library == "transformers" else None
+    if steered.steer:
+        with logged(steered.verbose):
+            steer(model, steered.recipe, strength=steered.strength, threshold=steered.threshold)
+    return model, processor
 
-    def write(file: Path) -> Any:
-        with progress(seconds=True) as tell:
-            return transcriber.transcribe(
-                loaded,
-                load_audio(file),
-                processor=processor,
-                language=decoding.language,
-                filters=decoding.filters,
-                temperature=temperature,
-                progress=lambda done, of: tell(str(file), int(done), int(of)),
-            )
 
-    failed = 0
-    for file, target in zip(files, targets, strict=True):
-        try:
-            said = write(file)
-            _show(said, f"{file}: " if len(files) > 1 else "")
-            if target is not None:
-                say(f"wrote {write_transcript(said, target)}", stderr=True)
-        except AudioSAESteerError as error:
-            if len(files) == 1:
-                raise
-            complain(error)  # one bad file among many costs no more than itself
-            failed += 1
-    if failed:
-        say(f"{failed} of {len(files)} files failed", stderr=True)
-        raise typer.Exit(2)
+def _options(decoding: Decoding) -> Any:
+    from ..evaluate.transcription import transcribe as transcriber
+
+    return transcriber.Decoding(
+        language=decoding.language,
+        filters=decoding.filters,
+        temperatures=transcriber.FALLBACK if decoding.filters else (0.0,),
+        task=decoding.task,
+        beam_size=decoding.beam_size,
+        word_timestamps=decoding.word_timestamps,
+    )
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, float, float], None]]:
+    """A bar that is there while a recording is at work, and gone before its text is printed."""
+    with ExitStack() as stack:
+        shown: dict[str, Any] = {}
+
+        def tell(what: str, done: float, of: float) -> None:
+            if what not in shown:
+                stack.close()
+                shown.clear()
+                shown[what] = stack.enter_context(progress(seconds=True))
+            shown[what](what, int(done), int(of))
+            if done >= of:
+                stack.close()
+                shown.clear()
+
+        yield tell
+
+
+def _report(outcome: Any, files: int, verbose: bool) -> None:
+    """Print a recording's text, what was written, and its failure, which a single one raises."""
+    if outcome.transcript is not None:
+        _show(outcome.transcript, f"{outcome.recording}: " if files > 1 else "")
+        for event in outcome.transcript.gates if verbose else ():
+            say(f"{outcome.recording}: {event.words()}", stderr=True)
+    for path in outcome.written:
+        say(f"wrote {path}", stderr=True)
+    if outcome.error is None:
+        return
+    if files == 1:
+        raise outcome.error
+    if isinstance(outcome.error, AudioSAESteerError):
+        named = str(outcome.error) if str(outcome.recording) in str(outcome.error) else None
+        complain(outcome.error if named else SteeringError(f"{outcome.recording}: {outcome.error}"))
+    else:  # of another library, which does not name the file
+        complain(SteeringError(f"{outcome.recording}: {type(outcome.error).__name__}: {outcome.error}"))
 
 
 def _show(said: Any, name: str) -> None:

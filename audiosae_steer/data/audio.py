@@ -1,4 +1,4 @@
-"""Audio files decoded to mono samples, without ffmpeg."""
+"""Audio files decoded to mono samples; the program ffmpeg is not needed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from . import pyav
+from .sound_files import read
 
 Samples = NDArray[np.float32]
 """Mono samples of one recording, (n,) float32; at `SAMPLE_RATE` by default."""
@@ -17,16 +19,21 @@ SAMPLE_RATE = 16_000
 """Hz."""
 WINDOW = 30 * SAMPLE_RATE
 """Samples of the 30 s that Whisper encodes at once."""
-SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"}
-)
+SUFFIXES = pyav.SUFFIXES | {
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"
+}  # fmt: skip
+"""Endings by which audio is known in folders and data sets."""
 
 
 def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Mono float32 samples at `sample_rate`, from any format and rate that libsndfile reads; channels are averaged.
+    """Mono float32 samples at `sample_rate` of a file of any rate; channels are averaged.
+
+    wav, flac, ogg, opus, mp3 and what else libsndfile reads; m4a, mp4, webm, aac and others where PyAV is installed
+    (`pip install 'audiosae-steer[av]'`), of videos the sound. A file that is cut short is read as far as samples go.
 
     Raises:
-        AudioError: there is no such file, it is empty, it is not audio, or its samples are not numbers.
+        AudioError: there is no such file, it is empty, it is not audio, its samples are not numbers, or reading it
+            needs PyAV.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,20 +61,9 @@ def decode(
     Raises:
         AudioError: it is empty, it is not audio, or its samples are not numbers.
     """
-    import soundfile
     import soxr
 
-    try:
-        with soundfile.SoundFile(file) as sound:
-            rate = sound.samplerate
-            if start:
-                sound.seek(min(round(start * rate), sound.frames))
-            samples = sound.read(-1 if seconds is None else round(seconds * rate), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise AudioError(
-            f"{name} is not audio that libsndfile reads ({error}); wav, flac, ogg, opus, mp3 and aiff are. Convert "
-            "others (m4a, aac, video) first, for example with ffmpeg"
-        ) from error
+    samples, rate = read(file, name, start, seconds)
     if not len(samples):
         raise AudioError(f"{name} is empty: it holds no samples")
     mono = samples.mean(axis=1)
@@ -79,7 +75,7 @@ def decode(
 
 
 def audio_files(folder: str | Path) -> list[Path]:
-    """Every audio file below `folder`, sorted.
+    """Every audio file below `folder`, sorted; hidden files, such as those that macOS writes beside others, are not.
 
     Raises:
         AudioError: there is no such folder, or no audio in it.
@@ -87,10 +83,15 @@ def audio_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.rglob("*") if is_audio(path) and path.is_file())
     if not found:
         raise AudioError(f"{folder} holds no audio; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
+
+
+def is_audio(path: Path) -> bool:
+    """True for a name that ends as audio does, and is not hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def samples_key(samples: Samples) -> str:

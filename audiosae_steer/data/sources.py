@@ -19,6 +19,7 @@ from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
 from .metadata import ClipMetadata
 from .parquet import Parquet
+from .sound_files import length
 from .transcripts import transcripts
 
 SECONDS = 30
@@ -278,18 +279,8 @@ def _opened(item: _Item) -> Path | io.BytesIO:
 
 
 def _seconds(file: Path | io.BytesIO, name: str) -> float:
-    """Duration in seconds by the header, and by reading the last frame: a truncated file is damaged."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(file) as sound:
-            rate, frames, channels = sound.samplerate, sound.frames, sound.channels
-            if frames > 0 and sound.format in ("FLAC", "WAV"):
-                sound.seek(frames - 1)
-                frames = frames if len(sound.read(1)) else 0
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise AudioError(f"{name} is not audio that libsndfile reads, or is cut short: {error}") from error
-    seconds = float(frames / rate)
+    """Duration in seconds, by the header where it knows; a file that lacks its end is damaged."""
+    seconds, rate, channels = length(file, name, whole=True)
     if not 0 < seconds <= LONGEST or not RATES[0] <= rate <= RATES[1] or channels > CHANNELS:
         raise AudioError(f"{name} claims {seconds:.0f} s of {channels} channels at {rate} Hz, which no clip holds")
     return seconds

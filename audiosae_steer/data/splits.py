@@ -117,8 +117,8 @@ def hold_out(
                 recordings = len(set(names[rows]))
                 raise SteeringError(
                     f"too few recordings {what} the concept to hold any out: all {of} clips are of {recordings} "
-                    f"({str(names[rows[0]])!r}); give more, or take each file as a recording of its own "
-                    "(--groups file) if they are"
+                    f"({str(names[rows[0]])!r}), and it takes at least 2; give more, or take each file as a recording "
+                    "of its own (--groups file) if they are"
                 )
     return held
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import AudioError
 from .audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from .audio_paths import recording_of
+from .sound_files import length
 
 HELD_OUT_ONE_IN = 20
 """One recording in so many is held out."""
@@ -32,15 +32,9 @@ def windows_of(files: Sequence[Path]) -> list[Window]:
     Raises:
         AudioError: a file is not audio.
     """
-    import soundfile
-
     windows = []
     for path in files:
-        try:
-            info = soundfile.info(path)
-        except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-            raise AudioError(f"{path} is not audio that libsndfile reads ({error}); convert or remove it") from error
-        samples = int(info.frames / info.samplerate * SAMPLE_RATE)
+        samples = int(length(path, str(path)).seconds * SAMPLE_RATE)
         digest = hashlib.sha256(recording_of(path).encode()).hexdigest()
         held_out = int(digest, 16) % HELD_OUT_ONE_IN == 0
         windows += [Window(path, start, held_out) for start in range(0, max(samples - SAMPLE_RATE // 4, 1), WINDOW)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -102,6 +102,9 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 """A module, and the arguments of its call."""
 Watch = Callable[[Moment], None]
 """Called with the state of each pass."""
+Places = Callable[[int], tuple[float | Tensor, Sequence[int]]]
+"""Called within a pass of so many rows: seconds of the recording before each row's window, one number or (rows,); and
+the row of the batch that the loop was given."""
 Carry = Callable[[Tensor], None]
 """Called with an encoding (clips, frames, n)."""
 
@@ -160,6 +163,13 @@ class Family(ABC):
         The offset of a pass in its recording is needed only where edits have `windows`.
         """
         return []
+
+    def window_places(self, model: nn.Module) -> Places | None:
+        """A function that tells, within a pass, where its windows come from. None: `watch` tells their offsets.
+
+        It reads that from the loop that cuts the recording, and gives 0 and the rows as they are where it knows none.
+        """
+        return None
 
     def carry(self, model: nn.Module, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
         """Call `encoded` with every encoding as it leaves the encoder, and `decodes` as it enters the decoder.

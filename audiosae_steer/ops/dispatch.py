@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import warnings
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+_LOG = logging.getLogger("audiosae_steer.fallbacks")
 MAX_SELECT_FEATURES = 16384
 """Features that the selection kernel takes: a program holds all of a frame's."""
 
@@ -107,6 +109,7 @@ def _multiplies_bfloat16() -> bool:
 
 @functools.cache
 def _miss_triton() -> None:
+    _LOG.warning("Triton is not installed: steering on this GPU takes several passes over the residual")
     warnings.warn(
         "Triton is not installed, so that steering on this GPU takes several passes over the residual; "
         "run: pip install triton",

@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +71,8 @@ def load_sae(
 
 def _load(source: str | Path, layer: int | None, revision: str | None) -> tuple[SAE, bool]:
     """The SAE, and True if its file says how its input is normalised."""
+    if layer is not None and (isinstance(layer, bool) or not isinstance(layer, Integral)):
+        raise CheckpointError(f"layer is {layer!r}; expected a whole number: layers are counted from 1")
     path = local(source)
     if not path.exists() and os.path.isfile(index_of(path)):
         path = local(index_of(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from ..models.registry import tap_at
 from ..models.sites import Family, Moment, Site, Tap
 from .hook import Hook
 from .pass_state import Shared
+
+_LOG = logging.getLogger("audiosae_steer.hooks")
 
 
 def attach_all(
@@ -35,6 +38,12 @@ def attach_all(
         closers.append(embedding.register_forward_hook(token_hook(shared, after)).remove)
     for site, hook in hooks.items():
         closers.append(attach(taps[site], hook).remove)
+        _LOG.debug("hook attached at %s, %s of a %s", site, taps[site].place, type(taps[site].module).__name__)
+
+
+def note_removed(hooks: Mapping[Site, Hook]) -> None:
+    """Log that a steering's hooks are gone."""
+    _LOG.debug("hooks removed at %s", ", ".join(map(str, hooks)))
 
 
 def forget_compiled() -> None:

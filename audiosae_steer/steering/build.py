@@ -81,6 +81,7 @@ def build_hooks(
         )
         probes = Probes(probe, frame_probe, timestamp_probe)
         hooks[site] = Hook(site, plan, probes, shared, tap=place.tap, when=when).to(place.device)
+        hooks[site].words = _words(edited[site]) if site in edited else ()
     return hooks, shared
 
 
@@ -102,6 +103,14 @@ def _by_kind(gates: Sequence[SiteGate]) -> tuple[SiteGate | None, SiteGate | Non
 
 def _choices(part: SiteEdits) -> Choices:
     return part.edits if isinstance(part.edits, Mapping) else {"edits": part.edits}
+
+
+def _words(part: SiteEdits) -> tuple[str, ...]:
+    """A part's edits, each with the name of the list it is in where clips choose between several."""
+    choices = _choices(part)
+    front = {name: f"for clips that take {name!r}, " if len(choices) > 1 else "" for name in choices}
+    dropped = "" if part.error == "keep" else "; the SAE's error is dropped"
+    return tuple(f"{front[name]}{edit.words()}{dropped}" for name, edits in choices.items() for edit in edits)
 
 
 def _place(model: nn.Module, family: Family, site: Site) -> _Place:

@@ -46,7 +46,7 @@ def _said(sae: SAE) -> dict[str, object]:
     }
 
 
-def caution_values(edits: Iterable[Edit], site: Site) -> None:
+def caution_values(edits: Iterable[Edit], site: Site | str, *, stacklevel: int = _CALLER) -> None:
     """EditWarning if an edit puts a feature below zero: every gate here gives activations of zero or more."""
     for edit in edits:
         values = edit.value if isinstance(edit, Set) else edit.high if isinstance(edit, Clamp) else ()
@@ -61,5 +61,5 @@ def caution_values(edits: Iterable[Edit], site: Site) -> None:
                 "are 0 or more. What is written is the opposite of its direction, on every frame; to switch a feature "
                 f"off take Ablate({feature}), to push against it Add({feature}, {number}) or Push",
                 EditWarning,
-                stacklevel=_CALLER,
+                stacklevel=stacklevel,
             )

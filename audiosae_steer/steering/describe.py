@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ..errors import AudioSAESteerError, CheckpointError
@@ -21,8 +20,10 @@ from ..sae.autoencoder import SAE
 from ..sae.formats.layers import files_in, layers_of
 from ..sae.formats.registry import FORMATS
 from ..sae.load import hub_place, load_sae
-from .recipes.load import load_recipe, recipes, shipped, succeeded
+from .recipe_prose import told
+from .recipes.load import load_recipe, recipes, shipped
 from .recipes.schema import Recipe
+from .record_words import plain
 
 
 def explain(thing: str, layer: int | None = None) -> str:
@@ -100,71 +101,12 @@ def of_sae(sae: SAE) -> str:
         f"  input normalisation: {norm.kind}" + ("" if norm.kind == "none" else f", {norm.scale:.4g}"),
         f"  typical activations: {'stored' if sae.typical is not None else 'not stored'}; weights in {sae.W_enc.dtype}",
     ]
-    return "\n".join(lines + _plain(sae.info))
+    return "\n".join(lines + plain(sae.info))
 
 
 def of_recipe(recipe: Recipe) -> str:
-    """Model, sites, edits, gate, and how it was found and measured."""
-    model = recipe.model
-    lines = [
-        f"recipe {recipe.name} for {model.name} ({model.family}, width {model.d_model}, {model.encoder_layers}+"
-        f"{model.decoder_layers} layers)",
-        *([f"  {recipe.description}"] if recipe.description else []),
-        f"  strength {recipe.strength:g}; empty texts {'allowed' if recipe.allow_empty else 'as the model has it'}",
-    ]
-    for spec in recipe.sites:
-        lines.append(f"  at {spec.side} layer {spec.layer}, error {'kept' if spec.error == 'keep' else 'dropped'}:")
-        lines += [f"    {edit.words()}" for edit in spec.build()]
-    if recipe.gate is not None:
-        gate = recipe.gate
-        lines.append(
-            f"  clip gate at {gate.side} layer {gate.layer}: {len(gate.features)} features, {gate.pool} over the clip, "
-            f"opens above {gate.threshold:g}"
-        )
-        lines += _plain(gate.calibration, "    ")
-    if recipe.frame_gate is not None:
-        frames = recipe.frame_gate
-        lines.append(
-            f"  frame gate at {frames.side} layer {frames.layer}: {len(frames.features)} features within "
-            f"{frames.reach:g} s, opens above {frames.threshold:g}"
-        )
-        lines += _plain(frames.calibration, "    ")
-    for name, sae in recipe.saes.items():
-        lines.append(f"  SAE {name!r}: {sae.file or sae.repo}, sha256 {sae.sha256 or 'not recorded'}")
-    for title, content in (("how it was found", recipe.provenance), ("how it was measured", recipe.measured)):
-        if content:
-            note = succeeded(content)
-            lines += [f"  {title}:", *_plain(content, "    "), *([] if note is None else [f"    note: {note}"])]
-    return "\n".join(lines)
-
-
-def _plain(content: dict[str, Any], indent: str = "  ") -> list[str]:
-    lines = []
-    for key, value in content.items():
-        name = _name(key)
-        if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
-            lines += [f"{indent}{name}:", *_plain(value, indent + "  ")]
-        elif isinstance(value, dict):
-            lines.append(f"{indent}{name}: " + ", ".join(f"{_name(k)} {_words(k, v)}" for k, v in value.items()))
-        else:
-            lines.append(f"{indent}{name}: {_words(key, value)}")
-    return lines
-
-
-def _name(key: str) -> str:
-    """A key in words: `text.nonspeech.filters-off` is "text, nonspeech, filters off"."""
-    return re.sub(r"\.(?=[^\W\d])", ", ", key.replace("_", " ").replace("-", " "))
-
-
-def _words(key: str, value: Any) -> str:
-    """A value in words: shares with their counts, numbers with their intervals, lists with commas."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "not known"}[value]
-    if isinstance(value, (int, float)):
-        return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
-    if isinstance(value, list):
-        return _list(key, value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Model, edits, gate, and how it was found and measured, in paragraphs of 100 columns."""
+    return "\n\n".join(fill(each, 100, break_long_words=False, break_on_hyphens=False) for each in told(recipe))
 
 
 def model_in(folder: Path) -> Path | None:
@@ -174,18 +116,6 @@ def model_in(folder: Path) -> Path | None:
         return folder if any(any(folder.glob(pattern)) for pattern in weights) else None
     files = sorted(folder.glob("*.pt")) if (folder / MARK).is_file() else []
     return files[0] if len(files) == 1 else None
-
-
-def _list(key: str, values: list[Any]) -> str:
-    shown = [_words(key, value) for value in values]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        if len(values) == 2 and key.endswith("95"):
-            return f"{shown[0]} to {shown[1]}"
-        if len(values) == 3 and values[1] <= values[0] <= values[2]:
-            return f"{shown[0]} ({shown[1]} to {shown[2]})"
-        if len(values) == 4 and all(isinstance(value, int) for value in values[:2]):
-            return f"{shown[0]} of {shown[1]} ({shown[2]} to {shown[3]})"
-    return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part) or "none"
 
 
 def _is_sae(path: Path) -> bool:

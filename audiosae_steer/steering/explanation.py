@@ -10,27 +10,47 @@ from ..errors import AudioSAESteerWarning, EditWarning, NeverCalledWarning
 from ..models.registry import family_of, tap_at
 from ..models.sites import Site
 from .hook import Hook
+from .opening import readers
 from .pass_state import Shared
+from .recipes.schema import Recipe
+from .trade_off import gate_sentence, measured_sentences, trade_sentences
 
 
-def explained(model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared) -> list[str]:
-    """Gates, edits and cost at each site, a line each."""
-    lines = []
+def explained(model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None) -> list[str]:
+    """Behaviour first: what is edited, for which clips, and what the gates trade; the cost at each site last."""
+    lines, also = [], "" if shared.gate_site is None else ", in clips for which the clip gate stays shut"
     for site, hook in hooks.items():
-        if hook.probe is not None:
-            lines.append(f"  {site}: a clip gate decides from {len(hook.probe.weights)} features ({hook.probe.pool})")
-        if hook.frame_probe is not None:
-            also = "" if shared.gate_site is None else ", in clips for which the clip gate stays shut"
-            lines.append(
-                f"  {site}: a frame gate decides frame by frame from {len(hook.frame_probe.weights)} features "
-                f"within {hook.frame_probe.reach:g} s{also}"
-            )
+        for gate in readers([hook]).values():
+            lines.append(gate_sentence(gate.gate, str(site), gate.threshold, also))
+            lines += [f"  {line}" for line in trade_sentences(gate.gate, gate.threshold)]
+    if shared.gated and recipe is not None:
+        lines += [f"  {line}" for line in measured_sentences(recipe.measured)]
+    edited = "Where a gate opens, at" if shared.gated else "For every clip, at"
+    for site, hook in hooks.items():
+        lines += [f"{edited} {site}: {words}{hook.when.words()}." for words in hook.words]
+    for site, hook in hooks.items():
         if hook.plan is not None:
             # a block's products take each of its weights once a frame; attention comes on top
             block = tap_at(model, family_of(model, paths=True), site).module
             weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
-            lines.append(f"  {site}: {hook.plan.describe(weights)}{hook.when.words()}")
+            lines.append(f"Cost at {site}: {hook.plan.describe(weights)}")
     return lines
+
+
+def summary(hooks: Mapping[Site, Hook], shared: Shared, strength: float) -> str:
+    """Sites with their paths, gates with their thresholds, and the strength, in short."""
+    said = [", ".join(f"{site} ({hook.plan.path})" for site, hook in hooks.items() if hook.plan is not None)]
+    sites = {"clip": shared.gate_site, "frame": shared.frame_gate_site, "timestamp": shared.timestamp_gate_site}
+    said += [f"{kind} gate at {site}" for kind, site in sites.items() if site is not None]
+    return f"{', '.join(said)}; {strength_in_words(strength)}{thresholds_in_words(hooks)}"
+
+
+def thresholds_in_words(hooks: Mapping[Site, Hook]) -> str:
+    """The gates' thresholds, in short; nothing without a gate."""
+    gates = readers(hooks.values())
+    if len(gates) == 1:
+        return f", threshold {next(iter(gates.values())).threshold:.4g}"
+    return "".join(f", {kind} gate's threshold {gate.threshold:.4g}" for kind, gate in sorted(gates.items()))
 
 
 def strength_in_words(strength: float) -> str:

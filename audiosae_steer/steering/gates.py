@@ -16,6 +16,8 @@ from ..ops import eager
 from ..sae.autoencoder import SAE
 
 Pool = Literal["max", "mean", "nonzero_mean"]
+Kind = Literal["clip", "frame", "timestamp"]
+"""Of gates."""
 LARGEST = 1e30
 """Bound on weights and thresholds, so that their sums stay finite in float32, which ends at 3.4e38."""
 
@@ -90,19 +92,29 @@ class Reader(nn.Module):
     weights: Tensor
     offset: Tensor
 
-    def __init__(
-        self, what: str, features: Sequence[int], weights: Sequence[float], offset: float, sae: SAE, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, what: str, gate: ClipGate | FrameGate, sae: SAE, dtype: torch.dtype) -> None:
         super().__init__()
-        check_readable(what, features, sae)
-        rows = sae.rows(features, dtype)
+        check_readable(what, gate.features, sae)
+        self.gate, self.threshold = gate, gate.threshold
+        rows = sae.rows(gate.features, dtype)
         self.unit_norm = rows.unit_norm
         self.register_buffer("W_enc", rows.W_enc, persistent=False)
         self.register_buffer("bias", rows.bias, persistent=False)
         self.register_buffer("thresholds", rows.threshold, persistent=False)
         device = rows.W_enc.device
-        self.register_buffer("weights", torch.tensor(weights, dtype=dtype, device=device), persistent=False)
+        self.register_buffer("weights", torch.tensor(gate.weights, dtype=dtype, device=device), persistent=False)
+        offset = gate.bias - gate.threshold
         self.register_buffer("offset", torch.tensor(offset, dtype=dtype, device=device), persistent=False)
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that it reads."""
+        return self.gate.features
+
+    def set_threshold(self, threshold: float) -> None:
+        """Take another threshold for what is decided from now on, by compiled code as well."""
+        self.threshold = threshold
+        self.offset.fill_(self.gate.bias - threshold)
 
     @property
     def d_model(self) -> int:
@@ -123,7 +135,7 @@ class Probe(Reader):
     """
 
     def __init__(self, gate: ClipGate, sae: SAE, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__("clip gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
+        super().__init__("clip gate", gate, sae, dtype)
         self.pool = gate.pool
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
@@ -201,7 +213,7 @@ class FrameProbe(Reader):
     """
 
     def __init__(self, gate: FrameGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__("frame gate", gate.features, gate.weights, gate.bias - gate.threshold, sae, dtype)
+        super().__init__("frame gate", gate, sae, dtype)
         self.reach = gate.reach
         self.reach_frames = round(gate.reach * frame_rate)
 

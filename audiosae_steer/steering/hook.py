@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
-from ..ops.dispatch import asks
+from .effect import Effect
 from .frozen import check_counted, check_decided
-from .gates import FrameProbe, Probe
+from .gates import FrameProbe, Kind, Probe, Reader
 from .pass_state import Shared
 from .plan import Plan
 from .session import SettingTensors, settings_of
@@ -85,9 +85,10 @@ class Hook(nn.Module):
         self.site, self.plan = site, plan
         self.probe, self.frame_probe, self.timestamp_probe = probes
         self.shared = shared
+        self.words: tuple[str, ...] = ()
+        """Its edits in words, a line each."""
         self.ran = False
-        self.changed: bool | None = None
-        """Its edits have changed a residual; None: they were never at work, or it was never looked at."""
+        self.effect = None if plan is None or plan.always_writes else Effect(gated=shared.gated)
         self.removed = False
         self.traced = False
         self.off = False
@@ -138,11 +139,17 @@ class Hook(nn.Module):
         moment = self.shared.state.moment
         unpadded = self._unpadded(x, moment)
         if self.probe is not None:
-            self.shared.decided(clips=self.probe(x, unpadded) > 0)
+            margin = self.probe(x, unpadded)
+            self.shared.decided(clips=margin > 0)
+            self._record("clip", self.probe, margin, x, unpadded)
         if self.frame_probe is not None:
-            self.shared.decided(frames=self.frame_probe(x, unpadded) > 0)
+            margin = self.frame_probe(x, unpadded)
+            self.shared.decided(frames=margin > 0)
+            self._record("frame", self.frame_probe, margin, x, unpadded)
         if self.timestamp_probe is not None:
-            self.shared.decided(unspoken=self.timestamp_probe(x, unpadded) > 0)
+            margin = self.timestamp_probe(x, unpadded)
+            self.shared.decided(unspoken=margin > 0)
+            self._record("timestamp", self.timestamp_probe, margin, x, unpadded)
         if self.when.steps is not None:
             check_counted(self.site)
         if self.plan is None or not self.when.holds(moment):
@@ -167,10 +174,21 @@ class Hook(nn.Module):
         strength = self._strength(own)
         if strength.dim():
             strength = self._rows(x.shape[0], x.device, strength, "strength")
-        steered: Tensor = self.plan(x, strength, live=live, choice=choice, offset=offset, times=times)
-        if steered is not x and asks(x) and not self.changed:
-            self.changed = not torch.equal(steered, x)
+        plan, where = self.plan, {"live": live, "choice": choice, "offset": offset, "times": times}
+        steered: Tensor = plan(x, strength, **where)
+        if self.effect is not None and not torch.compiler.is_compiling():
+            self.effect.look(x, steered, lambda: plan.steered_frames(x, strength, **where))
         return steered
+
+    @property
+    def changed(self) -> bool | None:
+        """Its edits have changed a residual; None: they were never at work, or it is not known."""
+        return None if self.effect is None or self.traced else self.effect.changed
+
+    def _record(self, kind: Kind, reader: Reader, margin: Tensor, x: Tensor, unpadded: Tensor | None) -> None:
+        if self.shared.recorder is not None and not torch.compiler.is_compiling():
+            seen = (x.shape[1], unpadded, self.shared.state.moment.offset)
+            self.shared.recorder.record(id(self.shared), (self.site, kind), reader, margin, seen)
 
     def set_clips(self, settings: SettingTensors, enabled: bool) -> None:
         """Take settings clip by clip for the next passes of any thread; strengths are 0 while it is not enabled."""

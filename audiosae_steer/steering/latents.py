@@ -18,6 +18,7 @@ from ..models.registry import family_of, unwrap
 from ..models.sites import Site
 from ..models.storage import held
 from ..sae.autoencoder import SAE
+from .cautions import caution_values
 from .edits import Edit
 from .numbers import number
 from .plan import ErrorMode, Plan
@@ -164,5 +165,6 @@ def steer_latents(
     dtype = torch.promote_types(latents.dtype, torch.float32)
     plan = Plan([list(edits)], sae, x.shape[-1], error=error, frame_rate=frame_rate, dtype=dtype).to(x.device)
     amount = number(strength, "strength", "0 changes nothing")
+    caution_values(edits, "these latents", stacklevel=3)
     steered: Tensor = plan(x, torch.tensor(amount, dtype=dtype, device=x.device))
     return steered.transpose(1, 2) if layout == "bdf" else steered

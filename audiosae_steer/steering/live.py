@@ -41,6 +41,11 @@ class Life:
         """Its recipe, for messages."""
         return "the same edits" if self.name is None else f"recipe {self.name!r}"
 
+    @property
+    def whose(self) -> str:
+        """The steering, for messages."""
+        return "this steering" if self.name is None else f"recipe {self.name!r}"
+
     def equals(self, other: Life) -> bool:
         """They steer alike: by the same edits at the same sites, or by recipes of the same name."""
         return self.outline == other.outline or (self.name is not None and self.name == other.name)

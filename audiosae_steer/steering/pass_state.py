@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import GateError
 from ..models.sites import Moment, Site
 from .frozen import is_tracing
+from .recorder import Recorder
 
 REMEMBERED = 4096
 """Clips whose decisions are kept for a later decoding: with Whisper-large in half precision, 32 MB."""
@@ -198,6 +199,8 @@ class Shared:
         """State of compiled code; and of the last pass in any thread."""
         self.memory = Memory()
         """Decisions for encodings that may be decoded later."""
+        self.recorder: Recorder | None = None
+        """Notes what the gates decide."""
         self._local = _OfThread()
 
     def __deepcopy__(self, memo: Any) -> Shared:  # a copied model's hooks run the original's steering

@@ -8,13 +8,13 @@ batch may hold clips that are steered differently. `ops.plan_paths` runs it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EditError
-from ..ops import dispatch, plan_paths
+from ..ops import dispatch, eager, plan_paths
 from ..ops.eager import CompiledEdits, Rows, Where
 from ..ops.reference import SAEWeights
 from ..sae.autoencoder import SAE
@@ -215,6 +215,17 @@ class Plan(nn.Module):
         """
         where = Where(live, choice, offset, self.frame_rate or 1.0, times)
         return self._run(x, self.tensors(), strength, where)
+
+    def steered_frames(self, x: Tensor, strength: Tensor, *, live: Tensor | None = None, **where: Any) -> Tensor:
+        """The frames of x that `forward` steers, given the same: bool, broadcasting to (clips, frames, 1)."""
+        given = Where(live, rate=self.frame_rate or 1.0, **where)
+        start, end = (self.start, self.end) if self.timed else (None, None)
+        return eager.changes(strength, eager.applies(x, start, end, given), live)
+
+    @property
+    def always_writes(self) -> bool:
+        """It changes every residual that it steers, whatever fires there; or has nothing to do at all."""
+        return self.path in ("identity", "add") or self.error == "drop"
 
     def cost(self, x: Tensor | None = None) -> dispatch.Cost:
         """Work and memory traffic on a residual like x; None: on one of the plan's dtype and device."""

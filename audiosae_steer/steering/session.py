@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SteeringError
+from .events import Events, collecting
 from .numbers import per_clip
 
 PerClip = float | Sequence[float]
@@ -120,6 +122,9 @@ class Session:
     def __init__(self, key: int, settings: Settings) -> None:
         self._key, self._settings = key, settings
         self._token: Token[dict[int, SettingTensors] | None] | None = None
+        self._exits = ExitStack()
+        self.events = Events()
+        """Decisions of the gates within the block, in this thread or task."""
 
     def __enter__(self) -> Session:
         if self._token is not None:
@@ -127,6 +132,7 @@ class Session:
         found = _UNDER_WAY.get() or {}
         outer = found.get(self._key)
         merged = self._settings.over(None if outer is None else outer.settings)
+        self._exits.enter_context(collecting(self.events, self._key))
         self._token = _UNDER_WAY.set({**found, self._key: SettingTensors(merged)})
         return self
 
@@ -136,3 +142,4 @@ class Session:
         if self._token is not None:
             _UNDER_WAY.reset(self._token)
             self._token = None
+            self._exits.close()

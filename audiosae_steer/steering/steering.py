@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,37 +18,43 @@ from ..models.marker import mark
 from ..models.registry import family_of, unwrap
 from ..models.sites import Family, Site
 from ..sae.autoencoder import SAE
-from .attach import attach_all, forget_compiled
+from .attach import attach_all, forget_compiled, note_removed
 from .bake import Baked, bake
 from .build import build_hooks
+from .controls import Controls
 from .edits import Edit
-from .explanation import explained, in_vain, strength_in_words
+from .explanation import explained, in_vain, summary
 from .hook import Hook
 from .live import Life, claim, clear, outline_of, warn_if_stacked
-from .numbers import number
+from .opening import Threshold, gate_sites
 from .pass_state import Shared
 from .plan import ErrorMode
 from .recipes.schema import Recipe
-from .session import PerClip, Session, Settings, SettingTensors, checked_settings, settings_of
+from .recorder import Listener, Recorder
+from .session import settings_of
 from .site_edits import AnyGate, ByHand, Choices, SiteEdits, by_path, given_parts
 
+_LOG = logging.getLogger("audiosae_steer.recipes")
 
-class Steering:
+
+class Steering(Controls):
     """The live steering of one model. Leave it with `remove()`, or use it as a context manager.
 
     Not made directly: see `steer`.
     """
 
     def __init__(
-        self, model: nn.Module, hooks: Mapping[Site, Hook], shared: Shared, recipe: Recipe | None, life: Life
+        self,
+        model: nn.Module,
+        hooks: Mapping[Site, Hook],
+        shared: Shared,
+        recipe: Recipe | None,
+        life: Life,
+        recorder: Recorder,
     ) -> None:
+        super().__init__(hooks, shared, recorder, life)
         life.begin(self)
-        self._life = life
-        self._hooks = dict(hooks)
-        self._shared = shared
         self._closers: list[Callable[[], None]] = []
-        self._strength, self._enabled = 1.0, True
-        self._clips = Settings()
         self._removed = False
         self._allows_empty = False
         self.recipe = recipe
@@ -55,7 +62,14 @@ class Steering:
         self.model = model
         """The module that is hooked."""
 
-    def _begin(self, family: Family, allow_empty: bool, lock: bool, replace: bool) -> None:
+    def _set(self, strength: float | None, threshold: Threshold | None) -> None:
+        if threshold is not None:
+            self.threshold = threshold
+        self.strength = strength if strength is not None else 1.0 if self.recipe is None else self.recipe.strength
+
+    def _begin(self, family: Family, allow_empty: bool | None, lock: bool, replace: bool) -> Steering:
+        if allow_empty is None:
+            allow_empty = self.recipe is not None and self.recipe.allow_empty
         earlier = clear(self.model) if replace else []
         try:
             if lock:
@@ -73,46 +87,14 @@ class Steering:
             steering._leave(quiet=True)
         self._allows_empty = allow_empty
         forget_compiled()
+        _LOG.info("steering begins: %r", self)
+        return self
 
     def _detach(self) -> None:
         for close in self._closers:
             close()
         self._closers.clear()
-
-    @property
-    def strength(self) -> float:
-        """Share of the change that is applied: 0 is the unsteered model, bit for bit; 1 is the edits as written.
-
-        Below 0 the change is turned round: what the edits add to the residual is taken from it.
-        """
-        return self._strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        self._strength = number(value, "strength", "0 switches the steering off")
-        self._fill("strength", self._strength if self._enabled else 0.0)
-
-    @property
-    def enabled(self) -> bool:
-        """It changes something; the hooks stay either way."""
-        return self._enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        self._enabled = bool(value)
-        self._fill("strength", self._strength if self._enabled else 0.0)
-        for hook in self._hooks.values():
-            hook.off = not self._enabled
-        self._set_clips()
-
-    @property
-    def offset(self) -> float:
-        """Seconds between the start of the input audio and the first frame that the model sees, for windows."""
-        return float(next(iter(self._hooks.values())).offset)
-
-    @offset.setter
-    def offset(self, value: float) -> None:
-        self._fill("offset", number(value, "offset", "it is in seconds"))
+        note_removed(self._hooks)
 
     def _edited(self, rows: int) -> Tensor | bool:
         """Mask (rows,) of texts whose clips it edits, or one answer for all; the others may not be empty."""
@@ -126,10 +108,6 @@ class Steering:
     def _unspoken(self, rows: int) -> Tensor | None:
         """Frames (rows, frames) in which these texts may have no timestamps."""
         return None if self._removed else next(iter(self._hooks.values())).unspoken(rows)
-
-    def _fill(self, name: str, value: float) -> None:
-        for hook in self._hooks.values():
-            getattr(hook, name).fill_(value)
 
     @property
     def path(self) -> str:
@@ -167,57 +145,6 @@ class Steering:
         """
         return self._shared.newest.opened_frames
 
-    def for_clips(
-        self,
-        choices: Sequence[str | None] | None,
-        *,
-        strength: Sequence[float] | None = None,
-        offset: Sequence[float] | None = None,
-    ) -> Steering:
-        """Choose, clip by clip, what the next batches get, in every thread. Returns the steering itself.
-
-        Args:
-            choices: a name of `edits`, or the recipe's, for each clip; None in its place leaves that clip alone. None:
-                no choice. `for_clips(None)` takes everything back.
-            strength: of each clip, in the place of the steering's.
-            offset: seconds of each clip's recording before its first frame, in the place of the steering's.
-
-        Raises:
-            SteeringError: a name is unknown, a number is not finite, or the lists are of different lengths.
-        """
-        self._clips = checked_settings(self._shared.names, choices, strength, offset)
-        self._set_clips()
-        return self
-
-    def session(
-        self,
-        *,
-        strength: PerClip | None = None,
-        clips: Sequence[str | None] | None = None,
-        offset: PerClip | None = None,
-    ) -> Session:
-        """Settings of one thread or asyncio task alone, for the length of a block: `with steering.session(strength=0)`.
-
-        Args:
-            strength: one number, or one for each clip of the batches; None: as it is without the session.
-            clips: as `choices` of `for_clips`.
-            offset: seconds of the recording before the first frame: one number, or one for each clip.
-
-        Raises:
-            SteeringError: as of `for_clips`; or the model was compiled, whose code is the same for all threads.
-        """
-        if any(hook.traced for hook in self._hooks.values()):
-            raise SteeringError(
-                "this model was compiled while it was steered, and compiled code reads the same settings in every "
-                "thread; set steering.strength or call for_clips() instead"
-            )
-        return Session(id(self._shared), checked_settings(self._shared.names, clips, strength, offset))
-
-    def _set_clips(self) -> None:
-        tensors = SettingTensors(self._clips)
-        for hook in self._hooks.values():
-            hook.set_clips(tensors, enabled=self._enabled)
-
     def bake(self) -> Baked:
         """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.
 
@@ -253,6 +180,7 @@ class Steering:
             hook.removed = True
         self._detach()
         forget_compiled()
+        _LOG.info("steering ends: %r", self)
         for warning in () if quiet else in_vain(self._hooks):
             warnings.warn(warning, stacklevel=3)
 
@@ -273,18 +201,15 @@ class Steering:
         )
 
     def explain(self) -> str:
-        """Gates, edits and cost at each site, in words."""
-        return "\n".join([repr(self), *explained(self.model, self._hooks, self._shared)])
+        """Behaviour, in words: gates with what their thresholds trade, and edits; and at the end the cost of each."""
+        about = [] if self.recipe is None or not self.recipe.description else [self.recipe.description]
+        return "\n".join([*about, repr(self), *explained(self.model, self._hooks, self._shared, self.recipe)])
 
     def __repr__(self) -> str:
-        what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
-        where = ", ".join(f"{site} ({hook.plan.path})" for site, hook in self._hooks.items() if hook.plan is not None)
-        gate = "" if self._shared.gate_site is None else f", clip gate at {self._shared.gate_site}"
-        if self._shared.frame_gate_site is not None:
-            gate += f", frame gate at {self._shared.frame_gate_site}"
         state = "removed" if self._removed else "on" if self._enabled else "off"
-        much = strength_in_words(self._strength)
-        return f"<Steering of {type(self.model).__name__}: {what}; {where}{gate}; {much}, {state}>"
+        what = "by hand" if self.recipe is None else f"recipe {self.recipe.name!r}"
+        said = summary(self._hooks, self._shared, self._strength)
+        return f"<Steering of {type(self.model).__name__}: {what}; {said}, {state}>"
 
 
 def steer(
@@ -299,6 +224,8 @@ def steer(
     error: ErrorMode = "keep",
     gate: AnyGate | Sequence[AnyGate] | None = None,
     strength: float | None = None,
+    threshold: Threshold | None = None,
+    on_gate: Listener | None = None,
     allow_empty: bool | None = None,
     lock: bool = False,
     replace: bool = False,
@@ -321,6 +248,9 @@ def steer(
             SAE given by hand. A list of one of each edits a frame if either opens: the clip gate for the whole clip,
             or the frame gate for that frame.
         strength: 0 leaves the model as it is, 1 applies the edits, below 0 turns them round. None: the recipe's, or 1.
+        threshold: score above which the gate opens, in the place of its own; see `Steering.threshold`.
+        on_gate: called with each `GateEvent` in the thread that runs the model, which waits for it; if it raises, a
+            `CallbackWarning` says so, and the model goes on. See `Steering.events`.
         allow_empty: let the model write an empty text for the clips that are edited, which Whisper's decoding otherwise
             forbids in some modes; where a gate stays shut, it stays forbidden. None: as the recipe says, or False.
         lock: let one thread at a time call the model, which openai-whisper's needs, steered or not; see `locked`.
@@ -337,10 +267,8 @@ def steer(
     with torch.inference_mode(False):  # tensors made inside it could never be changed outside it
         hooks, shared = build_hooks(inner, family, parts, gates)
     life = Life(None if used is None else used.name, outline_of(parts, gates))
+    steering = Steering(inner, hooks, shared, used, life, Recorder(inner, family, gate_sites(hooks), on_gate))
+    steering._set(strength, threshold)
     if not replace:
         warn_if_stacked(inner, life, stacklevel=2)
-    steering = Steering(inner, hooks, shared, used, life)
-    steering.strength = strength if strength is not None else used.strength if used is not None else 1.0
-    allow = allow_empty if allow_empty is not None else used is not None and used.allow_empty
-    steering._begin(family, allow, lock, replace)
-    return steering
+    return steering._begin(family, allow_empty, lock, replace)

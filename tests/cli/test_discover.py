@@ -45,16 +45,43 @@ def test_from_a_list_of_labels_to_a_recipe(tmp_path):
     assert recipe.provenance["data"] == {"labels": ["labels.csv"]}
     held = recipe.measured["held_out"]
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"5 features; on held-out clips together AUC {held['probe_auc']:.3f} [")
+    assert lines[0].startswith("5 features; on 1 held-out clips with the concept and 1 without, together AUC ")
+    assert f"AUC {held['probe_auc']:.3f} [" in lines[0]
     assert lines[1].startswith(f"feature {held['best_feature']} alone {held['best_feature_auc']:.3f}; as many random")
-    assert lines[2] == f"wrote {out}"
+    stability = recipe.measured["features"]["stability"]
+    assert lines[2].startswith(f"stability: found again in {sum(stability) / 5:.0%} of 2 resamples on average; ")
+    assert lines[3].startswith("fewer than 20 held-out clips of a kind: ")
+    assert lines[4] == f"wrote {out}"
     assert str(tmp_path) not in json.dumps(recipe.provenance)
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--present", "gone", "--absent", "gone"], "there is no model 'tinny'"),
+        (["--present", "gone", "--absent", "gone"], "there is no folder gone"),
+        (
+            ["--present", CLIPS / "speech-01.flac", "--absent", CLIPS / "fan.flac"],
+            "too few recordings with the concept",
+        ),
+        (
+            ["--present", CLIPS, "--absent", CLIPS],
+            "alarm.flac is among the clips with the concept and among those without",
+        ),
+        (
+            [
+                "--present",
+                CLIPS / "speech-01.flac",
+                "--present",
+                CLIPS / "speech-02.flac",
+                "--groups",
+                "file",
+                "--absent",
+                CLIPS / "fan.flac",
+                "--absent",
+                CLIPS / "rain.flac",
+            ],
+            "there is no model 'tinny'",
+        ),
         (["--out", "recipe.txt"], "recipe.txt does not end in .json; give the recipe's file, such as recipe.json"),
     ],
 )
@@ -65,6 +92,17 @@ def test_what_cannot_be_is_one_line(words, says, tmp_path, monkeypatch):
     assert result.stderr.startswith(f"error: {says}")
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_before_the_model_is_loaded(tmp_path, monkeypatch):
+    from audiosae_steer.discover.contrast import discover
+
+    monkeypatch.setattr(discover, "find_spec", lambda name: None)
+    words = ["discover", "-m", "tinny", "--sae", SHIPPED, "--layer", 4, "--out", tmp_path / "r.json"]
+    for more, names in (([], "scikit-learn and matplotlib"), (["--no-report"], "scikit-learn")):
+        result = run(*words, "--present", CLIPS, "--absent", CLIPS, *more)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"error: finding features needs {names}; run: pip install ")
 
 
 def test_its_help_says_what_it_takes():

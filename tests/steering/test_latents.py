@@ -17,9 +17,12 @@ from audiosae_steer import (
     Ablate,
     Add,
     AudioError,
+    Clamp,
     EditError,
+    EditWarning,
     Push,
     Scale,
+    Set,
     SiteError,
     edit_audio,
     load_sae,
@@ -156,6 +159,13 @@ def test_latents_of_another_width_or_layout_are_refused() -> None:
         steer_latents(torch.zeros(1, 12, 40), sae, [Ablate(1)], layout="dbf")
     with pytest.raises(EditError, match="list"):
         steer_latents(torch.zeros(1, 12, 40), sae, "no-drums")
+
+
+@pytest.mark.parametrize("edit", [Set(3, -4.0), Clamp(3, high=-1.0)])
+def test_latents_with_a_feature_below_zero_are_steered_with_a_warning(edit: Any) -> None:
+    with pytest.warns(EditWarning, match="at these latents puts feature 3 at -") as seen:
+        steer_latents(torch.zeros(1, 12, 40), make_sae("relu", 12, 31), [edit])
+    assert seen[0].filename == __file__
 
 
 def test_real_latents_and_the_sae_that_ships(assets: Any) -> None:

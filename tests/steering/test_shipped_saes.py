@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from make import make_openai
@@ -44,6 +45,13 @@ def test_a_name_needs_its_layer_and_a_wrong_one_says_which_there_are() -> None:
         load_sae("tiny.en", layer=2)
     with pytest.raises(CheckpointError, match="none that ships with the package .*tiny.en"):
         load_sae("tinny.en", layer=4)
+
+
+@pytest.mark.parametrize("layer", ["4", 4.0, True])
+def test_a_layer_is_a_whole_number(layer: Any) -> None:
+    with pytest.raises(CheckpointError, match="expected a whole number: layers are counted from 1"):
+        load_sae("tiny.en", layer=layer)
+    assert load_sae("tiny.en", layer=np.int64(4)).info["layer"] == 4
 
 
 def test_a_folder_here_goes_before_a_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.labels import LabelledWindow, from_csv, from_folders, unlabelled
-from ...data.splits import hold_out
-from ...errors import SteeringError
+from ...data.splits import Flags, hold_out
+from ...errors import MissingExtraError, SteeringError
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad
 from ...sae.autoencoder import SAE
@@ -62,11 +63,14 @@ def discover(
         SteeringError: there is one kind of clips only, or too few; or `out` is no .json.
         MissingExtraError: scikit-learn or matplotlib is not installed.
     """
-    settings = settings or DiscoverSettings()
-    model, output = RecipeOutput.of(out).load_model(model)
+    settings, output = settings or DiscoverSettings(), RecipeOutput.of(out)
+    _check_installed(report)
+    examples = _examples(clips, settings)
+    if settings.target == "labels":
+        hold(examples, np.array([bool(example.present) for example in examples]), settings)  # too few: before any work
+    model, output = output.load_model(model)
     opened = open_sae(sae, layer)
     check(model, opened, layer)
-    examples = _examples(clips, settings)
     folder = output.path.parent
     folder.mkdir(parents=True, exist_ok=True)
     found = find(model, opened, layer, examples, settings, cache=output.cache_folder, progress=progress)
@@ -108,21 +112,33 @@ def find(
         tuple(text for part in parts for text in part.texts),
         np.concatenate([part.no_speech for part in parts]),
     )
-    groups = [example.group for example in examples] * len(pads)
     if settings.target == "labels":
         labels = np.array([bool(example.present) for example in examples] * len(pads))
     else:
         labels = _behaviour(pooled, settings)
     rows = LabelledRows(
         clips=tuple(clips * len(pads)),
-        groups=tuple(groups),
+        groups=tuple(example.group for example in examples) * len(pads),
         pads=tuple(pad for pad in pads for _ in clips),
         labels=labels,
-        held=hold_out(
-            labels, groups, settings.held_out, settings.seed, files=[clip.path for clip in clips] * len(pads)
-        ),
+        held=hold(list(examples) * len(pads), labels, settings),
     )
     return rank_features(rows, pooled, settings, progress)
+
+
+def hold(examples: Sequence[LabelledWindow], labels: NDArray[np.bool_], settings: DiscoverSettings) -> Flags:
+    """Mask (examples,) of those that are held out; see `hold_out`."""
+    groups, files = [example.group for example in examples], [example.window.path for example in examples]
+    return hold_out(labels, groups, settings.held_out, settings.seed, files=files)
+
+
+def _check_installed(report: bool) -> None:
+    needed = {"sklearn": "scikit-learn", **({"matplotlib": "matplotlib"} if report else {})}
+    missing = [name for module, name in needed.items() if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(
+            f"finding features needs {' and '.join(missing)}; run: pip install 'audiosae-steer[train]'"
+        )
 
 
 def _behaviour(pooled: Pooled, settings: DiscoverSettings) -> NDArray[np.bool_]:

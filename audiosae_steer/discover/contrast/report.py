@@ -13,12 +13,10 @@ from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from . import images
 from .results import ContrastResult
-from .settings import DiscoverSettings
+from .settings import STEADY, DiscoverSettings
 
 SHOWN = 12
 """Features with a picture of their own."""
-STEADY = 0.8
-"""Share of resamples from which on a feature counts as steady."""
 RANKINGS = {
     "l1": "size of their weight in an L1 logistic regression",
     "l2": "size of their weight in an L2 logistic regression",

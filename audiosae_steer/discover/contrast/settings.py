@@ -17,6 +17,8 @@ EditKind = Literal["ablate", "scale", "clamp", "add"]
 Target = Literal["labels", "text", "words", "no_speech_prob"]
 Frames = Literal["audio", "window"]
 Padding = Literal["zeros", "silence", "both"]
+STEADY = 0.8
+"""Share of resamples from which on a feature counts as steady."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from ...data.audio import SAMPLE_RATE
-from ...data.partitions import PartitionSources
+from ...data.partitions import PARTITIONS, PartitionSources
 from ...data.sources import Download, plan_download
 from ...errors import AudioError, HubError, MissingExtraError
 from ...evaluate.transcription.from_residuals import encode, resume, write
 from ...training.settings import TrainSettings
 from ..learning.settings import LearnSettings
 
-NEEDED = {"jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+NEEDED = {"whisper": "openai-whisper", "jiwer": "jiwer", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Modules that every run needs, and the package of each."""
 GUESS = 1000
 """Assumed number of clips of a data set before it is downloaded."""
@@ -97,8 +97,36 @@ def count(given: PartitionSources, shares: Sequence[float], most: int | None) ->
     total = sum(map(_clips(most), given.find))
     own = {name: sum(map(_clips(most), sources)) for name, sources in given._asdict().items() if name != "find"}
     dealt = [share if i == 0 or not given[i] else 0.0 for i, share in enumerate(shares)]
-    parts = [round(total * share / sum(dealt)) for share in dealt]
-    return parts[0], own["calibrate"] or parts[1], own["test"] or parts[2]
+    calibrate, test = (round(total * share / sum(dealt)) for share in dealt[1:])
+    return total - calibrate - test, own["calibrate"] or calibrate, own["test"] or test
+
+
+def check_enough(absent: Sequence[int], present: Sequence[int], shares: Sequence[float], least: int) -> None:
+    """Check that there are clips enough of either kind, and of neither far too few for a purpose.
+
+    Args:
+        absent: clips without speech to find, to calibrate and to test.
+        present: clips with speech to find, to calibrate and to test.
+        shares: shares of the three.
+        least: fewest clips of either kind.
+
+    Raises:
+        AudioError: there are too few; says how many there are, and how many are needed.
+    """
+    needed = [round(least * share / sum(shares)) for share in shares]
+    kinds = {"without speech": absent, "with speech": present}
+    # speakers and recordings stay whole, and so the parts are of about their shares
+    lacking = any(2 * have < need for part in kinds.values() for have, need in zip(part, needed, strict=True))
+    if lacking or min(map(sum, kinds.values())) < least:
+        there = " and ".join(f"{sum(part)} {kind} ({_purposes(part)})" for kind, part in kinds.items())
+        raise AudioError(
+            f"too few clips to make a recipe: {there}; at least {least} of each are needed ({_purposes(needed)}). Give "
+            "more, or lower --least (MakeSettings.least) to try with these: what so few show says little of others"
+        )
+
+
+def _purposes(counts: Sequence[int]) -> str:
+    return ", ".join(f"{number} to {part}" for number, part in zip(counts, PARTITIONS, strict=True))
 
 
 def _clips(most: int | None) -> Callable[[Any], int]:

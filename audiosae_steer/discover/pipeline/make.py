@@ -19,7 +19,7 @@ from ...steering.recipes.schema import Recipe
 from ...training.settings import TrainSettings
 from ..contrast.pooling import check
 from ..sae_files import open_sae
-from .estimate import Amount, check_installed, count, downloads, estimate, measure, table
+from .estimate import Amount, Speed, check_enough, check_installed, count, downloads, estimate, measure, table
 from .fit import fit_edits, fit_gates
 from .settings import NAME, MakeOutput, MakeSettings
 from .stage_cache import Stages
@@ -60,7 +60,7 @@ def make_no_false_speech(
         say: called with lines on downloads, expected duration, and stages.
 
     Raises:
-        AudioError: there is no audio, or there are too few recordings, speakers or kinds of sound.
+        AudioError: there is no audio, or there are too few clips, recordings, speakers or kinds of sound.
         HubError: a data set or the SAE cannot be had.
         SiteError: there is no such layer, or the SAE does not fit it.
         GateError: no features tell speech from non-speech, or the SAE's cannot be computed one by one.
@@ -70,6 +70,8 @@ def make_no_false_speech(
     output, settings, say = MakeOutput.of(out), settings or MakeSettings(), say or (lambda line: None)
     sources = _sources(absent), _sources(present)
     check_installed(training=sae is None)
+    counts = count(sources[0], settings.shares, settings.most), count(sources[1], settings.shares, settings.most)
+    check_enough(*counts, settings.shares, settings.least)
     for download in downloads(sources, settings.most, settings.seed):
         say(str(download))
     base = base_model(model) if isinstance(model, (str, Path)) else None
@@ -81,9 +83,7 @@ def make_no_false_speech(
     if not output.folder.parent.is_dir():
         raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
     stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
-    absent_count, present_count = (count(kind, settings.shares, settings.most) for kind in sources)
-    amount = Amount(absent_count, present_count, training, settings.learn, settings.synthetic)
-    _announce(estimate(amount, measure(model, layer, training)), say)
+    _announce(Amount(*counts, training, settings.learn, settings.synthetic), measure(model, layer, training), say)
     clips = _partitioned(sources, settings, output, say)
     context = StageContext(model, base, layer, clips, settings, stages, output)
     learned, baseline = fit_edits(context, opened, sae, training)
@@ -92,10 +92,10 @@ def make_no_false_speech(
     return load_recipe(output.folder / f"{NAME}.json")
 
 
-def _announce(seconds: dict[str, float], say: Callable[[str], None]) -> None:
+def _announce(amount: Amount, speed: Speed, say: Callable[[str], None]) -> None:
     """Expected duration of each stage."""
     say("about how long it will take, if nothing of it is done yet:")
-    for line in table(seconds):
+    for line in table(estimate(amount, speed)):
         say(line)
 
 
@@ -115,6 +115,9 @@ def _partitioned(
     for name in PARTITIONS:
         side: Partition = getattr(clips, name)
         say(f"{name}: {len(side.absent.clips)} clips without speech, {len(side.present.clips)} with speech")
+    # data sets of the Hub are counted only now
+    absent, present = (tuple(len(part[side].clips) for part in clips[:3]) for side in (0, 1))
+    check_enough(absent, present, settings.shares, settings.least)
     return clips
 
 

@@ -36,6 +36,9 @@ class MakeSettings:
     """Shares of finding, calibrating and testing, for clips that are not given apart."""
     most: int | None = 800
     """Most clips to take of each source; None takes all."""
+    least: int = 30
+    """Fewest clips of either kind, for all three purposes together; a fifth of it is to test on. Where none of 6 such
+    clips has text, the 95 % interval reaches up to 39 %: fewer tell next to nothing."""
     synthetic: int = 80
     """Synthetic noises to find on, beside the clips; half as many to calibrate on."""
     sae: TrainSettings = field(default_factory=TrainSettings)

@@ -11,6 +11,7 @@ from ..latency import Latency
 from ..metrics.rates import Share
 from ..metrics.wer import Difference
 from .arms import LABELS
+from .beams import beam_table
 from .results import (
     ArmResult,
     BenchResults,
@@ -28,6 +29,13 @@ MODES = {
     "untimed": "Without timestamps, an empty text allowed in every arm",
     "untimed-strict": "Without timestamps, as Whisper does it: an empty text is forbidden, only masks write nothing",
 }
+
+BEAM_NOTE = (
+    "The first 30 s of each clip as each library's own functions decode it: temperature 0, no fallback, Whisper's own "
+    "filters off; transformers' pipeline and faster-whisper as they come take five beams. *WER* and its change in "
+    "points against the unsteered model decoded in the same way: loops capped. *Lost*: clips with speech that are left "
+    "without text."
+)
 
 
 def write_report(found: BenchResults, out: Path) -> list[Path]:
@@ -64,6 +72,8 @@ def tables(found: BenchResults) -> str:
         ):
             if arms:
                 parts.append(f"## Long files: {how}\n\n{_long(found, found.long.files, arms)}")
+    if found.beams:
+        parts.append(f"## Beams\n\n{BEAM_NOTE}\n\n{beam_table(found.beams)}")
     if found.left_out:
         lines = [f"- {LABELS.get(name, name)}: {why}" for name, why in found.left_out.items()]
         parts.append("## Left out\n\n" + "\n".join(lines))
@@ -92,8 +102,9 @@ def _head(found: BenchResults) -> str:
     lines += [
         f"- {found.machine.processor}, {found.machine.threads} thread(s); {versions}",
         "",
-        "Greedy decoding, the first 30 s of each clip. *Text*: share of the clips without speech for which anything is "
-        "written, Whisper's own filters off, and on; *less text*: by which part it is rarer than with the unsteered "
+        "Greedy decoding unless a table says otherwise, the first 30 s of each clip. *Text*: share of the clips "
+        "without speech for which anything is written, Whisper's own filters off, and on; *less text*: by which part "
+        "it is rarer than with the unsteered "
         "model; *words*: more than punctuation; *detected*: `no_speech_prob` < 0.5, the papers' measure. "
         "*WER*: Whisper's English normaliser, filters off; its change in points against the "
         "unsteered model of the same table, and with at most as many errors for an utterance as it has words, so that "

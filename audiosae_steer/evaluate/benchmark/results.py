@@ -173,6 +173,29 @@ class LongResults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BeamRow:
+    """One recipe in one way to decode."""
+
+    decoding: str
+    """Library and beams, in words."""
+    engine: str
+    beams: int | None
+    """Number of beams; None of a library as it comes."""
+    recipe: str
+    """Name of the recipe, or `unsteered`."""
+    text: Share
+    """Clips without speech for which anything is written, Whisper's filters off."""
+    wer: ErrorRate | None
+    """On clips with a known text, against the unsteered model in the same way to decode; None if there are none."""
+    lost: int
+    """Clips with speech without text, that the unsteered model gives some."""
+    changed: int
+    """Clips with speech that are written otherwise than by the unsteered model."""
+    utterances: int
+    """Clips with speech."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmInfo:
     """An arm as tables name it; its fields are those of `Steered` and `Masked`."""
 
@@ -232,27 +255,30 @@ class BenchResults:
     hard: dict[str, dict[str, dict[str, SpeechResult]]] | None = field(default=None, metadata=OPTIONAL)
     """Speech that is hard to tell from silence, by mode, kind and arm."""
     long: LongResults | None = field(default=None, metadata=OPTIONAL)
+    beams: list[BeamRow] | None = field(default=None, metadata=OPTIONAL)
+    """Recipes by way to decode."""
     left_out: dict[str, str]
     """Reasons, by arm or part."""
 
 
 def to_json(results: BenchResults) -> dict[str, Any]:
     """The dicts, lists and scalars of `false-speech.json`."""
-    content: dict[str, Any] = _plain(results)
+    content: dict[str, Any] = as_plain(results)
     for mode, draws in content.pop("random").items():
         content["clips"][mode]["random"] = draws
     return content
 
 
-def _plain(value: Any) -> Any:
-    """Records by field, without optional fields that are None; mappings by key; tuples of any kind as lists."""
+def as_plain(value: Any) -> Any:
+    """Values that JSON has: records by field, without optional fields that are None; mappings by key; any tuples as
+    lists."""
     if isinstance(value, Latency):
         return value._asdict()
     if is_dataclass(value):
         found = ((each, getattr(value, each.name)) for each in fields(value))
-        return {e.name: _plain(own) for e, own in found if own is not None or not e.metadata.get("optional")}
+        return {e.name: as_plain(own) for e, own in found if own is not None or not e.metadata.get("optional")}
     if isinstance(value, Mapping):
-        return {key: _plain(own) for key, own in value.items()}
+        return {key: as_plain(own) for key, own in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(own) for own in value]
+        return [as_plain(own) for own in value]
     return value

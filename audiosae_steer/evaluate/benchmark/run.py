@@ -18,17 +18,30 @@ import torch
 from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
+from ...steering.recipes.schema import Recipe
 from ..latency import Latency
 from ..transcription.from_residuals import Written
 from . import arms as arm_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
 from .baselines import Summary, fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
+from .beams import BEAMS, measure_beams
 from .bench_clips import BenchClip, ClipGroup, hard, long_files, mixtures, spread
+from .decodings import Engines
 from .long_form import LONG, run_long_part
 from .measures import of_noise, of_speech, spread_of
-from .results import ArmInfo, ArmResult, BenchResults, ClipsInfo, LongResults, Machine, RandomDraws, SpeechResult
+from .results import (
+    ArmInfo,
+    ArmResult,
+    BeamRow,
+    BenchResults,
+    ClipsInfo,
+    LongResults,
+    Machine,
+    RandomDraws,
+    SpeechResult,
+)
 from .runner import UNSTEERED, Runner
-from .settings import MODES, BenchData, BenchSettings, Recipes, check, sae_of
+from .settings import BEAM_PART, MODES, BenchData, BenchSettings, Recipes, check, sae_of
 
 SMALL = ("unsteered", "contrast", "learned", "clip-gated", "frame-gated", "both-gated", "gate-alone", "vad", "vad-ours")
 """Curves whose marked arms run on mixtures and hard speech."""
@@ -43,6 +56,7 @@ def run_bench(
     settings: BenchSettings | None = None,
     *,
     transformers: Callable[[], tuple[Any, Any]] | None = None,
+    ctranslate2: Callable[[Recipe | None, str], Path] | None = None,
     progress: Tell | None = None,
 ) -> BenchResults:
     """Measure the arms.
@@ -56,6 +70,8 @@ def run_bench(
         cache: folder, about 1 MB a clip and mode.
         settings: parts, modes and arms to run.
         transformers: gives the same model by transformers, and its processor; without it its pipeline is left out.
+        ctranslate2: gives a folder for faster-whisper with a recipe baked in, or none, in a storage type; without it
+            the part beams leaves faster-whisper out.
         progress: called with what is being done, how many are done, and how many there are.
 
     Raises:
@@ -63,7 +79,7 @@ def run_bench(
         MissingExtraError: something that an arm needs is not installed.
     """
     bench = Bench(model, recipes, data, cache, settings or BenchSettings(), progress)
-    return bench.run(transformers)
+    return bench.run(transformers, ctranslate2)
 
 
 class Bench:
@@ -86,7 +102,11 @@ class Bench:
         )
         self.arms = {arm.name: arm for arm in self._arms(sae, sae_layer)}
 
-    def run(self, transformers: Callable[[], tuple[Any, Any]] | None = None) -> BenchResults:
+    def run(
+        self,
+        transformers: Callable[[], tuple[Any, Any]] | None = None,
+        ctranslate2: Callable[[Recipe | None, str], Path] | None = None,
+    ) -> BenchResults:
         """Every part that is asked for."""
         main, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
         recipes = {
@@ -114,6 +134,7 @@ class Bench:
             mixtures=self._speech(usual, self._mixtures) if "mixtures" in parts else None,
             hard=self._speech(usual, self._hard) if "hard" in parts else None,
             long=self._long(transformers) if "long" in parts else None,
+            beams=self._beams(transformers, ctranslate2) if BEAM_PART in parts or self.settings.beams else None,
             left_out=self.left_out,
         )
 
@@ -282,6 +303,28 @@ class Bench:
             self.left_out["pipeline"] = "transformers' model was not given, or transformers is not installed"
         wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
         return run_long_part(self.runner, files, wanted, self.arms, transformers, settings.pipeline_files)
+
+    def _beams(
+        self,
+        transformers: Callable[[], tuple[Any, Any]] | None,
+        ctranslate2: Callable[[Recipe | None, str], Path] | None,
+    ) -> list[BeamRow]:
+        main = self.recipes.main
+        ungated = self.recipes.ungated or main.model_copy(
+            update={"gate": None, "frame_gate": None, "name": f"{main.name}, without its gates"}
+        )
+        recipes = {each.name: each for each in (main, ungated, self.recipes.constant) if each is not None}
+        language = self.settings.language
+        return measure_beams(
+            Engines(openai=self.model, transformers=transformers, ctranslate2=ctranslate2, language=language),
+            recipes,
+            self.absent.clips,
+            self.present.clips,
+            self.runner.cache.parent,
+            beams=self.settings.beams or BEAMS,
+            noise_tokens=self.settings.noise_tokens,
+            progress=self.runner.tell,
+        )
 
     def _latencies(self) -> dict[str, Latency | None]:
         half = self.settings.timed_clips // 2

@@ -14,7 +14,9 @@ from .bench_clips import BenchClip
 from .long_recordings import LongFile
 
 PARTS = ("clips", "mixtures", "hard", "long")
-"""Parts of the benchmark, in the order of tables."""
+"""Parts of the benchmark that run by default, in the order of tables."""
+BEAM_PART = "beams"
+"""Part that runs if it is named, or if numbers of beams are: its texts take several times as long."""
 MODES = {"timed": (TIMED,), "untimed": (UNTIMED, STRICT)}
 """Decoding modes that each name of `BenchSettings.modes` stands for."""
 
@@ -42,7 +44,7 @@ class BenchSettings:
     """Parts, modes and arms of the benchmark to run, and the amount of each."""
 
     parts: Sequence[str] = PARTS
-    """Parts to run, of clips, mixtures, hard and long."""
+    """Parts to run, of clips, mixtures, hard, long and beams."""
     modes: Sequence[str] = tuple(MODES)
     """Decoding modes, of timed and untimed."""
     arms: Sequence[str] = ()
@@ -69,6 +71,9 @@ class BenchSettings:
     """Minutes that each of them lasts."""
     pipeline_files: int | None = None
     """Long recordings for transformers' pipeline, which writes loops out in full, for minutes; None is all, 0 none."""
+    beams: Sequence[int] = ()
+    """Numbers of beams to decode with, 1 for greedy; the libraries as they come are measured beside them. Any adds the
+    part beams, which measures 1 and 5 if there are none."""
     timed_clips: int = 4
     """Clips for the latency; 0 leaves it out."""
     seed: int = 0
@@ -87,6 +92,8 @@ class Recipes:
     """Recipe found by contrast."""
     dense: Recipe | None = None
     """Recipe that pushes by a learned vector."""
+    constant: Recipe | None = None
+    """Recipe of constants, which the part beams measures in hooks and, baked in, in faster-whisper."""
     sae: SAE | None = None
     """SAE of the arms that need one; None takes that of `main`."""
     layer: int | None = None
@@ -97,9 +104,11 @@ def check(settings: BenchSettings, data: BenchData) -> None:
     """Refuse settings and clips that cannot be run.
 
     Raises:
-        SteeringError: an unknown part or mode, or clips of one kind are missing.
+        SteeringError: an unknown part or mode, a number of beams below 1, or clips of one kind are missing.
     """
-    for what, given, known in (("part", settings.parts, PARTS), ("mode", settings.modes, tuple(MODES))):
+    if settings.beams and min(settings.beams) < 1:
+        raise SteeringError(f"numbers of beams are 1, which is greedy, or more; got {min(settings.beams)}")
+    for what, given, known in (("part", settings.parts, (*PARTS, BEAM_PART)), ("mode", settings.modes, tuple(MODES))):
         unknown = [name for name in given if name not in known]
         if unknown or not given:
             raise SteeringError(f"unknown {what} {unknown[0] if unknown else '(none)'!r}; expected {', '.join(known)}")

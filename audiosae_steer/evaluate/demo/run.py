@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...data.audio import Samples, audio_files, load_audio
+from ...data.audio import SUFFIXES, Samples, audio_files, load_audio
 from ...errors import AudioError, AudioSAESteerWarning
 from ...io.progress import Tell
 from ...io.shipped import checkpoints_dir
@@ -22,6 +22,10 @@ from ..metrics.rates import Reduction, reduction, wrote
 from ..metrics.wer import Difference, WordErrors, rate_difference, word_errors
 from ..transcription.transcribe import Transcript, transcribe
 
+UNREAD = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mka", ".mkv", ".mov", ".3gp"}) - SUFFIXES
+"""Files that hold sound, and are not read."""
+SHOWN = 10
+"""Files that are left out of which the warning gives the reason."""
 KINDS = {"speech": "speech", "nonspeech": "nonspeech", "non-speech": "nonspeech"}
 
 
@@ -35,6 +39,13 @@ class DemoClip(NamedTuple):
     """`speech`, `nonspeech`, or None if it is not known."""
     text: str | None = None
     """Its transcript."""
+
+
+class Skipped(NamedTuple):
+    """A file of the folder that is left out."""
+
+    path: Path
+    reason: str
 
 
 class Result(NamedTuple):
@@ -57,6 +68,8 @@ class Demo(NamedTuple):
     wer: tuple[WordErrors, WordErrors, Difference] | None
     """Without and with steering, and the difference; None if no clip has a text."""
     latency: Latency
+    skipped: tuple[Skipped, ...] = ()
+    """Files that were left out."""
 
 
 def run_demo(
@@ -66,6 +79,7 @@ def run_demo(
     *,
     library: Library = "openai",
     strength: float | None = None,
+    threshold: float | None = None,
     filters: bool = False,
     progress: Tell | None = None,
 ) -> tuple[Demo, Any]:
@@ -77,6 +91,7 @@ def run_demo(
         audio: a folder of clips; None takes those that ship with the package.
         library: which library's model to load.
         strength: None takes the recipe's.
+        threshold: of the recipe's gate; None takes its own.
         filters: Whisper's own filters on; off by default, so that the table shows what the model itself writes.
         progress: called with what is being done, how many are done, and how many there are.
 
@@ -87,10 +102,15 @@ def run_demo(
         AudioError: the folder holds no audio, or its list of clips cannot be used.
         RecipeNotFoundError: no such recipe for this model.
     """
-    clips = read_clips(Path(audio) if audio is not None else checkpoints_dir() / "clips")
+    folder = Path(audio) if audio is not None else checkpoints_dir() / "clips"
+    clips = read_clips(folder)
+    skipped = _unlisted(folder, clips)
     tell = progress or (lambda what, done, total: None)
     tell("loading", 0, 2)
-    clips, recordings = _load(clips)
+    clips, recordings, unreadable = _load(clips)
+    skipped += unreadable
+    if skipped:
+        _warn(skipped)
     tell("loading", 1, 2)
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
@@ -106,13 +126,13 @@ def run_demo(
         return texts
 
     before = write("transcribing unsteered")
-    with steer(loaded, chosen, strength=strength) as steering:
+    with steer(loaded, chosen, strength=strength, threshold=threshold) as steering:
         after = write("transcribing steered")
         latency = measure_latency(loaded, steering, recordings[0], lambda n, of: tell("timing the encoder", n, of))
     results = tuple(Result(*row) for row in zip(clips, recordings, before, after, strict=True))
     silent = [result for result in results if result.clip.kind == "nonspeech"]
     text = reduction([wrote(r.before.text) for r in silent], [wrote(r.after.text) for r in silent]) if silent else None
-    return Demo(results, chosen, text, _wer(results), latency), loaded
+    return Demo(results, chosen, text, _wer(results), latency, tuple(skipped)), loaded
 
 
 def read_clips(folder: Path) -> list[DemoClip]:
@@ -120,7 +140,8 @@ def read_clips(folder: Path) -> list[DemoClip]:
 
     What is in them is told by a `clips.json` in it (a list of objects with `file`, and if known `kind`, `label` and
     `text`); else by a `text.tsv` beside the files (columns `file` and `text`: those are speech), or by a folder called
-    `speech` or `nonspeech` that they lie in; else it is not known.
+    `speech` or `nonspeech` that they lie in; else it is not known. Files of the same name are told apart by their
+    folders or endings.
 
     Raises:
         AudioError: no such folder, no audio in it, or a list that cannot be read.
@@ -132,7 +153,7 @@ def read_clips(folder: Path) -> list[DemoClip]:
             entries = json.loads(described.read_text(encoding="utf-8"))
             if not entries:
                 raise ValueError("it lists no clips")
-            return [_described(folder, entry) for entry in entries]
+            return _told_apart([_described(folder, entry) for entry in entries], folder)
         said = _texts(dict.fromkeys(file.parent for file in files))
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise AudioError(
@@ -140,9 +161,57 @@ def read_clips(folder: Path) -> list[DemoClip]:
             "`file`, and `kind`, `label`, `text` if known; a text.tsv has the columns `file` and `text`, divided by "
             "tabs"
         ) from error
-    return [
+    clips = [
         DemoClip(file, file.stem, "speech" if file in said else _kind(file, folder), said.get(file)) for file in files
     ]
+    return _told_apart(clips, folder)
+
+
+def _told_apart(clips: Sequence[DemoClip], folder: Path) -> list[DemoClip]:
+    """The clips, those of one label with as much of the path as it takes to tell them apart."""
+    same: dict[str, list[Path]] = {}
+    for clip in clips:
+        same.setdefault(clip.label, []).append(clip.path)
+
+    def below(path: Path) -> Path:
+        return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+    forms: tuple[Callable[[Path], str], ...] = (
+        lambda path: path.name,
+        lambda path: below(path).with_suffix("").as_posix(),
+        lambda path: below(path).as_posix(),
+    )
+
+    def distinct(clip: DemoClip) -> str:
+        paths = same[clip.label]
+        if len(paths) == 1:
+            return clip.label
+        form = next((form for form in forms if len({form(path) for path in paths}) == len(paths)), forms[-1])
+        return form(clip.path) if clip.label == clip.path.stem else f"{clip.label} ({form(clip.path)})"
+
+    return [clip._replace(label=distinct(clip)) for clip in clips]
+
+
+def _unlisted(folder: Path, clips: Sequence[DemoClip]) -> list[Skipped]:
+    """Files with sound that are not among the clips, and texts of files that are not there."""
+    taken = {clip.path.resolve() for clip in clips}
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.resolve() not in taken]
+    left = [Skipped(path, f"{path}: no {path.suffix} is read") for path in found if path.suffix.lower() in UNREAD]
+    left += [Skipped(path, f"{path}: clips.json does not list it") for path in found if path.suffix.lower() in SUFFIXES]
+    if not (folder / "clips.json").is_file():
+        spoken = _texts(dict.fromkeys(clip.path.parent for clip in clips))
+        left += [
+            Skipped(path, f"{path}: text.tsv has it, and there is no such file")
+            for path in spoken
+            if not path.is_file()
+        ]
+    return left
+
+
+def _warn(skipped: Sequence[Skipped]) -> None:
+    listed = "".join(f"\n  {each.reason}" for each in skipped[:SHOWN])
+    more = f"\n  and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+    warnings.warn(f"left out of the demo:{listed}{more}", AudioSAESteerWarning, stacklevel=3)
 
 
 def _described(folder: Path, entry: dict[str, Any]) -> DemoClip:
@@ -180,21 +249,18 @@ def _kind(file: Path, folder: Path) -> str | None:
     return next((KINDS[name.lower()] for name in names if name.lower() in KINDS), None)
 
 
-def _load(clips: Sequence[DemoClip]) -> tuple[list[DemoClip], list[Samples]]:
-    """The clips that are audio, and their samples; the others are warned about."""
+def _load(clips: Sequence[DemoClip]) -> tuple[list[DemoClip], list[Samples], list[Skipped]]:
+    """The clips that are audio, their samples, and the others."""
     good, recordings, bad = [], [], []
     for clip in clips:
         try:
             recordings.append(load_audio(clip.path))
             good.append(clip)
         except AudioError as error:
-            bad.append(str(error))
+            bad.append(Skipped(clip.path, str(error)))
     if bad and not good:
-        raise AudioError(f"none of the {len(bad)} clips can be read; the first: {bad[0]}")
-    if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        warnings.warn(f"left out: {bad[0]}{more}", AudioSAESteerWarning, stacklevel=3)
-    return good, recordings
+        raise AudioError(f"none of the {len(bad)} clips can be read; the first: {bad[0].reason}")
+    return good, recordings, bad
 
 
 def _wer(results: Sequence[Result]) -> tuple[WordErrors, WordErrors, Difference] | None:

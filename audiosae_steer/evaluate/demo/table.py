@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import printable
 from ..metrics.wer import rate_interval
 from .run import Demo, shortened
 
@@ -34,6 +35,9 @@ def print_demo(demo: Demo, *, filters: bool = False) -> None:
             f"[{colour}]{escape(after) or '(nothing)'}[/]",
         )
     console.print(table)
+    if demo.skipped:
+        names = ", ".join(each.path.name for each in demo.skipped)
+        console.print(f"left out: {escape(printable(names))}", soft_wrap=True)
     mode = "on" if filters else "off"
     if demo.text is not None:
         console.print(

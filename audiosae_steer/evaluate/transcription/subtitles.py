@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...errors import SteeringError
 from ...io.files import write_atomic
-from .transcribe import Transcript
+from .gate_windows import gate_record
+from .transcribe import Segment, Transcript
 
 ARROW = re.compile("-{2,}>")  # would begin another cue
 
@@ -64,12 +66,20 @@ def _txt(transcript: Transcript) -> str:
     return "".join(f"{_line(segment.text)}\n" for segment in transcript.segments)
 
 
+def _segment(segment: Segment) -> dict[str, Any]:
+    """A segment's fields; words only where they were asked for."""
+    fields = segment._asdict()
+    words = fields.pop("words")
+    return fields if words is None else fields | {"words": [word._asdict() for word in words]}
+
+
 def _json(transcript: Transcript) -> str:
     content = {
         "text": transcript.text,
         "language": transcript.language,
-        "segments": [segment._asdict() for segment in transcript.segments],
+        "segments": [_segment(segment) for segment in transcript.segments],
         "windows": None if transcript.windows is None else [window._asdict() for window in transcript.windows],
+        "gates": [gate_record(event) for event in transcript.gates],
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 

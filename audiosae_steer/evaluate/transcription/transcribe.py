@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from ...data.audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
+from ...steering.events import Events, GateEvent, collecting
+from .gate_windows import gates_of
+from .words import Word, words_of_openai, words_of_transformers
 
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Temperatures that `whisper.transcribe` tries in turn by default."""
@@ -50,6 +53,8 @@ class Segment(NamedTuple):
     """As written; it begins with a space as a rule, so that texts can simply be joined."""
     window: float | None = None
     """Seconds at which the window began that it comes from; None where the library does not tell."""
+    words: tuple[Word, ...] | None = None
+    """Its words with their times, if they were asked for."""
 
 
 class Transcript(NamedTuple):
@@ -63,6 +68,8 @@ class Transcript(NamedTuple):
     """Language code, where it is known."""
     windows: tuple[DecodedWindow, ...] | None = None
     """The stretches that were encoded at once; None where the library does not tell (transformers)."""
+    gates: tuple[GateEvent, ...] = ()
+    """Decisions of the model's gates, one for each window; the last window ends where the recording does."""
 
     @classmethod
     def of(
@@ -94,21 +101,39 @@ class Transcript(NamedTuple):
             return self
         kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW_SECONDS for d in dropped)]
         windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW_SECONDS for d in dropped))
-        return Transcript.of(kept, self.language, windows)
+        return Transcript.of(kept, self.language, windows)._replace(gates=self.gates)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Options of one transcription that both libraries understand."""
+    """Options of transcription that both libraries understand.
 
-    language: str | None
+    Raises:
+        SteeringError: no temperature, no such task, or a beam of less than one.
+    """
+
+    language: str | None = None
     """Code; None lets a multilingual model detect it."""
-    filters: bool
+    filters: bool = False
     """Whisper's own filters on."""
-    temperatures: tuple[float, ...]
+    temperatures: tuple[float, ...] = (0.0,)
     """Tried in turn; one, 0, is greedy."""
-    timestamps: bool
+    timestamps: bool = True
     """True if the model writes them."""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    """Write what is said, or its translation into English, which multilingual models can."""
+    beam_size: int | None = None
+    """Beams at temperature 0; None or 1 is greedy."""
+    word_timestamps: bool = False
+    """Times of each word too, from the cross-attention; they cost about one more pass of the decoder."""
+
+    def __post_init__(self) -> None:
+        if not self.temperatures:
+            raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
+        if self.task not in ("transcribe", "translate"):
+            raise SteeringError(f"there is no task {self.task!r}; expected transcribe or translate")
+        if self.beam_size is not None and self.beam_size < 1:
+            raise SteeringError(f"beam_size is {self.beam_size}; expected at least 1, which is greedy")
 
 
 def transcribe(
@@ -140,18 +165,61 @@ def transcribe(
         AudioError: the file is not audio, or the samples are not finite mono samples.
         SteeringError: a transformers model without its processor, or no temperature.
     """
-    samples = _samples(audio)
     temperatures = tuple(map(float, temperature)) if isinstance(temperature, Sequence) else (float(temperature),)
-    if not temperatures:
-        raise SteeringError("temperature is an empty sequence; expected a number, 0 for greedy, or several to try")
     decoding = Decoding(language=language, filters=filters, temperatures=temperatures, timestamps=timestamps)
+    return transcribe_batch(model, [audio], decoding, processor=processor, progress=progress)[0]
+
+
+def transcribe_batch(
+    model: Any,
+    recordings: Sequence[str | Path | NDArray[np.float32]],
+    decoding: Decoding,
+    *,
+    processor: Any = None,
+    progress: Progress | None = None,
+) -> list[Transcript]:
+    """The texts of several recordings, as `transcribe` gives that of each.
+
+    transformers' models decode them at once, those of up to 30 s together and longer ones together; openai-whisper,
+    which decodes one window at a time, one after another.
+
+    Args:
+        model: a Whisper of either library, steered or not.
+        recordings: files, or mono float32 samples at 16 kHz; any length.
+        decoding: how.
+        processor: transformers' `WhisperProcessor`; needed for its models.
+        progress: called with the seconds encoded, about, and the seconds there are.
+
+    Raises:
+        AudioError: a file is not audio, or samples are not finite mono samples.
+        SteeringError: a transformers model without its processor, or a task or word times that it cannot do.
+    """
+    given = [_samples(audio) for audio in recordings]
     inner: Any = unwrap(model)
-    with _watched(inner, len(samples) / SAMPLE_RATE, progress):
-        if hasattr(inner, "dims"):
-            return _openai(inner, samples, decoding)
-        if processor is None:
-            raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
-        return _transformers(inner, processor, samples, decoding)
+    openai = hasattr(inner, "dims")
+    if not openai and processor is None:
+        raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
+    if decoding.task == "translate" and not (inner.is_multilingual if openai else is_multilingual(inner)):
+        raise SteeringError(
+            "this Whisper knows English alone and cannot translate; take a multilingual one, such as base"
+        )
+    found: dict[int, Transcript] = {}
+    for group in [[n] for n in range(len(given))] if openai else _alike(given):
+        seconds = [len(given[n]) / SAMPLE_RATE for n in group]
+        with _watched(inner, seconds, progress), collecting(Events()) as events:
+            if openai:
+                texts = [_openai(inner, given[n], decoding) for n in group]
+            else:
+                texts = _transformers(inner, processor, [given[n] for n in group], decoding)
+        for row, n in enumerate(group):
+            found[n] = texts[row]._replace(gates=gates_of(events, seconds[row], row))
+    return [found[n] for n in range(len(given))]
+
+
+def _alike(given: Sequence[Samples]) -> list[list[int]]:
+    """Numbers of the recordings that fit in one window, and of the others, which transformers pads differently."""
+    groups = ([n for n, x in enumerate(given) if (len(x) > WINDOW) == long] for long in (False, True))
+    return [group for group in groups if group]
 
 
 def is_multilingual(model: Any) -> bool:
@@ -175,12 +243,15 @@ def _samples(audio: str | Path | NDArray[np.float32]) -> Samples:
 
 
 @contextmanager
-def _watched(model: Any, seconds: float, progress: Progress | None) -> Iterator[None]:
-    """Tell how far it is by counting passes of the encoder; a window advances by 30 s or somewhat less."""
+def _watched(model: Any, lengths: Sequence[float], progress: Progress | None) -> Iterator[None]:
+    """Tell how far it is by counting passes of the encoder; a window advances by 30 s or somewhat less.
+
+    Of several recordings at once the longest tells.
+    """
     if progress is None:
         yield
         return
-    encoded = 0.0
+    encoded, seconds = 0.0, max(lengths)
 
     def count(*_: Any) -> None:
         nonlocal encoded
@@ -208,6 +279,9 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
             temperature=decoding.temperatures,
             condition_on_previous_text=False,
             without_timestamps=not decoding.timestamps,
+            task=decoding.task,
+            beam_size=decoding.beam_size if (decoding.beam_size or 1) > 1 else None,
+            word_timestamps=decoding.word_timestamps,
             no_speech_threshold=NO_SPEECH if decoding.filters else None,
             logprob_threshold=LOGPROB,
             fp16=next(model.parameters()).is_cuda,
@@ -215,16 +289,35 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
         )
     found = result["segments"]
     windows = {s["seek"]: DecodedWindow(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
-    segments = [Segment(s["start"], s["end"], s["text"], s["seek"] / 100) for s in found]
+    segments = [Segment(s["start"], s["end"], s["text"], s["seek"] / 100, words_of_openai(s)) for s in found]
     return Transcript.of(segments, result["language"], tuple(windows.values()))
 
 
-def _transformers(model: Any, processor: Any, samples: Samples, decoding: Decoding) -> Transcript:
-    long = len(samples) > WINDOW
+def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding: Decoding) -> list[Transcript]:
+    """Texts of recordings that are all of up to 30 s, or all longer."""
+    long = len(given[0]) > WINDOW
     padding = {"truncation": False, "padding": "longest"} if long else {}
-    inputs = processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True, **padding)
+    inputs = processor(
+        list(given), sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True, **padding
+    )
+    weight = next(model.parameters())
+    inputs = {k: v.to(weight.device, weight.dtype if v.is_floating_point() else None) for k, v in inputs.items()}
+    with torch.no_grad():
+        output = model.generate(**inputs, **_generation(model, decoding, long), return_segments=True)
+    multilingual = is_multilingual(model)
+    return [
+        Transcript.of(
+            [_segment(s, processor.tokenizer, decoding.language) for s in row],
+            decoding.language if multilingual else "en",
+        )
+        for row in output["segments"]
+    ]
+
+
+def _generation(model: Any, decoding: Decoding, long: bool) -> dict[str, Any]:
+    """Arguments of transformers' `generate`."""
     options: dict[str, Any] = {
-        "return_timestamps": decoding.timestamps or long,
+        "return_timestamps": decoding.timestamps or long or decoding.word_timestamps,
         "temperature": decoding.temperatures,
     }
     if long:
@@ -233,15 +326,24 @@ def _transformers(model: Any, processor: Any, samples: Samples, decoding: Decodi
         options |= {"no_speech_threshold": NO_SPEECH, "logprob_threshold": LOGPROB}
     if len(decoding.temperatures) > 1:
         options |= {"compression_ratio_threshold": COMPRESSION, "logprob_threshold": LOGPROB}
-    multilingual = is_multilingual(model)
-    if multilingual and decoding.language is not None:
-        options["language"] = decoding.language
-    weight = next(model.parameters())
-    inputs = {k: v.to(weight.device, weight.dtype if v.is_floating_point() else None) for k, v in inputs.items()}
-    with torch.no_grad():
-        output = model.generate(**inputs, **options, return_segments=True)
-    segments = [
-        Segment(float(s["start"]), float(s["end"]), processor.tokenizer.decode(s["tokens"], skip_special_tokens=True))
-        for s in output["segments"][0]
-    ]
-    return Transcript.of(segments, decoding.language if multilingual else "en")
+    if is_multilingual(model):
+        options |= {"task": decoding.task} | ({"language": decoding.language} if decoding.language else {})
+    if (decoding.beam_size or 1) > 1:
+        options["num_beams"] = decoding.beam_size
+    if decoding.word_timestamps:
+        if not getattr(model.generation_config, "alignment_heads", None):
+            raise SteeringError(
+                "the times of words need generation_config.alignment_heads, which this model lacks; "
+                'load it with library="openai" (--library openai)'
+            )
+        options["return_token_timestamps"] = True
+    return options
+
+
+def _segment(found: dict[str, Any], tokenizer: Any, language: str | None) -> Segment:
+    """A segment of transformers' `generate`, with its words if it has the times of its tokens."""
+    text = tokenizer.decode(found["tokens"], skip_special_tokens=True)
+    words = None
+    if "token_timestamps" in found:
+        words = words_of_transformers(found["tokens"].tolist(), found["token_timestamps"].tolist(), tokenizer, language)
+    return Segment(float(found["start"]), float(found["end"]), text, words=words)

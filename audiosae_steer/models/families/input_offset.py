@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..sites import Moment, Watch
+from ..sites import Moment, Places, Watch
 
 SAMPLE_RATE = 16000
 MEL_FRAMES_PER_SECOND = 100
@@ -33,27 +33,28 @@ class Recording:
 
     def offset(self, rows: int, sample_rate: int) -> float | Tensor:
         """Seconds of the recording before the window of each of so many rows: one number, or (rows,)."""
-        starts, rows_of = torch.zeros(rows, dtype=torch.float64), list(range(rows))
+        return self.place(rows, sample_rate)[0]
+
+    def place(self, rows: int, sample_rate: int) -> tuple[float | Tensor, list[int]]:
+        """The offset; and the row of the batch that the loop was given, for each: rows that are done are left out."""
+        found: list[list[float]] = []
+        rows_of: list[int] = list(range(rows))
         frame: FrameType | None = sys._getframe(1)
-        found = False
         while frame is not None:
             module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
-            known = frame.f_locals
             if (module, name) == ("whisper.transcribe", "transcribe"):
-                return float(known.get("time_offset", 0.0))
+                return float(frame.f_locals.get("time_offset", 0.0)), rows_of
             if (module, name) == (_GENERATE, "generate_with_fallback"):
-                rows_of = [_of(known["fallback_index_map"], row) for row in rows_of]
-            elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in known:
+                repeated = frame.f_locals["fallback_index_map"]
+                rows_of = [_of(repeated, row) for row in rows_of]
+            elif (module, name) == (_GENERATE, "generate") and "batch_idx_map" in (known := frame.f_locals):
                 rows_of = [_of(known["batch_idx_map"], row) for row in rows_of]
-                seek = [float(known["seek"][row]) for row in rows_of]
-                starts += torch.tensor(seek, dtype=torch.float64) / MEL_FRAMES_PER_SECOND
-                found = True
-            elif (module, name) == (_PIPELINE, "_forward") and known.get("stride") is not None:
+                found.append([float(known["seek"][row]) / MEL_FRAMES_PER_SECOND for row in rows_of])
+            elif (module, name) == (_PIPELINE, "_forward") and (known := frame.f_locals).get("stride") is not None:
                 of_batch = self._chunks(known["stride"], known.get("is_last"), sample_rate)
-                starts += torch.tensor([of_batch[min(row, len(of_batch) - 1)] for row in rows_of], dtype=torch.float64)
-                found = True
+                found.append([of_batch[min(row, len(of_batch) - 1)] for row in rows_of])
             frame = frame.f_back
-        return starts if found else 0.0
+        return (torch.tensor(found, dtype=torch.float64).sum(0) if found else 0.0), rows_of
 
     def _chunks(self, strides: Any, lasts: Any, sample_rate: int) -> list[float]:
         """Seconds at which each chunk of a pipeline's batch begins; chunks come in order, recording after recording."""
@@ -81,6 +82,12 @@ class Offset(threading.local):
     def __init__(self) -> None:
         self.recording = Recording()
         self.seconds: float | Tensor = 0.0
+
+
+def window_places(sample_rate: int = SAMPLE_RATE) -> Places:
+    """A function of a pass's rows, for `Family.window_places`."""
+    timed = Offset()
+    return lambda rows: timed.recording.place(rows, sample_rate)
 
 
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import SiteError
-from ..sites import Call, Dims, Family, Moment, Site, Tap, Watch
+from ..sites import Call, Dims, Family, Moment, Places, Site, Tap, Watch
 from ..storage import held
-from .input_offset import Offset
+from .input_offset import Offset, window_places
 
 SAMPLE_RATE = 16000
 
@@ -104,6 +104,10 @@ class SpeechEncoder(Family):
             body.register_forward_pre_hook(begin, with_kwargs=True).remove,
             body.encoder.register_forward_pre_hook(look, with_kwargs=True).remove,
         ]
+
+    def window_places(self, model: nn.Module) -> Places:
+        """From the loop of a pipeline."""
+        return window_places(self.sample_rate(model))
 
     def fingerprint_tensors(self, model: nn.Module) -> list[Tensor]:
         """Of the model without its head."""

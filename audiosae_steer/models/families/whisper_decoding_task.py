@@ -19,6 +19,9 @@ from ..sites import first_text_tokens
 from .empty_text import EmptyTextRule, allows, shut
 from .timestamps import TimestampMask, limits
 
+HOPELESS = 1e4
+"""Taken from the logits of tokens that end up in no text; more than any text's log-probability, and finite."""
+
 _lock = threading.Lock()
 _holders = 0
 
@@ -142,10 +145,14 @@ class _Ending:
         self.rule = EmptyTextRule(model, end, first_text_tokens(model.dims.n_vocab))
 
     def apply(self, logits: Tensor, tokens: Tensor) -> None:
-        """Forbid every token but the end of text in rows that end, in place."""
+        """Make every token but the end of text hopeless in rows that end, in place.
+
+        Not impossible: a search with patience goes on with the other beams, and sums of −inf would become NaN, which
+        ranks first.
+        """
         mask = self.rule.mask(logits, tokens, self.begin, self.group)
         if mask is not None:
-            logits.masked_fill_(mask & self.rule.others(logits), -float("inf"))
+            logits.sub_((mask & self.rule.others(logits)).to(logits.dtype), alpha=HOPELESS)
 
 
 class _Timestamps:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
+from ..sites import Call, Carry, Dims, Door, Family, Places, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
 from .empty_text import allow
 from .encodings import carry_encodings
-from .input_offset import SAMPLE_RATE, watch_windows
+from .input_offset import SAMPLE_RATE, watch_windows, window_places
 from .timestamps import limit
 from .whisper_decoding_task import cover_tasks
 from .whisper_mel import mel
@@ -60,6 +60,10 @@ class WhisperOpenAI(Family):
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The offset of the window of 30 s in its recording."""
         return [watch_windows(model.encoder, tell)] if windows else []
+
+    def window_places(self, model: Any) -> Places:
+        """From the loop of `whisper.transcribe`."""
+        return window_places()
 
     def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
         """From the encoder's last norm to the decoder."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import SteeringError
-from ..sites import Call, Carry, Dims, Door, Family, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
+from ..sites import Call, Carry, Dims, Door, Family, Places, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
 from .empty_text import EmptyTextRule, allow, shut
 from .encodings import carry_encodings
-from .input_offset import SAMPLE_RATE, watch_windows
+from .input_offset import SAMPLE_RATE, watch_windows, window_places
 from .method_override import overridden, override
 from .timestamps import TimestampMask, limit
 from .whisper_mel import mel
@@ -67,6 +67,10 @@ class WhisperTransformers(Family):
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """The offset of the window of 30 s in its recording."""
         return [watch_windows(_body(model).encoder, tell)] if windows else []
+
+    def window_places(self, model: Any) -> Places:
+        """From the loops of `generate` and of a pipeline."""
+        return window_places()
 
     def carry(self, model: Any, encoded: Carry, decodes: Carry) -> list[Callable[[], None]]:
         """From the encoder's last norm to the decoder."""

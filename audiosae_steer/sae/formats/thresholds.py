@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ...errors import CheckpointError, ThresholdWarning
+
+_LOG = logging.getLogger("audiosae_steer.fallbacks")
 
 
 def stored_threshold(file: Path, stored: object, unset: float = -1.0) -> Tensor | None:
@@ -29,6 +32,7 @@ def stored_threshold(file: Path, stored: object, unset: float = -1.0) -> Tensor 
         if not bool(never.all()):
             raise CheckpointError(f"{file}: its threshold is {stored.flatten()[:3].tolist()}…; the file is damaged")
     what = f"has a threshold that was never set ({unset:g})" if isinstance(stored, Tensor) else "has no threshold"
+    _LOG.warning("%s %s: the true selection is run, over the whole SAE", file, what)
     warnings.warn(
         f"{file} {what}: the k·n largest of each clip of n frames are selected instead, which runs the whole SAE; "
         "`audiosae-steer calibrate-threshold`, or SAE.calibrate_threshold(), makes it fast",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from audiosae_steer.cli.app import app
 from audiosae_steer.discover.calibration.settings import Budget
 from audiosae_steer.discover.learning.settings import LearnSettings
 from audiosae_steer.discover.pipeline import validate
+from audiosae_steer.discover.pipeline.estimate import check_enough
 from audiosae_steer.discover.pipeline.make import make_no_false_speech
 from audiosae_steer.discover.pipeline.settings import NAME, UNGATED, MakeOutput, MakeSettings
 from audiosae_steer.steering.recipes.load import checkpoints_dir
@@ -26,6 +28,7 @@ SOUNDS = ("mains-hum", "clicks", "alarm", "fan", "keyboard")
 PLAIN = MakeSettings()
 SMALL = replace(
     PLAIN,
+    least=5,
     synthetic=0,
     learn=LearnSettings(features=24, steps=8, refine=4, batch=(3, 2), lr=0.2),
     calibrate=replace(PLAIN.calibrate, strengths=(1.0, 3.0), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
@@ -178,6 +181,11 @@ def test_the_card_is_one_that_the_hub_reads(made):
         ({"model": "transformers"}, SteeringError, "openai-whisper model"),
         ({"absent": ["nowhere"]}, AudioError, "nowhere"),
         ({"out": "no/such/folder"}, SteeringError, "there is no folder"),
+        (
+            {"settings": PLAIN},
+            AudioError,
+            r"too few clips to make a recipe: .*at least 30 of each are needed \(18 to find",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(given, error, says, tiny_en, tmp_path, monkeypatch, request):
@@ -187,6 +195,44 @@ def test_what_cannot_be_is_refused_before_anything_is_made(given, error, says, t
     with pytest.raises(error, match=says):
         make_no_false_speech(model, **options)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_too_few_clips_are_told_before_a_model_is_loaded_or_a_time_estimated(tmp_path):
+    for folder, number in (("noise", 7), ("speech", 15)):
+        (tmp_path / folder).mkdir()
+        for n in range(number):
+            shutil.copy(CLIPS / "fan.flac", tmp_path / folder / f"{folder}{n}.flac")
+    words = ["make", "no-false-speech", "-m", "tinny", "--absent", tmp_path / "noise", "--present", tmp_path / "speech"]
+    words += ["--out", tmp_path / "made"]
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"NO_COLOR": "1"})
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(
+        "error: too few clips to make a recipe: 7 without speech (5 to find, 1 to calibrate, 1 to test) and 15 with "
+        "speech (9 to find, 3 to calibrate, 3 to test); at least 30 of each are needed (18 to find, 6 to calibrate, 6 "
+        "to test). Give more, or lower --least"
+    )
+    assert not (tmp_path / "made").exists()
+    result = CliRunner().invoke(app, [*map(str, words), "--least", "6"], env={"NO_COLOR": "1"})
+    assert "there is no model 'tinny'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("absent", "present", "enough"),
+    [
+        ((18, 6, 6), (18, 6, 6), True),
+        ((40, 3, 5), (30, 9, 9), True),
+        ((40, 2, 9), (30, 9, 9), False),
+        ((18, 6, 5), (18, 6, 6), False),
+        ((18, 6, 6), (200, 2, 50), False),
+    ],
+)
+def test_how_many_are_enough(absent, present, enough):
+    if enough:
+        check_enough(absent, present, PLAIN.shares, PLAIN.least)
+    else:
+        with pytest.raises(AudioError, match="too few clips"):
+            check_enough(absent, present, PLAIN.shares, PLAIN.least)
 
 
 @pytest.mark.parametrize("way", ["switched off", "down"])

@@ -78,7 +78,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def ran(folder, recipe) -> tuple[Demo, Any, list[tuple[str, int, int]]]:
     told: list[tuple[str, int, int]] = []
-    with pytest.warns(AudioSAESteerWarning, match="left out: .*broken.wav is not audio"):
+    with pytest.warns(AudioSAESteerWarning, match=r"left out of the demo:\n  .*broken.wav is not audio"):
         demo, model = run_demo("tiny.en", recipe, folder, progress=lambda *what: told.append(what))
     return demo, model, told
 
@@ -104,6 +104,13 @@ def test_it_counts_what_changed(ran):
     assert demo.wer == (errors, errors, rate_difference(errors, errors))
     assert 0 < demo.latency.low <= demo.latency.share <= demo.latency.high
     assert demo.recipe.name == "no-fan"
+
+
+def test_it_keeps_what_was_left_out(ran, folder, capsys):
+    demo, _, _ = ran
+    assert [each.path for each in demo.skipped] == [folder / "speech" / "broken.wav"]
+    print_demo(demo)
+    assert "left out: broken.wav\n" in capsys.readouterr().out
 
 
 def test_it_leaves_the_model_unsteered(ran):
@@ -249,6 +256,45 @@ def test_folders_tell_what_is_in_them(tmp_path):
     }
     assert [clip.kind for clip in read_clips(tmp_path / "nonspeech" / "deep")] == [None]
     assert [clip.kind for clip in read_clips(tmp_path / "Speech")] == ["speech"]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    files = ("speech/a.wav", "nonspeech/a.wav", "b.wav", "b.flac", "c.wav", "x/d.wav", "x/d.flac", "d.wav")
+    for name in files:
+        silent(tmp_path / name)
+    labels = {clip.path.relative_to(tmp_path).as_posix(): clip.label for clip in read_clips(tmp_path)}
+    assert labels == {
+        "speech/a.wav": "speech/a",
+        "nonspeech/a.wav": "nonspeech/a",
+        "b.wav": "b.wav",
+        "b.flac": "b.flac",
+        "c.wav": "c",
+        "x/d.wav": "x/d.wav",
+        "x/d.flac": "x/d.flac",
+        "d.wav": "d.wav",
+    }
+    entries = [{"file": name, "label": "rain"} for name in ("c.wav", "b.wav")]
+    entries += [{"file": str(silent(tmp_path.parent / "elsewhere" / "c.wav")), "label": "c"}, {"file": "d.wav"}]
+    (tmp_path / "clips.json").write_text(json.dumps(entries))
+    assert [clip.label for clip in read_clips(tmp_path)] == ["rain (c.wav)", "rain (b.wav)", "c", "d.wav"]
+
+
+def test_what_is_not_read_is_told_with_the_reason(tmp_path, recipe):
+    shutil.copy(CLIPS / "fan.flac", tmp_path / "fan.flac")
+    (tmp_path / "talk.wma").write_bytes(b"0")
+    (tmp_path / "text.tsv").write_text("file\ttext\ngone.wav\thello\n")
+    (tmp_path / "notes.txt").write_text("no audio")
+    with pytest.warns(AudioSAESteerWarning) as seen:
+        demo, _ = run_demo("tiny.en", recipe, tmp_path)
+    assert [each.path.name for each in demo.skipped] == ["talk.wma", "gone.wav"]
+    (said,) = [str(each.message) for each in seen]
+    assert "talk.wma: no .wma is read" in said
+    assert "gone.wav: text.tsv has it, and there is no such file" in said
+    (tmp_path / "clips.json").write_text('[{"file": "fan.flac"}]')
+    silent(tmp_path / "more" / "b.wav")
+    with pytest.warns(AudioSAESteerWarning, match=r"b\.wav: clips\.json does not list it"):
+        demo, _ = run_demo("tiny.en", recipe, tmp_path)
+    assert len(demo.results) == 1
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as Excel writes it"])

@@ -88,7 +88,7 @@ def test_json_holds_everything(tmp_path):
 def test_nothing_said_is_a_valid_file(tmp_path, ending, content):
     found = written(NOTHING, tmp_path / f"a.{ending}")
     if content is None:
-        assert json.loads(found) == {"text": "", "language": "en", "segments": [], "windows": []}
+        assert json.loads(found) == {"text": "", "language": "en", "segments": [], "windows": [], "gates": []}
     else:
         assert found == content
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import soundfile
 import soxr
 from make import count_hooks
 
-from audiosae_steer import AudioError, SteeringError, load_audio, load_processor
+from audiosae_steer import AudioError, SteeringError, load_audio, load_processor, steer
+from audiosae_steer.evaluate.transcription.subtitles import write_transcript
 from audiosae_steer.evaluate.transcription.transcribe import FALLBACK, DecodedWindow, Segment, Transcript, transcribe
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -187,3 +190,27 @@ def test_an_error_while_it_runs_leaves_no_hook(either):
     with pytest.raises(KeyboardInterrupt):
         transcribe(model, clip("speech-08"), processor=processor, progress=stop)
     assert count_hooks(model) == 0
+
+
+@pytest.mark.parametrize("library", ["openai", "transformers"])
+def test_a_transcript_holds_what_the_gate_decided_for_each_window(
+    tiny_en: Any, tiny_en_hf: Any, library: str, tmp_path: Path
+) -> None:
+    clips = [load_audio(checkpoints_dir() / "clips" / f"{name}.flac") for name in ("rain", "speech-01", "footsteps")]
+    long = np.concatenate([np.pad(clip, (0, 480_000 - len(clip))) for clip in clips[:2]] + clips[2:])
+    model = tiny_en if library == "openai" else tiny_en_hf
+    processor = None if library == "openai" else load_processor("tiny.en")
+    with steer(model, "no-false-speech") as steering:
+        said = transcribe(model, long, processor=processor)
+        warmer = transcribe(model, long, processor=processor, temperature=(0.0, 0.2), filters=True)
+        threshold = steering.threshold
+    assert [(event.start, event.opened) for event in said.gates] == [(0.0, True), (30.0, False), (60.0, True)]
+    assert said.gates[-1].end == pytest.approx(len(long) / 16_000)
+    assert [event.start for event in warmer.gates] == [0.0, 30.0, 60.0]
+    content = json.loads(write_transcript(said, tmp_path / "a.json").read_text())
+    assert [gate["opened"] for gate in content["gates"]] == [True, False, True]
+    first = content["gates"][0]
+    assert (first["gate"], first["site"], first["threshold"]) == ("clip", "encoder layer 4", threshold)
+    assert first["score"] > threshold
+    assert first["spans"] == [[0.0, 30.0]]
+    assert transcribe(model, clips[0], processor=processor).gates == ()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiosae_steer import Add, ClipGate, GateError, load_processor, load_recipe, load_sae, steer
+from audiosae_steer import Add, ClipGate, GateError, load_audio, load_processor, load_recipe, load_sae, steer
 from audiosae_steer.data.activations.capture import residuals
 from audiosae_steer.models.families import whisper_decoding_task
 from audiosae_steer.steering.gates import gate_features
@@ -72,6 +72,18 @@ def test_openai_decode_keeps_its_signature(tiny_en: Any) -> None:
         assert [result.text for result in several] == ["", ""]
         options = whisper.DecodingOptions(fp16=False, language="en")
         assert tiny_en.decode(mel, options, without_timestamps=True).text == ""
+
+
+def test_the_shipped_recipe_by_the_method_and_by_the_function(tiny_en: Any) -> None:
+    import whisper
+
+    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(load_audio(checkpoints_dir() / "clips" / "footsteps.flac")))
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=20)
+    plain = [tiny_en.decode(mel, options).text, whisper.decode(tiny_en, mel, options).text]
+    with steer(tiny_en, "no-false-speech"):
+        assert [tiny_en.decode(mel, options).text, whisper.decode(tiny_en, mel, options).text] == ["", ""]
+    assert plain[0]
+    assert [tiny_en.decode(mel, options).text, whisper.decode(tiny_en, mel, options).text] == plain
 
 
 @pytest.mark.parametrize(
@@ -163,6 +175,20 @@ def test_only_clips_that_are_edited_may_have_an_empty_text(tiny_en: Any, way: di
                 steering.for_clips(choices and choices[i : i + 1])
                 empty.append(not tiny_en.decode(clip, options).tokens)
     assert empty == ([False, True] if choices else [not way, False])
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # Whisper sorts tensors by numpy
+@pytest.mark.parametrize("options", [{"patience": 2.0}, {"patience": 2.0, "length_penalty": 1.0}, {"patience": 0.5}])
+def test_patience_finds_nothing_better_than_an_empty_text(tiny_en: Any, options: dict[str, Any]) -> None:
+    import whisper
+
+    asked = whisper.DecodingOptions(fp16=False, language="en", beam_size=5, **options)
+    for name in ("fan", "rain"):
+        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(load_audio(checkpoints_dir() / "clips" / f"{name}.flac")))
+        with steer(tiny_en, "no-false-speech"):
+            found = tiny_en.decode(mel, asked)
+        assert found.text == ""
+        assert -5 < found.avg_logprob <= 0  # NaN, of sums of infinities, ranks first
 
 
 @pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])

@@ -82,7 +82,8 @@ def test_a_frame_gate_comes_with_a_recipe(tmp_path: Path) -> None:
         assert steering.opened_frames is not None
         assert steering.opened_frames.any()
         assert "frame gate at encoder layer 1" in repr(steering)
-    assert "frame gate at encoder layer 1: 2 features within 0.2 s" in explain(str(path))
+    said = " ".join(explain(str(path)).split())
+    assert "At encoder layer 1, a frame gate decides frame by frame from 2 features within 0.2 s" in said
     for change, says in (({"reach": -1.0}, "reach"), ({"side": "decoder"}, "side"), ({"sae": "b"}, "not described")):
         path = written(tmp_path, {**data, "frame_gate": {**data["frame_gate"], **change}})
         with pytest.raises(RecipeError, match=says):

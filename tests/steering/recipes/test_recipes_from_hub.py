@@ -146,7 +146,7 @@ def test_every_recipe_that_ships_is_pinned_and_so_is_what_discovery_writes(hub: 
 
 def test_a_recipe_on_the_hub_is_explained(hub: Hub, tmp_path: Path) -> None:
     put(hub, files_in(write_recipe(tmp_path / "r", small_model()).parent))
-    assert explain(REPO).startswith("recipe mine for small random (whisper, width 64")
+    assert explain(REPO).startswith("mine is a recipe for small random, a whisper of width 64")
     sae_on_the_hub(hub, tmp_path)
     assert explain(SAES).startswith("SAE: 200 features of a residual 64 wide")
 

@@ -1,0 +1,163 @@
+"""Sound files as samples at their own rate: by libsndfile, and by PyAV if that does not read them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AudioError, AudioSAESteerWarning
+from . import pyav
+from .wav_header import mended
+
+BLOCK = 1 << 14
+"""Frames that are read at once where a file has to be read piece by piece."""
+UNKNOWN = 1 << 40
+"""A header that tells of so many frames does not know how many there are (FLAC that was written to a pipe)."""
+NOT_READ = (RuntimeError, TypeError, ValueError)
+"""Errors of soundfile for what it does not read; its own error is a RuntimeError."""
+
+
+class Length(NamedTuple):
+    """The extent of a sound file."""
+
+    seconds: float
+    rate: int
+    """Hz."""
+    channels: int
+    """At least 1."""
+
+
+def read(
+    file: Path | BinaryIO, name: str, start: float = 0.0, seconds: float | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Samples (n, channels) of a stretch, and their rate in Hz; n is 0 if there are none.
+
+    A FLAC that is damaged from some place on is read up to there, with an `AudioSAESteerWarning`.
+
+    Args:
+        file: a path, or an open binary file.
+        name: its name in errors.
+        start: seconds to skip at its beginning.
+        seconds: most seconds to read after that; all by default.
+
+    Raises:
+        AudioError: it is not audio.
+    """
+    try:
+        with _opened(file) as sound:
+            rate, frames = int(sound.samplerate), int(sound.frames)
+            skip, most = round(start * rate), -1 if seconds is None else round(seconds * rate)
+            if frames < UNKNOWN:
+                with suppress(*NOT_READ if sound.format == "FLAC" else ()):
+                    if skip:
+                        sound.seek(min(skip, frames))
+                    # in one go: libsndfile seeks between reads, which leaves a click in an mp3
+                    return sound.read(most, dtype="float32", always_2d=True), rate
+        with _opened(file) as sound:
+            return _piecewise(sound, name, skip, most), rate
+    except NOT_READ as error:
+        reason = str(error)
+    return _by_pyav(pyav.blocks(file, name, reason), start, seconds)
+
+
+def length(file: Path | BinaryIO, name: str, *, whole: bool = False) -> Length:
+    """Duration by the header where it knows, and else by decoding; rate and channels.
+
+    Args:
+        file: a path, or an open binary file.
+        name: its name in errors.
+        whole: refuse a file that lacks its end, where that can be told.
+
+    Raises:
+        AudioError: it is not audio, or cut short.
+    """
+    try:
+        with _opened(file) as sound:
+            rate, channels = int(sound.samplerate), int(sound.channels)
+            if sound.frames >= UNKNOWN:
+                return Length(len(_piecewise(sound, name, 0, -1)) / rate, rate, channels)
+            if whole and sound.frames and sound.format in ("FLAC", "WAV"):
+                _check_end(sound, name)
+            return Length(sound.frames / rate, rate, channels)
+    except NOT_READ as error:
+        reason = str(error)
+    frames, rate, channels = 0, 1, 1
+    for piece, at in pyav.blocks(file, name, reason):
+        frames, rate, channels = frames + len(piece), at, piece.shape[1]
+    return Length(frames / rate, rate, channels)
+
+
+def _check_end(sound: Any, name: str) -> None:
+    reason = f"its header tells of {sound.frames / sound.samplerate:.1f} s"
+    try:
+        sound.seek(sound.frames - 1)
+        if len(sound.read(1)):
+            return
+    except NOT_READ as error:
+        reason = str(error)
+    raise AudioError(f"{name} is damaged or cut short: {reason}")
+
+
+def _piecewise(sound: Any, name: str, skip: int, most: int) -> NDArray[np.float32]:
+    """Frames of a file that does not know its length, or is damaged: as far as they go."""
+    pieces: list[NDArray[np.float32]] = []
+    place, block, reason = 0, BLOCK, ""
+    until = UNKNOWN if most < 0 else skip + most
+    while block and place < until:
+        try:
+            if reason:
+                sound.seek(place)
+            piece = sound.read(min(block, until - place), dtype="float32", always_2d=True)
+        except NOT_READ as error:
+            reason = reason or str(error)
+            block //= 2  # what is left before the damage, or the end, is less than this
+            continue
+        if not len(piece):
+            break
+        pieces.append(piece)
+        place += len(piece)
+    if reason and not place:
+        raise RuntimeError(reason)
+    if reason and sound.frames < UNKNOWN:
+        after = place / sound.samplerate
+        message = f"{name} is damaged or cut short after {after:.1f} s ({reason}); what comes before is read"
+        warnings.warn(message, AudioSAESteerWarning, stacklevel=5)
+    return np.concatenate(pieces)[skip:] if pieces else np.zeros((0, sound.channels), np.float32)
+
+
+def _by_pyav(
+    blocks: Iterator[tuple[NDArray[np.float32], int]], start: float, seconds: float | None
+) -> tuple[NDArray[np.float32], int]:
+    """A stretch of what PyAV gives piece by piece."""
+    pieces: list[NDArray[np.float32]] = []
+    place, rate = 0, 1
+    for piece, rate in blocks:
+        first = round(start * rate)
+        until = UNKNOWN if seconds is None else first + round(seconds * rate)
+        pieces.append(piece[max(first - place, 0) : max(until - place, 0)])
+        place += len(piece)
+        if place >= until:
+            break
+    return (np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32)), rate
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[Any]:
+    """libsndfile's view of a file, with a WAV header that knows its length."""
+    import soundfile
+
+    source: BinaryIO = file.open("rb") if isinstance(file, Path) else file
+    try:
+        right = mended(source)
+        source.seek(0)
+        with soundfile.SoundFile(right or source) as sound:
+            yield sound
+    finally:
+        if isinstance(file, Path):
+            source.close()

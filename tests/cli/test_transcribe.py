@@ -1,0 +1,137 @@
+"""`audiosae-steer transcribe` over many files: resuming, failures, formats and interruption, with the real tiny.en."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from av_files import write_av
+from commands import CLIPS, failed, run
+
+from audiosae_steer import load_audio
+from audiosae_steer.evaluate.transcription import recordings
+from audiosae_steer.models import load
+
+RIVER = "We walked along the river until the sun went down."
+MEETING = "The meeting was moved to Thursday."
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    """A folder with two files of one name, a clip without speech, and one that is no audio."""
+    folder = tmp_path / "calls"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(CLIPS / "speech-04.flac", folder / "a.flac")
+    write_av(folder / "a.m4a", load_audio(CLIPS / "speech-08.flac"))
+    shutil.copy(CLIPS / "fan.flac", folder / "sub" / "fan.flac")
+    (folder / "bad.wav").write_text("no audio")
+    return folder
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_whisper(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(load, "load_whisper", load_whisper)
+
+
+def test_a_folder_in_several_formats_and_again(calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("transcribe", calls, "--format", "txt,json", "--out", tmp_path / "texts")
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert f"{calls / 'sub' / 'fan.flac'}: (no speech)" in result.stdout
+    assert f"error: {calls / 'bad.wav'} is not audio" in result.stderr
+    assert result.stderr.endswith(f"4 files: 3 done (1 without text), 0 skipped, 1 failed: {calls / 'bad.wav'}\n")
+    texts = {path.relative_to(tmp_path / "texts").as_posix() for path in (tmp_path / "texts").rglob("*.*")}
+    names = ("a.flac", "a.m4a", "sub/fan")
+    assert texts == {f"{name}.{form}" for name in names for form in ("txt", "json")}
+    assert (tmp_path / "texts" / "a.flac.txt").read_text() == f"{RIVER}\n"
+    assert (tmp_path / "texts" / "a.m4a.txt").read_text() == f"{MEETING}\n"
+    assert "words" not in json.loads((tmp_path / "texts" / "a.flac.json").read_text())["segments"][0]
+
+    (calls / "bad.wav").unlink()
+    (tmp_path / "texts" / "a.flac.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "load_whisper", None)  # nothing is left to do, so nothing is loaded
+        again = run(*words)
+    assert again.exit_code == 0, again.output
+    assert again.stderr == (
+        "3 of 3 files have their transcripts already and are skipped; --overwrite makes them anew\n"
+        "3 files: 0 done (0 without text), 3 skipped, 0 failed\n"
+    )
+    assert (tmp_path / "texts" / "a.flac.txt").read_text() == "mine"
+    anew = run("transcribe", calls / "a.flac", "--format", "txt", "--out", tmp_path / "texts", "--overwrite")
+    assert anew.exit_code == 0, anew.output
+    assert (tmp_path / "texts" / "a.flac.txt").read_text() == f"{RIVER}\n"
+
+
+def test_an_interruption_says_what_is_kept(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, seen = recordings.load_audio, []
+
+    def interrupted(path: Path) -> object:
+        seen.append(path)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return inner(path)
+
+    monkeypatch.setattr(recordings, "load_audio", interrupted)
+    result = run("transcribe", calls / "a.flac", calls / "a.m4a", "--format", "txt")
+    assert result.exit_code == 130
+    assert result.stderr.endswith(
+        "interrupted after 1 of 2 files; what is written stays, and the same command goes on with the rest\n"
+    )
+    assert [path.name for path in calls.glob("*.txt")] == ["a.flac.txt"]
+    assert not list(calls.glob(".*"))
+    monkeypatch.setattr(recordings, "load_audio", inner)
+    rest = run("transcribe", calls / "a.flac", calls / "a.m4a", "--format", "txt")
+    assert rest.exit_code == 0, rest.output
+    assert rest.stderr.startswith("1 of 2 files have their transcripts already")
+    assert (calls / "a.m4a.txt").read_text() == f"{MEETING}\n"
+
+
+def test_words_and_beams(calls: Path) -> None:
+    result = run("transcribe", calls / "a.flac", "--format", "json", "--word-timestamps", "--beam-size", 2)
+    assert result.exit_code == 0, result.output
+    [segment] = json.loads((calls / "a.flac.json").read_text())["segments"]
+    assert "".join(word["text"] for word in segment["words"]).strip() == RIVER
+    times = [(word["start"], word["end"]) for word in segment["words"]]
+    assert all(0 <= start <= end <= 4 for start, end in times)
+    assert times == sorted(times)
+
+
+def test_a_batch_of_transformers(calls: Path) -> None:
+    result = run(
+        "transcribe", calls, "--library", "transformers", "--batch", 3, "--format", "json", "--word-timestamps"
+    )
+    assert result.exit_code == 2, result.output
+    assert result.stderr.endswith(f"4 files: 3 done (1 without text), 0 skipped, 1 failed: {calls / 'bad.wav'}\n")
+    for name, text in (("a.flac", RIVER), ("a.m4a", MEETING)):
+        written = json.loads((calls / f"{name}.json").read_text())
+        assert written["text"] == text
+        assert "".join(word["text"] for word in written["segments"][0]["words"]).strip() == text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "srt,xml"), "--format xml is not a format that is written; expected one of srt, vtt, txt, json"),
+        (("--out", "xml"), "--out needs a format as well"),
+        (("--out", "vtt"), "did you mean --format vtt?"),
+        (("--batch", "2"), "for --batch take --library transformers"),
+        (("--word-timestamps",), "add --format json"),
+        (("--device", "abacus"), "--device abacus cannot be used here"),
+        (("--library", "jax"), "--library jax is unknown"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_loaded(
+    calls: Path, nothing_loads: None, words: tuple[str, ...], says: str
+) -> None:
+    assert says in failed(run("transcribe", calls, *words))
+
+
+def test_english_models_do_not_translate(calls: Path) -> None:
+    said = failed(run("transcribe", calls / "a.flac", "--task", "translate"))
+    assert said.startswith("this Whisper knows English alone and cannot translate")
