@@ -112,6 +112,7 @@ __all__ = [
     "Steering",
     "SteeringError",
     "ThresholdWarning",
+    "TimestampGate",
     "UnknownModelError",
     "UnpinnedWarning",
     "calibrate",
