@@ -84,7 +84,10 @@ def partition_clips(
     """
     kinds, how = {}, {}
     for kind, given, apart in (("without speech", absent, ("group", "label")), ("with speech", present, ("group",))):
-        parts, kept_apart = _parts(given, apart, shares, most, seed, progress)
+        try:
+            parts, kept_apart = _parts(given, apart, shares, most, seed, progress)
+        except AudioError as error:
+            raise AudioError(f"clips {kind}: {error}") from error
         left_out = _without_copies(parts)
         empty = [part for part in PARTITIONS if not parts[part].clips]
         if empty:

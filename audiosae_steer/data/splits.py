@@ -36,8 +36,9 @@ def split(
     if len(groups) < len(shares):
         raise AudioError(
             f"{len(groups)} speakers, recordings or kinds of sound cannot be split into {len(shares)} parts: "
-            f"{', '.join(shares)}; give more, or more different, clips, or say what they are in the columns speaker or "
-            "recording of a labels.csv beside them"
+            f"{', '.join(shares)}; files whose names differ in a number at the end count as one recording. Give more, "
+            "or more different, clips, or say what they are in the columns speaker or recording of a labels.csv beside "
+            "them"
         )
     order = sorted(groups, key=lambda key: (_drawn(key, seed), key))
     parts: dict[str, list[int]] = {part: [] for part in shares}

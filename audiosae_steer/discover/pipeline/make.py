@@ -74,17 +74,16 @@ def make_no_false_speech(
     check_enough(*counts, settings.shares, settings.least)
     for download in downloads(sources, settings.most, settings.seed):
         say(str(download))
+    # clips on this machine cannot be too few, or all of one recording, once a model is loaded and hours are announced
+    clips = None if _on_hub(sources) else _partitioned(sources, settings, output, say)
     base = base_model(model) if isinstance(model, (str, Path)) else None
-    if isinstance(model, (str, Path)):
-        output = replace(output, model_name=output.model_name or Path(model).name)
-        model = load_whisper(model)
-    model = unwrap(model)
+    model, output = _loaded(model, output)
     layer, opened, training = _prepare(model, sae, layer, settings)
     if not output.folder.parent.is_dir():
         raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
     stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
     _announce(Amount(*counts, training, settings.learn, settings.synthetic), measure(model, layer, training), say)
-    clips = _partitioned(sources, settings, output, say)
+    clips = clips or _partitioned(sources, settings, output, say)
     context = StageContext(model, base, layer, clips, settings, stages, output)
     learned, baseline = fit_edits(context, opened, sae, training)
     chosen = calibrate_recipes(context, fit_gates(context, learned), baseline)
@@ -97,6 +96,18 @@ def _announce(amount: Amount, speed: Speed, say: Callable[[str], None]) -> None:
     say("about how long it will take, if nothing of it is done yet:")
     for line in table(estimate(amount, speed)):
         say(line)
+
+
+def _loaded(model: Any, output: MakeOutput) -> tuple[Any, MakeOutput]:
+    """The model, loaded if it is given by name, and the output with that name."""
+    if isinstance(model, (str, Path)):
+        output = replace(output, model_name=output.model_name or Path(model).name)
+        model = load_whisper(model)
+    return unwrap(model), output
+
+
+def _on_hub(sources: Sequence[PartitionSources]) -> bool:
+    return any(str(source).startswith("hub:") for kind in sources for part in kind for source in part)
 
 
 def _sources(given: PartitionSources | Sequence[Source]) -> PartitionSources:

@@ -214,7 +214,14 @@ def test_too_few_clips_are_told_before_a_model_is_loaded_or_a_time_estimated(tmp
     )
     assert not (tmp_path / "made").exists()
     result = CliRunner().invoke(app, [*map(str, words), "--least", "6"], env={"NO_COLOR": "1"})
-    assert "there is no model 'tinny'" in result.stderr
+    assert "are all among those of an earlier side" in result.stderr  # they are copies of one
+    one = [*map(str, words), "--least", "6", "--present", str(CLIPS / "speech-01.flac")]
+    one[one.index("--present") + 1] = str(CLIPS / "speech-02.flac")
+    one[one.index("--absent") + 1] = str(checkpoints_dir() / "clips" / "fan.flac")
+    result = CliRunner().invoke(app, [*one, "--least", "1"], env={"NO_COLOR": "1"})
+    assert (
+        "clips without speech: 1 speakers, recordings or kinds of sound cannot be split into 3 parts" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
