@@ -17,8 +17,8 @@ def gate_sentence(gate: ClipGate | FrameGate, where: str, threshold: float | Non
     own = "" if _same(now, gate.threshold) else f"; its own is {gate.threshold:.4g}"
     if isinstance(gate, TimestampGate):
         what = (
-            f"a timestamp gate finds frames without speech, from {len(gate.features)} features within {gate.reach:g} s, "
-            "in which no timestamp may lie"
+            f"a timestamp gate finds frames without speech, from {len(gate.features)} features within {gate.reach:g} "
+            "s, in which no timestamp may lie"
         )
     elif isinstance(gate, FrameGate):
         what = f"a frame gate decides frame by frame from {len(gate.features)} features within {gate.reach:g} s{after}"
@@ -37,9 +37,8 @@ def trade_sentences(gate: ClipGate | FrameGate, threshold: float | None = None) 
     counts = found.get(unit, found.get("clips"))
     known = isinstance(counts, (list, tuple)) and len(counts) == 2 and all(isinstance(n, int) for n in counts)
     of_absent, of_present = (f"{n:,} " for n in counts) if known and counts is not None else ("the ", "those ")
-    opened = (
-        f"In its calibration it opened, at {gate.threshold:.4g}, for {absent:.1%} of {of_absent}{unit} without speech"
-    )
+    at = f"In its calibration it opened, at {gate.threshold:.4g}, for"
+    opened = f"{at} {absent:.1%} of {of_absent}{unit} without speech"
     if isinstance(gate, TimestampGate):
         return [f"{opened} and for {present:.1%} of {of_present}with speech."]
     sentences = [
