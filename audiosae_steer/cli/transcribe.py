@@ -71,6 +71,18 @@ class Files:
         return list(targets)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """Extent to which clips are edited, and word of it."""
+
+    strength: float | None = None
+    """0 changes nothing, 1 is the edits as written; default: the recipe's."""
+    threshold: float | None = None
+    """Score above which the gate opens; lower: less text on noise, more speech blanked; default: the recipe's."""
+    verbose: bool = False
+    """Tell on stderr what the recipe is, and what its gate decides for each window."""
+
+
 def demo(
     model: ModelOption = "tiny.en",
     recipe: RecipeOption = "no-false-speech",
@@ -108,20 +120,20 @@ def demo(
     say(f"picture: {path.resolve()}")
 
 
-@with_settings(Options(defaults=Decoding(), parameter="decoding"), Options(defaults=Files(), parameter="written"))
+@with_settings(
+    Options(defaults=Decoding(), parameter="decoding"),
+    Options(defaults=Files(), parameter="written"),
+    Options(defaults=Amount(), parameter="amount"),
+)
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="audio files of any length that libsndfile reads")],
     decoding: Decoding,
     written: Files,
+    amount: Amount,
     model: ModelOption = "tiny.en",
     recipe: RecipeOption = "no-false-speech",
     steering: Annotated[bool, typer.Option("--steer/--no-steer", help="without: the unsteered model")] = True,
     library: LibraryOption = "openai",
-    strength: StrengthOption = None,
-    threshold: ThresholdOption = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="tell on stderr what the recipe is and what its gate decides, by window")
-    ] = False,
 ) -> None:
     """Transcribe audio files with steering."""
     from ..data.audio import load_audio
@@ -134,8 +146,8 @@ def transcribe(
     loaded = load_whisper(model, library=_library(library))
     processor = load_processor(model) if library == "transformers" else None
     if steering:
-        with logged(verbose):
-            steer(loaded, recipe, strength=strength, threshold=threshold)
+        with logged(amount.verbose):
+            steer(loaded, recipe, strength=amount.strength, threshold=amount.threshold)
     temperature = transcriber.FALLBACK if decoding.filters else 0.0
 
     def write(file: Path) -> Any:
@@ -155,7 +167,7 @@ def transcribe(
         try:
             said = write(file)
             _show(said, f"{file}: " if len(files) > 1 else "")
-            for event in said.gates if verbose else ():
+            for event in said.gates if amount.verbose else ():
                 say(f"{file}: {event.words()}", stderr=True)
             if target is not None:
                 say(f"wrote {write_transcript(said, target)}", stderr=True)
