@@ -24,7 +24,10 @@ StrengthOption = Annotated[
     float | None, typer.Option(help="0 changes nothing, 1 is the edits as written; default: the recipe's")
 ]
 ThresholdOption = Annotated[
-    float | None, typer.Option(help="score above which the gate opens; lower: less text on noise, more speech blanked")
+    float | None,
+    typer.Option(
+        help="score above which the gate opens; lower: less text on noise, more speech blanked; default: the recipe's"
+    ),
 ]
 
 

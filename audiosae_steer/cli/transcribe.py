@@ -83,7 +83,7 @@ class Machine:
     library: str = "openai"
     """Whose model to load: openai or transformers."""
     device: str = "cpu"
-    """Where it runs: cpu, cuda, cuda:1, mps."""
+    """Device to run on: cpu, cuda, cuda:1, mps."""
     batch: int = field(default=1, metadata={"min": 1})
     """Recordings at once, with --library transformers."""
 
@@ -126,10 +126,10 @@ def demo(
 
 
 @with_settings(
+    Options(defaults=Machine(), parameter="machine"),
+    Options(defaults=Steered(), parameter="steered"),
     Options(defaults=Decoding(), parameter="decoding"),
     Options(defaults=Files(), parameter="written"),
-    Options(defaults=Steered(), parameter="steered"),
-    Options(defaults=Machine(), parameter="machine"),
 )
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="audio or video files of any length, folders, or patterns")],

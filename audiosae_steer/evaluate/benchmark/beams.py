@@ -22,6 +22,7 @@ from .bench_clips import BenchClip
 from .decodings import Decoding, Engines, Write, decodings, writer
 from .measures import rate
 from .results import BeamRow
+from .settings import Recipes
 
 BEAMS = (1, 5)
 """Numbers of beams that are measured unless others are asked for."""
@@ -96,6 +97,14 @@ def measure_decoding(
         before = before or texts[1]
         found.append(_row(decoding, name, texts[0], before, texts[1], present))
     return found
+
+
+def beam_recipes(recipes: Recipes) -> dict[str, Recipe]:
+    """The gated recipe, the one without gates, and that of constants if there is one, by name."""
+    main = recipes.main
+    bare = {"gate": None, "frame_gate": None, "name": f"{main.name}, without its gates"}
+    ungated = recipes.ungated or main.model_copy(update=bare)
+    return {each.name: each for each in (main, ungated, recipes.constant) if each is not None}
 
 
 def beam_table(rows: Sequence[BeamRow]) -> str:

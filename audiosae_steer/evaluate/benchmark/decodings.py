@@ -24,6 +24,10 @@ STORED = {"int8": "int8", "float16": "float32"}
 Engine = Literal["openai", "pipeline", "faster-whisper"]
 Write = Callable[[Samples], str]
 """Gives the text of mono samples at 16 kHz."""
+HF = Callable[[], tuple[Any, Any]]
+"""Gives a model by transformers, and its processor."""
+Baking = Callable[[Recipe | None, str], Path]
+"""Gives a folder for faster-whisper with a recipe baked in, or none, in a storage type."""
 
 
 class Decoding(NamedTuple):
@@ -53,9 +57,9 @@ class Engines:
 
     openai: Any
     """The openai-whisper model, unsteered."""
-    transformers: Callable[[], tuple[Any, Any]] | None = None
+    transformers: HF | None = None
     """Gives the same model by transformers, and its processor; None leaves the pipeline out."""
-    ctranslate2: Callable[[Recipe | None, str], Path] | None = None
+    ctranslate2: Baking | None = None
     """Gives a folder for faster-whisper with a recipe baked in, or none, in a storage type; None leaves it out."""
     language: str | None = "en"
     """Language code for multilingual models; None lets them detect it."""

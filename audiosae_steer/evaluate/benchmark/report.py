@@ -102,9 +102,8 @@ def _head(found: BenchResults) -> str:
     lines += [
         f"- {found.machine.processor}, {found.machine.threads} thread(s); {versions}",
         "",
-        "Greedy decoding unless a table says otherwise, the first 30 s of each clip. *Text*: share of the clips "
-        "without speech for which anything is written, Whisper's own filters off, and on; *less text*: by which part "
-        "it is rarer than with the unsteered "
+        "Greedy decoding, the first 30 s of each clip. *Text*: share of the clips without speech for which anything is "
+        "written, Whisper's own filters off, and on; *less text*: by which part it is rarer than with the unsteered "
         "model; *words*: more than punctuation; *detected*: `no_speech_prob` < 0.5, the papers' measure. "
         "*WER*: Whisper's English normaliser, filters off; its change in points against the "
         "unsteered model of the same table, and with at most as many errors for an utterance as it has words, so that "

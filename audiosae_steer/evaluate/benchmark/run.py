@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,15 @@ import torch
 from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
-from ...steering.recipes.schema import Recipe
 from ..latency import Latency
 from ..transcription.from_residuals import Written
 from . import arms as arm_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
 from .baselines import Summary, fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
-from .beams import BEAMS, measure_beams
+from .beams import BEAMS, beam_recipes, measure_beams
 from .bench_clips import BenchClip, ClipGroup, hard, long_files, mixtures, spread
-from .decodings import Engines
+from .decodings import HF, Baking, Engines
+from .environment import processor, versions
 from .long_form import LONG, run_long_part
 from .measures import of_noise, of_speech, spread_of
 from .results import (
@@ -45,7 +43,6 @@ from .settings import BEAM_PART, MODES, BenchData, BenchSettings, Recipes, check
 
 SMALL = ("unsteered", "contrast", "learned", "clip-gated", "frame-gated", "both-gated", "gate-alone", "vad", "vad-ours")
 """Curves whose marked arms run on mixtures and hard speech."""
-LIBRARIES = ("torch", "openai-whisper", "transformers", "faster-whisper", "jiwer", "scikit-learn", "numpy")
 
 
 def run_bench(
@@ -55,8 +52,8 @@ def run_bench(
     cache: Path,
     settings: BenchSettings | None = None,
     *,
-    transformers: Callable[[], tuple[Any, Any]] | None = None,
-    ctranslate2: Callable[[Recipe | None, str], Path] | None = None,
+    transformers: HF | None = None,
+    ctranslate2: Baking | None = None,
     progress: Tell | None = None,
 ) -> BenchResults:
     """Measure the arms.
@@ -102,11 +99,7 @@ class Bench:
         )
         self.arms = {arm.name: arm for arm in self._arms(sae, sae_layer)}
 
-    def run(
-        self,
-        transformers: Callable[[], tuple[Any, Any]] | None = None,
-        ctranslate2: Callable[[Recipe | None, str], Path] | None = None,
-    ) -> BenchResults:
+    def run(self, transformers: HF | None = None, ctranslate2: Baking | None = None) -> BenchResults:
         """Every part that is asked for."""
         main, parts, usual = self.recipes.main, self.settings.parts, [mode for mode in self.modes if mode is not STRICT]
         recipes = {
@@ -126,8 +119,8 @@ class Bench:
             settings=self.settings,
             data=described,
             arms=arms,
-            machine=Machine(processor=_processor(), threads=torch.get_num_threads()),
-            versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+            machine=Machine(processor=processor(), threads=torch.get_num_threads()),
+            versions=versions(),
             clips=clips,
             random=random,
             latency=self._latencies() if "clips" in parts else None,
@@ -294,7 +287,7 @@ class Bench:
                 }
         return found
 
-    def _long(self, transformers: Callable[[], tuple[Any, Any]] | None) -> LongResults:
+    def _long(self, transformers: HF | None) -> LongResults:
         settings = self.settings
         files = self.data.long or long_files(
             self.present.clips, self.absent.clips, settings.long_count, settings.long_minutes, settings.seed
@@ -304,27 +297,14 @@ class Bench:
         wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
         return run_long_part(self.runner, files, wanted, self.arms, transformers, settings.pipeline_files)
 
-    def _beams(
-        self,
-        transformers: Callable[[], tuple[Any, Any]] | None,
-        ctranslate2: Callable[[Recipe | None, str], Path] | None,
-    ) -> list[BeamRow]:
-        main = self.recipes.main
-        ungated = self.recipes.ungated or main.model_copy(
-            update={"gate": None, "frame_gate": None, "name": f"{main.name}, without its gates"}
+    def _beams(self, transformers: HF | None, ctranslate2: Baking | None) -> list[BeamRow]:
+        engines = Engines(
+            openai=self.model, transformers=transformers, ctranslate2=ctranslate2, language=self.settings.language
         )
-        recipes = {each.name: each for each in (main, ungated, self.recipes.constant) if each is not None}
-        language = self.settings.language
         return measure_beams(
-            Engines(openai=self.model, transformers=transformers, ctranslate2=ctranslate2, language=language),
-            recipes,
-            self.absent.clips,
-            self.present.clips,
-            self.runner.cache.parent,
-            beams=self.settings.beams or BEAMS,
-            noise_tokens=self.settings.noise_tokens,
-            progress=self.runner.tell,
-        )
+            engines, beam_recipes(self.recipes), self.absent.clips, self.present.clips, self.runner.cache.parent,
+            beams=self.settings.beams or BEAMS, noise_tokens=self.settings.noise_tokens, progress=self.runner.tell,
+        )  # fmt: skip
 
     def _latencies(self) -> dict[str, Latency | None]:
         half = self.settings.timed_clips // 2
@@ -364,17 +344,3 @@ def _clips_info(clips: Sequence[BenchClip]) -> ClipsInfo:
         with_text=sum(bool(clip.text) for clip in clips),
         sources=dict(Counter(clip.source for clip in clips)),
     )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
-        if info.is_file() else []  # fmt: skip
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...errors import SteeringError
 from ...sae.autoencoder import SAE
@@ -71,9 +71,9 @@ class BenchSettings:
     """Minutes that each of them lasts."""
     pipeline_files: int | None = None
     """Long recordings for transformers' pipeline, which writes loops out in full, for minutes; None is all, 0 none."""
-    beams: Sequence[int] = ()
+    beams: Sequence[int] | None = field(default=None, metadata={"optional": True})
     """Numbers of beams to decode with, 1 for greedy; the libraries as they come are measured beside them. Any adds the
-    part beams, which measures 1 and 5 if there are none."""
+    part beams, which measures 1 and 5 by default."""
     timed_clips: int = 4
     """Clips for the latency; 0 leaves it out."""
     seed: int = 0

@@ -15,7 +15,15 @@ from make import count_hooks
 
 from audiosae_steer import AudioError, SteeringError, load_audio, load_processor, steer
 from audiosae_steer.evaluate.transcription.subtitles import write_transcript
-from audiosae_steer.evaluate.transcription.transcribe import FALLBACK, DecodedWindow, Segment, Transcript, transcribe
+from audiosae_steer.evaluate.transcription.transcribe import (
+    FALLBACK,
+    DecodedWindow,
+    Decoding,
+    Segment,
+    Transcript,
+    transcribe,
+    transcribe_batch,
+)
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 CLIPS = checkpoints_dir() / "clips"
@@ -214,3 +222,28 @@ def test_a_transcript_holds_what_the_gate_decided_for_each_window(
     assert first["score"] > threshold
     assert first["spans"] == [[0.0, 30.0]]
     assert transcribe(model, clips[0], processor=processor).gates == ()
+
+
+def test_each_recording_of_a_batch_reads_as_alone(either, long_samples):
+    model, processor = either
+    recordings = [clip("speech-04"), long_samples, clip("speech-08")]
+    decoding = Decoding(word_timestamps=True)
+    together = transcribe_batch(model, recordings, decoding, processor=processor)
+    alone = [transcribe_batch(model, [each], decoding, processor=processor)[0] for each in recordings]
+    assert [said.text for said in together] == [said.text for said in alone]
+    assert (together[0].text, together[2].text) == (RIVER, MEETING)
+    for said, lone in zip(together, alone, strict=True):
+        for segment, other in zip(said.segments, lone.segments, strict=True):
+            assert "".join(word.text for word in segment.words).strip() == segment.text.strip()
+            times = [(word.start, word.end) for word in segment.words]
+            np.testing.assert_allclose(times, [(word.start, word.end) for word in other.words], atol=0.1)
+    late = next(word for segment in together[1].segments for word in segment.words if "bakery" in word.text)
+    assert 35 < late.start < late.end < 38  # seconds of the recording, not of its window
+
+
+def test_decoding_that_cannot_be_is_refused(tiny_en):
+    for wrong, says in (({"beam_size": 0}, "at least 1"), ({"task": "sing"}, "transcribe or translate")):
+        with pytest.raises(SteeringError, match=says):
+            Decoding(**wrong)
+    with pytest.raises(SteeringError, match="knows English alone"):
+        transcribe_batch(tiny_en, [clip("speech-08")], Decoding(task="translate"))
