@@ -36,3 +36,19 @@ class FrameGateSettings:
     """Seconds that a frame looks either way."""
     per_clip: int = 8
     """Most frames of each kind to take of a clip, at random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimestampGateSettings:
+    """Fitting a timestamp gate and placing its threshold."""
+
+    budget: float = 0.005
+    """Share of the frames with speech that may lie above the threshold."""
+    max_features: int = 64
+    """Most features that the gate may read."""
+    seed: int = 0
+    """Seed of the solver, and of which frames are taken."""
+    reach: float = 0.2
+    """Seconds that a frame looks either way."""
+    per_window: int = 20
+    """Most frames of each kind to take of a window, at random."""

@@ -126,6 +126,9 @@ class Decoding:
     """Beams at temperature 0; None or 1 is greedy."""
     word_timestamps: bool = False
     """Times of each word too, from the cross-attention; they cost about one more pass of the decoder."""
+    silence_threshold: float | None = None
+    """openai-whisper's `hallucination_silence_threshold`: seconds of silence beside a doubtful segment from which on it
+    is left out. It needs the times of words."""
 
     def __post_init__(self) -> None:
         if not self.temperatures:
@@ -134,6 +137,8 @@ class Decoding:
             raise SteeringError(f"there is no task {self.task!r}; expected transcribe or translate")
         if self.beam_size is not None and self.beam_size < 1:
             raise SteeringError(f"beam_size is {self.beam_size}; expected at least 1, which is greedy")
+        if self.silence_threshold is not None and not self.word_timestamps:
+            raise SteeringError("silence_threshold looks at the times of words: set word_timestamps as well")
 
 
 def transcribe(
@@ -282,6 +287,7 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
             task=decoding.task,
             beam_size=decoding.beam_size if (decoding.beam_size or 1) > 1 else None,
             word_timestamps=decoding.word_timestamps,
+            hallucination_silence_threshold=decoding.silence_threshold,
             no_speech_threshold=NO_SPEECH if decoding.filters else None,
             logprob_threshold=LOGPROB,
             fp16=next(model.parameters()).is_cuda,

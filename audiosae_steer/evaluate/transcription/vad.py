@@ -14,7 +14,7 @@ import numpy as np
 from ...data.acoustics import mono
 from ...data.audio import SAMPLE_RATE, Samples
 from ...errors import MissingExtraError
-from .transcribe import Segment, Transcript, transcribe
+from .transcribe import Decoding, Segment, Transcript, transcribe, transcribe_batch
 
 FRAME = 512
 """Samples of which the VAD gives one probability."""
@@ -87,6 +87,7 @@ def transcribe_with_vad(
     min_speech: float = 0.0,
     min_silence: float = 2.0,
     pad: float = 0.4,
+    decoding: Decoding | None = None,
     **options: Any,
 ) -> Transcript:
     """The text of what the VAD takes for speech, as `vad_filter=True` does it: the rest is cut out before the model.
@@ -102,7 +103,8 @@ def transcribe_with_vad(
         min_speech: seconds.
         min_silence: seconds.
         pad: seconds.
-        **options: of `transcribe`.
+        decoding: in the place of `options`.
+        **options: of `transcribe`; with `decoding`, the processor alone.
 
     Raises:
         AudioError: the samples are no audio.
@@ -114,7 +116,10 @@ def transcribe_with_vad(
     if not chunks:
         return Transcript("", (), options.get("language"))
     joined = np.concatenate(vad.collect_chunks(samples, chunks)[0])
-    found = transcribe(model, joined, **options)
+    if decoding is None:
+        found = transcribe(model, joined, **options)
+    else:
+        (found,) = transcribe_batch(model, [joined], decoding, **options)
     clock = vad.SpeechTimestampsMap(chunks, SAMPLE_RATE)
     segments = tuple(
         Segment(clock.get_original_time(s.start), clock.get_original_time(s.end, is_end=True), s.text)

@@ -1,0 +1,125 @@
+"""Windows that hold speech and noise: what Whisper adds, loses and writes twice, and what helps.
+
+    python benchmarks/mixed.py --cache CACHE                                # 60 windows of 30 s of the `test` part
+    python benchmarks/mixed.py --cache CACHE --minutes 4 --files 6 --out benchmarks/results/mixed-long-tiny.en
+    python benchmarks/mixed.py --cache CACHE --model base --beams 5
+
+Utterances with exact times alternate with gaps of 1 to 15 s of silence, noise, music, laughter and breath, 20 dB below
+to 5 dB above the speech, which go on 10 to 25 dB below the speech that follows. `whisper.transcribe` as it comes
+(timestamps, filters, fallbacks), without the text before as a prompt. Needs the real audio beside the repository.
+Interrupted, it resumes; several processes may share a cache, each with its own `--arms`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import corpus
+import torch
+from machine import machine
+
+from audiosae_steer import load_audio, load_recipe, load_whisper
+from audiosae_steer.cli.console import progress
+from audiosae_steer.data.audio import Samples
+from audiosae_steer.evaluate.benchmark.bench_clips import spread
+from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
+from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
+from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
+from audiosae_steer.io.files import write_atomic
+
+RESULTS = Path(__file__).parent / "results"
+MUSIC = {
+    "find": ("Hungarian_Dance", "orchestra", "organ", "cello", "Vibe_Ace", "flute", "bendir"),
+    "calibrate": ("sax", "oboe", "vibraphone"),
+    "test": ("Sugar_Plum", "piano", "trumpet", "violin", "mridangam"),
+}
+"""Instruments alone, by the beginning or a part of their names; the SAEs were trained on all of them."""
+HUMAN = {
+    "find": ("unknown-horizons", "dynamic-surroundings"),
+    "calibrate": ("openrct2", "blanket"),
+    "test": ("red-eclipse", "voxelibre", "speech-commands-noise"),
+}
+"""Sources of laughter, breath and crowds without words."""
+ACCENTED = 60
+"""Most utterances of speechocean762, whose accents Whisper mishears for reasons of their own."""
+SECONDS = (1.0, 13.0)
+"""Of an utterance."""
+SEEDS = {"find": 1000, "calibrate": 5000, "test": 20_000}
+
+
+def utterances(part: str) -> list[tuple[Samples, str]]:
+    """Utterances with exact text."""
+    items = [item for item in corpus.speech(part) if item.text]
+    accented = [item for item in items if item.source.startswith("speechocean762")]
+    kept = [item for item in items if item not in accented] + spread(accented, ACCENTED if part == "test" else 400)
+    found = [(load_audio(item.path), str(item.text)) for item in kept]
+    return [(x, text) for x, text in found if SECONDS[0] <= len(x) / 16_000 <= SECONDS[1]]
+
+
+def sounds(part: str) -> dict[str, list[Samples]]:
+    """Sounds without speech, by source, music and human sounds among them."""
+    found: dict[str, list[Samples]] = {}
+    for item in corpus.nonspeech(part):
+        found.setdefault(item.source, []).append(load_audio(item.path))
+    folder = corpus.assets()
+    music = [path for path in sorted((folder / "music").iterdir()) if any(name in path.name for name in MUSIC[part])]
+    found["music"] = [load_audio(path) for path in music if path.suffix != ".txt"]
+    human = [item for item in corpus.apart("nonverbal") if set(item.path.parts) & set(HUMAN[part])]
+    found["human"] = [load_audio(item.path) for item in human]
+    return {kind: loud for kind, each in found.items() if (loud := [x for x in each if float((x**2).mean()) > 1e-8])}
+
+
+def files(part: str, count: int, seconds: float = 30.0) -> list[MixedFile]:
+    """Mixed recordings of a part of the split; the first n of more are the same."""
+    spoken, noise = utterances(part), sounds(part)
+    return [mix(spoken, noise, SEEDS[part] + n, seconds, name=f"{part} {n}") for n in range(count)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--recipe", action="append", help="repeatable; default: no-false-speech")
+    parser.add_argument("--files", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=0.5)
+    parser.add_argument("--beams", type=int, default=1)
+    parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
+    parser.add_argument("--part", default="test", choices=tuple(SEEDS))
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-BEAMS")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+
+    model = load_whisper(given.model, library="openai")
+    recipes = [load_recipe(name, model) for name in given.recipe or ["no-false-speech"]]
+    arms = mixed_arms(recipes, decoding_as_it_comes(beams=given.beams))
+    if given.arms:
+        wanted = ["unsteered", *given.arms.split(",")]
+        arms = [arm for arm in arms if arm.name in wanted]
+    recordings = files(given.part, given.files, 60 * given.minutes)
+    with progress() as tell:
+        rows = run_mixed(model, recordings, arms, given.cache, tell=tell)
+    print(mixed_table(rows))
+    if given.arms:
+        return
+    out = given.out or RESULTS / f"mixed-{given.model}-{given.beams}"
+    content = {
+        "machine": {**machine(), "threads": given.threads},
+        "model": given.model,
+        "part": given.part,
+        "files": len(recordings),
+        "seconds": 60 * given.minutes,
+        "beams": given.beams,
+        "gap minutes": round(sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60, 2),
+        "rows": [row._asdict() | {"change": list(row.change)} for row in rows],
+    }
+    write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

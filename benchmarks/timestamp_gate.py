@@ -1,0 +1,69 @@
+"""Fit the timestamp gate of a recipe on windows of the `find` part, place its threshold on `calibrate`, and write it.
+
+    python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE --out checkpoints/whisper-tiny.en/RECIPE.json
+
+Needs the real audio beside the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from mixed import files
+
+from audiosae_steer import load_recipe, load_whisper
+from audiosae_steer.discover.gates.settings import TimestampGateSettings
+from audiosae_steer.discover.gates.timestamps import make_timestamp_gate
+from audiosae_steer.steering.recipes.schema import TimestampGateSpec
+
+DEFAULTS = TimestampGateSettings()
+
+
+def main() -> None:
+    """Read the arguments, fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--recipe", default="no-false-speech", help="that gets the gate, at its clip gate's layer")
+    parser.add_argument("--windows", type=int, default=150, help="to fit on; a third as many to place the threshold")
+    parser.add_argument("--reach", type=float, default=DEFAULTS.reach)
+    parser.add_argument("--budget", type=float, default=DEFAULTS.budget)
+    parser.add_argument("--max-features", type=int, default=DEFAULTS.max_features)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    model = load_whisper(given.model, library="openai")
+    recipe = load_recipe(given.recipe, model)
+    if recipe.gate is None:
+        parser.error(f"{recipe.name} has no clip gate, whose layer and SAE the timestamp gate would read")
+    layer, name = recipe.gate.layer, recipe.gate.sae
+    gate = make_timestamp_gate(
+        model,
+        recipe.load_saes()[name].float(),
+        layer,
+        [each.mixed for each in files("find", given.windows)],
+        [each.mixed for each in files("calibrate", given.windows // 3)],
+        settings=TimestampGateSettings(
+            reach=given.reach, budget=given.budget, max_features=given.max_features
+        ),
+        cache=given.cache,
+    )  # fmt: skip
+    spec = TimestampGateSpec(
+        layer=layer,
+        sae=name,
+        features=list(gate.features),
+        weights=[round(weight, 6) for weight in gate.weights],
+        bias=round(gate.bias, 6),
+        threshold=round(gate.threshold, 6),
+        reach=gate.reach,
+        calibration=gate.calibration,
+    )
+    recipe.model_copy(update={"timestamp_gate": spec}).save(given.out)
+    print(f"{given.out}: {gate.calibration}")
+
+
+if __name__ == "__main__":
+    main()
