@@ -103,12 +103,11 @@ def run_demo(
         RecipeNotFoundError: no such recipe for this model.
     """
     folder = Path(audio) if audio is not None else checkpoints_dir() / "clips"
-    clips = read_clips(folder)
-    skipped = _unlisted(folder, clips)
+    listed = read_clips(folder)
     tell = progress or (lambda what, done, total: None)
     tell("loading", 0, 2)
-    clips, recordings, unreadable = _load(clips)
-    skipped += unreadable
+    clips, recordings, unreadable = _load(listed)
+    skipped = [*_unlisted(folder, listed), *unreadable]
     if skipped:
         _warn(skipped)
     tell("loading", 1, 2)
