@@ -14,8 +14,8 @@ import torch
 from mixed import files
 
 from audiosae_steer import load_recipe, load_whisper
+from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
-from audiosae_steer.discover.gates.timestamps import make_timestamp_gate
 from audiosae_steer.steering.recipes.schema import TimestampGateSpec
 
 DEFAULTS = TimestampGateSettings()

@@ -217,12 +217,12 @@ def _load(machine: Machine, steered: Steered) -> tuple[Any, Any]:
 
 
 def _options(decoding: Decoding) -> Any:
-    from ..evaluate.transcription import transcribe as transcriber
+    from ..evaluate.transcription import decoding as options
 
-    return transcriber.Decoding(
+    return options.Decoding(
         language=decoding.language,
         filters=decoding.filters,
-        temperatures=transcriber.FALLBACK if decoding.filters else (0.0,),
+        temperatures=options.FALLBACK if decoding.filters else (0.0,),
         task=decoding.task,
         beam_size=decoding.beam_size,
         word_timestamps=decoding.word_timestamps,

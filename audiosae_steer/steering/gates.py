@@ -196,7 +196,7 @@ class FrameGate:
 
 @dataclass(frozen=True)
 class TimestampGate(FrameGate):
-    """A frame gate whose open frames take no timestamps: it opens where nobody speaks, and edits nothing.
+    """A frame gate whose open frames take no timestamps: it opens for frames without speech, and edits nothing.
 
     A text may then begin and end only where somebody speaks, and within Whisper's first second counted from there. In
     clips in which it is open for every frame, nothing is forbidden. It needs decoding with timestamps.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ...steering.recipes.schema import Recipe
 from ...steering.steering import steer
-from ..transcription.transcribe import FALLBACK, Decoding
+from ..transcription.decoding import FALLBACK, Decoding
 
 Variant = Literal["mixed", "silent", "cut"]
 SILENCE_THRESHOLD = 2.0
@@ -25,7 +25,7 @@ class MixedArm:
     name: str
     """For tables and caches."""
     variant: Variant = "mixed"
-    """What is transcribed: the recording, or a control."""
+    """The recording, or a control."""
     vad: bool = False
     """Silero VAD before the model, as faster-whisper runs it."""
     recipes: tuple[Recipe, ...] = ()

@@ -24,7 +24,7 @@ from ...io.progress import track
 from ...models.families.whisper_mel import Pad
 from ...models.registry import fingerprint
 from ...steering.steering import Steering
-from .transcribe import LOGPROB, NO_SPEECH
+from .decoding import LOGPROB, NO_SPEECH
 
 BATCH = 16
 """Clips that are decoded at once."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from ...data.audio import Samples, load_audio
 from ...errors import AudioSAESteerError, SteeringError
+from .decoding import Decoding
 from .jobs import Job
 from .subtitles import write_transcript
-from .transcribe import Decoding, Transcript, transcribe_batch
+from .transcribe import Transcript, transcribe_batch
 
 
 class Outcome(NamedTuple):

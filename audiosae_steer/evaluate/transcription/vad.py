@@ -14,7 +14,8 @@ import numpy as np
 from ...data.acoustics import mono
 from ...data.audio import SAMPLE_RATE, Samples
 from ...errors import MissingExtraError
-from .transcribe import Decoding, Segment, Transcript, transcribe, transcribe_batch
+from .decoding import Decoding
+from .transcribe import Segment, Transcript, transcribe, transcribe_batch
 
 FRAME = 512
 """Samples of which the VAD gives one probability."""

@@ -1,4 +1,4 @@
-"""Timestamps of Whisper: none where the steerings of a model say that nobody speaks.
+"""Timestamps of Whisper: none in frames that hold no speech, as the steerings of a model say.
 
 A timestamp in a gap makes a long transcription go on at a wrong place: speech is heard again and written twice, or
 left out.

@@ -12,7 +12,7 @@ from audiosae_steer import SteeringError, load_audio, load_recipe
 from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
 from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
-from audiosae_steer.evaluate.transcription.transcribe import Decoding
+from audiosae_steer.evaluate.transcription.decoding import Decoding
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 CLIPS = checkpoints_dir() / "clips"

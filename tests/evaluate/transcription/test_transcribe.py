@@ -14,11 +14,10 @@ import soxr
 from make import count_hooks
 
 from audiosae_steer import AudioError, SteeringError, load_audio, load_processor, steer
+from audiosae_steer.evaluate.transcription.decoding import FALLBACK, Decoding
 from audiosae_steer.evaluate.transcription.subtitles import write_transcript
 from audiosae_steer.evaluate.transcription.transcribe import (
-    FALLBACK,
     DecodedWindow,
-    Decoding,
     Segment,
     Transcript,
     transcribe,

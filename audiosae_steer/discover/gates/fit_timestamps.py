@@ -39,7 +39,7 @@ def make_timestamp_gate(
     cache: Path | None = None,
     progress: bool = True,
 ) -> TimestampGate:
-    """Timestamp gate that opens for frames in which nobody speaks, its threshold placed on other windows.
+    """Timestamp gate that opens for frames without speech, its threshold placed on other windows.
 
     The utterances of the windows are speech from their first sound to their last, with the pauses in them; the pauses
     between two are left out. The threshold leaves a share `budget` of the frames of speech above it.

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from audiosae_steer import GateError, load_audio, load_sae
+from audiosae_steer.discover.gates.fit_timestamps import frame_labels, make_timestamp_gate
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
-from audiosae_steer.discover.gates.timestamps import frame_labels, make_timestamp_gate
 from audiosae_steer.evaluate.benchmark.long_recordings import PAUSE, SPEECH, LongFile, Piece
 from audiosae_steer.evaluate.benchmark.mixed_recordings import mix
 from audiosae_steer.steering.recipes.load import checkpoints_dir
