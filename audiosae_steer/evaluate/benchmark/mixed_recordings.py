@@ -112,38 +112,44 @@ def _drawn(
         own = sounds.get(kind, ())
         beds.append(looped(own[int(rng.integers(len(own)))], total, int(rng.integers(2**31))) if own else None)
 
-    at = 0
-    least = round(GAPS[0] * SAMPLE_RATE)
-    while True:
+    at, least = 0, round(GAPS[0] * SAMPLE_RATE)
+    longest = min(round(GAPS[1] * SAMPLE_RATE), total // 2)
+    while at < total:
         kind = kinds[next(turns)]
         beside = -np.inf if kind == SILENCE else SPOKEN_DB + rng.uniform(*BESIDE)
         under = -np.inf if kind == SILENCE else SPOKEN_DB - rng.uniform(*UNDER)
-        block = [spoken[next(order)] for _ in range(int(rng.integers(1, 4)))]
-        pauses = [round(rng.uniform(*PAUSES) * SAMPLE_RATE) for _ in block]
-        room = total - at - 2 * least
-        while block and sum(len(x) for x, _ in block) + sum(pauses[: len(block) - 1]) > room:
-            block.pop()
-        spent = sum(len(x) for x, _ in block) + sum(pauses[: max(len(block) - 1, 0)])
-        longest = total - at - spent - least if block else total - at
         sound(kind)
-        # what is left when nothing fits is one last gap, which may be longer than the others by little
-        gap = min(round(rng.uniform(*GAPS) * SAMPLE_RATE), longest) if block else longest
-        if not block and slots and longest > GAPS[1] * SAMPLE_RATE:
-            gap = longest // 2
+        gap = int(rng.integers(least, max(longest, least) + 1))
+        block = _block(rng, spoken, order, total - at - gap - least)
+        for _ in range(0 if block or voices else len(spoken)):  # one at least, if any fits
+            gap, block = least, block or _block(rng, spoken, order, total - at - 2 * least)
+        if not block:  # the rest
+            left = total - at
+            gap = left if left <= longest or not voices else min(left // 2, longest)
         slots.append(_Slot(at, at + gap, None, kind, beside, len(beds) - 1))
         at += gap
-        if at >= total:
-            break
-        for number, (voice, text) in enumerate(block):
-            if number:
-                slots.append(_Slot(at, at + pauses[number - 1], None, PAUSE, under, len(beds) - 1))
-                at += pauses[number - 1]
-            slots.append(_Slot(at, at + len(voice), text, SPEECH, under, len(beds) - 1))
-            voices.append(voice)
+        for voice, text in block:
+            slots.append(_Slot(at, at + len(voice), text, SPEECH if text is not None else PAUSE, under, len(beds) - 1))
+            voices += [voice] if text is not None else []
             at += len(voice)
     if not voices:
         raise AudioError("none of the utterances fits into so short a recording with a gap on either side")
     return slots, voices, beds
+
+
+def _block(
+    rng: np.random.Generator, spoken: Sequence[tuple[Samples, str]], order: Turns, room: int
+) -> list[tuple[Samples, str | None]]:
+    """One to three utterances with pauses between them, as many as there is room for."""
+    found: list[tuple[Samples, str | None]] = []
+    for number in range(int(rng.integers(1, 4))):
+        voice, text = spoken[next(order)]
+        pause = np.zeros(round(rng.uniform(*PAUSES) * SAMPLE_RATE) if number else 0, np.float32)
+        room -= len(pause) + len(voice)
+        if room < 0:
+            break
+        found += [(pause, None), (voice, text)] if number else [(voice, text)]
+    return found
 
 
 def _bed(slots: Sequence[_Slot], beds: Sequence[Samples | None], *, gaps: bool) -> NDArray[np.float32]:

@@ -56,7 +56,9 @@ def test_pieces_lie_end_to_end_and_are_where_the_sound_is(seed: int, seconds: fl
     lengths = {"one": 1.5, "two two": 2.0, "three three three": 3.0}
     for piece in file.speech:
         assert piece.end - piece.start == pytest.approx(lengths[str(piece.text)], abs=0.011)
-        assert db(part(each.silent, piece.start, piece.end)) == pytest.approx(SPOKEN_DB, abs=0.6)
+        assert db(part(each.silent, piece.start, piece.end)) == pytest.approx(
+            SPOKEN_DB, abs=1.5
+        )  # with what lies under it
     for gap in each.silent.gaps:
         assert db(part(each.silent, gap.start + CROSSFADE, gap.end - CROSSFADE)) < -70
     assert file.samples.dtype == np.float32
