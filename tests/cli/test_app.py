@@ -247,7 +247,7 @@ def test_marks_of_markup_and_emoji_are_printed_as_they_are(recipe, tmp_path):
     data = json.loads(recipe.read_text())
     (tmp_path / "odd.json").write_text(json.dumps({**data, "description": "[bold]:bell: [/] [red"}))
     result = run("info", tmp_path / "odd.json")
-    assert "\n  [bold]:bell: [/] [red\n" in result.stdout
+    assert "\n[bold]:bell: [/] [red\n" in result.stdout
     assert failed(run("info", tmp_path / "[red]:bell:.json")).startswith(
         f"there is no recipe file at {tmp_path}/[red]:bell:.json"
     )

@@ -84,7 +84,7 @@ def test_train_names_its_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["demo", "convert", "bake"])
 def test_in_the_middle_of_others(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from audiosae_steer.evaluate.demo import run as demo
-    from audiosae_steer.models import load
+    from audiosae_steer.publishing import export
     from audiosae_steer.sae import convert
 
     def stop(*args: Any, **more: Any) -> Any:
@@ -92,7 +92,7 @@ def test_in_the_middle_of_others(name: str, tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(demo, "transcribe", stop)
     monkeypatch.setattr(convert, "_convert_one", stop)
-    monkeypatch.setattr(load, "load_whisper", stop)
+    monkeypatch.setattr(export, "load_whisper", stop)
     words = {
         "demo": ["demo", "--audio", CLIPS, "--out", tmp_path / "a.png"],
         "convert": ["convert", SHIPPED, tmp_path / "a.safetensors"],

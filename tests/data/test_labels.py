@@ -132,7 +132,7 @@ def test_about_the_share_is_held_out_and_the_seed_matters():
 
 def test_files_are_counted_and_not_their_rows() -> None:
     labels, files = np.array([True, True, True, False, False]), ["a.wav", "a.wav", "b.wav", "c.wav", "d.wav"]
-    with pytest.raises(SteeringError, match=r"all 2 clips are of 1 \('speech'\); give more"):
+    with pytest.raises(SteeringError, match=r"all 2 clips are of 1 \('speech'\), and it takes at least 2; give more"):
         hold_out(labels, ["speech"] * 3 + ["x", "y"], 0.3, 0, files=files)
 
 

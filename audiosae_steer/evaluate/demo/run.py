@@ -22,8 +22,6 @@ from ..metrics.rates import Reduction, reduction, wrote
 from ..metrics.wer import Difference, WordErrors, rate_difference, word_errors
 from ..transcription.transcribe import Transcript, transcribe
 
-UNREAD = frozenset({".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mka", ".mkv", ".mov", ".3gp"}) - SUFFIXES
-"""Files that hold sound, and are not read."""
 SHOWN = 10
 """Files that are left out of which the warning gives the reason."""
 KINDS = {"speech": "speech", "nonspeech": "nonspeech", "non-speech": "nonspeech"}
@@ -195,8 +193,7 @@ def _unlisted(folder: Path, clips: Sequence[DemoClip]) -> list[Skipped]:
     """Files with sound that are not among the clips, and texts of files that are not there."""
     taken = {clip.path.resolve() for clip in clips}
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.resolve() not in taken]
-    left = [Skipped(path, f"{path}: no {path.suffix} is read") for path in found if path.suffix.lower() in UNREAD]
-    left += [Skipped(path, f"{path}: clips.json does not list it") for path in found if path.suffix.lower() in SUFFIXES]
+    left = [Skipped(path, f"{path}: clips.json does not list it") for path in found if path.suffix.lower() in SUFFIXES]
     if not (folder / "clips.json").is_file():
         spoken = _texts(dict.fromkeys(clip.path.parent for clip in clips))
         left += [

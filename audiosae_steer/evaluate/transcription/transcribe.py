@@ -265,7 +265,8 @@ def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding
     )
     weight = next(model.parameters())
     inputs = {k: v.to(weight.device, weight.dtype if v.is_floating_point() else None) for k, v in inputs.items()}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)  # transformers', of token times
         output = model.generate(**inputs, **_generation(model, decoding, long), return_segments=True)
     multilingual = is_multilingual(model)
     return [

@@ -10,7 +10,7 @@ import pytest
 
 from audiosae_steer import AudioError, MissingExtraError, load_audio
 from audiosae_steer.evaluate.metrics.wer import word_errors
-from audiosae_steer.evaluate.transcription.transcribe import transcribe
+from audiosae_steer.evaluate.transcription.transcribe import Transcript, transcribe
 from audiosae_steer.evaluate.transcription.vad import (
     Span,
     has_speech,
@@ -100,7 +100,7 @@ def test_without_speech_the_model_does_not_run(library, tiny_en):
     hiss = (1e-3 * np.random.default_rng(0).standard_normal(5 * RATE)).astype(np.float32)
     handle = tiny_en.encoder.register_forward_hook(fail)
     try:
-        assert transcribe_with_vad(tiny_en, hiss, language="en") == ("", (), "en", None)
+        assert transcribe_with_vad(tiny_en, hiss, language="en") == Transcript("", (), "en")
     finally:
         handle.remove()
 
