@@ -16,6 +16,10 @@ from ..sites import TIMESTAMPS, Unspoken
 from . import instance_rules
 
 _KIND = "timestamps"
+REST = 25
+"""Steps of 20 ms after the end of a segment that may be the rest of its last sound."""
+ENOUGH = 50
+"""Such steps of speech that are not left out."""
 
 
 def limit(model: Any, unspoken: Unspoken, *closers: Callable[[], None]) -> Callable[[], None]:
@@ -36,32 +40,54 @@ def limits(model: Any) -> bool:
 
 
 class TimestampMask:
-    """Mask of the timestamps that may not be written next.
+    """Mask of the tokens that may not be written next, as far as speech and timestamps decide.
+
+    No timestamp lies where no frame holds speech. A segment begins within `latest` of where speech goes on after the
+    one before it, and the text does not end while a second of speech is left: none is skipped.
 
     Args:
         model: the instance.
         first: token of 0.00 s, after which the others follow.
-        latest: steps of 20 ms up to which a text may begin, counted from where somebody speaks first; None: any.
+        end: token of the end of the text.
+        latest: steps of 20 ms up to which a segment may begin, counted from where speech begins; None: any.
     """
 
-    def __init__(self, model: Any, first: int, latest: int | None) -> None:
-        self.model, self.first, self.latest = model, first, latest
+    def __init__(self, model: Any, first: int, end: int, latest: int | None) -> None:
+        self.model, self.first, self.end, self.latest = model, first, end, latest
 
-    def fill(self, scores: Tensor, *, begins: bool) -> None:
-        """Set scores (rows, vocabulary) of such timestamps to −inf, in place; `begins`: the first token comes next.
+    def fill(self, scores: Tensor, tokens: Tensor, begin: int) -> None:
+        """Set scores (rows, vocabulary) of such tokens to −inf, in place. Without any speech Whisper's own bound holds.
 
-        Where no frame holds speech, nothing is forbidden.
+        Args:
+            scores: logits of the next token, before Whisper's own rules on timestamps.
+            tokens: (rows, steps), the prompt and what is written so far.
+            begin: length of the prompt.
         """
         forbidden = self._forbidden(len(scores), scores.device)
+        begins = tokens.shape[1] == begin
         if begins and self.latest is not None:
             steps = torch.arange(TIMESTAMPS, device=scores.device)
             start = torch.zeros(len(scores), 1, dtype=torch.long, device=scores.device)
             if forbidden is not None:
                 start = (~forbidden).long().argmax(1, keepdim=True)
             late = steps > start + self.latest
-            forbidden = late if forbidden is None else forbidden | late
-        if forbidden is not None:
-            scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(forbidden, -torch.inf)
+            scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(late, -torch.inf)
+        if forbidden is None:
+            return
+        scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(forbidden, -torch.inf)
+        if tokens.shape[1] >= begin + 2:
+            for row, (before, last) in enumerate(tokens[:, -2:].tolist()):
+                if before < self.first <= last:  # a segment has ended
+                    self._go_on(scores[row], forbidden[row], last - self.first)
+
+    def _go_on(self, scores: Tensor, forbidden: Tensor, at: int) -> None:
+        """Bound the next segment's beginning, and forbid the end, while speech is left after step `at`."""
+        left = (~forbidden[at + REST :]).nonzero()[:, 0]
+        if len(left) < ENOUGH or bool(forbidden.logical_not().all()):
+            return
+        scores[self.end] = -torch.inf
+        if self.latest is not None:
+            scores[self.first + at + REST + int(left[0]) + self.latest + 1 :] = -torch.inf
 
     def _forbidden(self, rows: int, device: torch.device) -> Tensor | None:
         """(rows, 1501) bool."""

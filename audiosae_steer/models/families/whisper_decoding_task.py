@@ -95,7 +95,9 @@ def _limit_timestamps(task: Any, model: Any) -> None:
 
     for number, each in enumerate(task.logit_filters):
         if type(each) is ApplyTimestampRules:
-            mask = TimestampMask(model, each.tokenizer.timestamp_begin, each.max_initial_timestamp_index)
+            mask = TimestampMask(
+                model, each.tokenizer.timestamp_begin, each.tokenizer.eot, each.max_initial_timestamp_index
+            )
             each.max_initial_timestamp_index = None  # the mask has it
             task.logit_filters.insert(number, _Timestamps(mask, each.sample_begin))
             break
@@ -163,4 +165,4 @@ class _Timestamps:
 
     def apply(self, logits: Tensor, tokens: Tensor) -> None:
         """Forbid timestamps, in place."""
-        self.mask.fill(logits, begins=tokens.shape[1] == self.begin)
+        self.mask.fill(logits, tokens, self.begin)

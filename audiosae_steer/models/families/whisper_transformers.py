@@ -153,7 +153,7 @@ def _processors(model: Any, *args: Any, **kwargs: Any) -> Any:
     found = overridden(model, "_retrieve_logit_processors")(*args, **kwargs)
     for number, each in enumerate(found or ()):
         if isinstance(each, WhisperTimeStampLogitsProcessor):
-            mask = TimestampMask(model, each.timestamp_begin, each.max_initial_timestamp_index)
+            mask = TimestampMask(model, each.timestamp_begin, each.eos_token_id, each.max_initial_timestamp_index)
             each.max_initial_timestamp_index = None  # the mask has it
             found.insert(number, _Timestamps(mask, each.begin_index))
             break
@@ -229,5 +229,5 @@ class _Timestamps(_Rule):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         scores = scores.clone()
-        self.mask.fill(scores, begins=input_ids.shape[1] == self.begins(input_ids))
+        self.mask.fill(scores, input_ids, self.begins(input_ids))
         return scores

@@ -18,7 +18,14 @@ from audiosae_steer.models.sites import TIMESTAMPS
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 FIRST = 51864 - TIMESTAMPS
+END = 50256
 RATE = 16_000
+PROMPT = torch.tensor([[50257]])
+
+
+def written(*tokens: int, rows: int = 1) -> Tensor:
+    """Tokens (rows, steps) after the prompt."""
+    return torch.tensor([[50257, *tokens]]).expand(rows, -1)
 
 
 class Model:
@@ -60,11 +67,11 @@ def test_a_text_begins_within_a_second_of_where_somebody_speaks(latest: int | No
     model = Model()
     limit(model, lambda rows: spoken((10, 12)).expand(rows, -1))
     scores = torch.zeros(2, 51864)
-    TimestampMask(model, FIRST, latest).fill(scores, begins=True)
+    TimestampMask(model, FIRST, END, latest).fill(scores, PROMPT.expand(len(scores), -1), 1)
     assert [t for t in range(TIMESTAMPS) if scores[1, FIRST + t] == 0] == list(expected)
     assert (scores[:, :FIRST] == 0).all()
     scores = torch.zeros(2, 51864)
-    TimestampMask(model, FIRST, latest).fill(scores, begins=False)
+    TimestampMask(model, FIRST, END, latest).fill(scores, written(0, 7, rows=len(scores)), 1)
     assert int((scores[0, FIRST:] == 0).sum()) == 101
 
 
@@ -72,9 +79,9 @@ def test_nothing_is_forbidden_where_nobody_or_everybody_speaks() -> None:
     model = Model()
     undo = limit(model, lambda rows: torch.stack([spoken(), ~spoken()]))
     scores = torch.zeros(2, 51864)
-    TimestampMask(model, FIRST, None).fill(scores, begins=True)
+    TimestampMask(model, FIRST, END, None).fill(scores, PROMPT.expand(len(scores), -1), 1)
     assert not scores.any()
-    TimestampMask(model, FIRST, 50).fill(scores, begins=True)  # as Whisper itself does
+    TimestampMask(model, FIRST, END, 50).fill(scores, PROMPT.expand(len(scores), -1), 1)  # as Whisper itself does
     assert (scores[:, FIRST + 51 :] == -torch.inf).all()
     assert not scores[:, : FIRST + 51].any()
     assert limits(model)
@@ -89,12 +96,48 @@ def test_several_steerings_forbid_what_any_of_them_does() -> None:
     limit(model, lambda rows: spoken((10, 30)).expand(rows, -1))
     limit(model, lambda rows: None)
     scores = torch.zeros(1, 51864)
-    TimestampMask(model, FIRST, None).fill(scores, begins=False)
+    TimestampMask(model, FIRST, END, None).fill(scores, written(0, 7, rows=len(scores)), 1)
     assert (scores[0, FIRST:] == 0).nonzero()[:, 0].tolist() == list(range(500, 1001))
     undo()
     scores = torch.zeros(1, 51864)
-    TimestampMask(model, FIRST, None).fill(scores, begins=False)
+    TimestampMask(model, FIRST, END, None).fill(scores, written(0, 7, rows=len(scores)), 1)
     assert int((scores[0, FIRST:] == 0).sum()) == 1001
+
+
+@pytest.mark.parametrize("latest", [50, None])
+def test_no_speech_is_skipped_after_a_segment(latest: int | None) -> None:
+    model = Model()
+    limit(model, lambda rows: spoken((2, 5.3), (12, 15), (20, 20.5)).expand(rows, -1))
+    mask = TimestampMask(model, FIRST, END, latest)
+
+    def allowed(seconds: float) -> tuple[bool, list[int]]:
+        scores = torch.zeros(1, 51864)
+        mask.fill(scores, written(FIRST + 100, 7, FIRST + round(seconds * 50)), 1)
+        steps = (scores[0, FIRST:] == 0).nonzero()[:, 0].tolist()
+        return bool(scores[0, END] == 0), [t for t in steps if t >= seconds * 50]
+
+    ends, steps = allowed(5.0)  # what is left of the first stretch is its own end
+    assert not ends
+    assert steps[0] == 250
+    assert steps[-1] == (650 if latest else 1025)
+    ends, steps = allowed(3.0)  # the stretch goes on
+    assert not ends
+    assert steps[-1] == (225 if latest else 1025)
+    ends, steps = allowed(15.0)  # half a second is left
+    assert ends
+    assert steps[-1] == 1025
+    for tokens in ((FIRST + 100,), (FIRST + 100, 7), (FIRST + 100, 7, FIRST + 250, FIRST + 600)):
+        scores = torch.zeros(1, 51864)
+        mask.fill(scores, written(*tokens), 1)
+        assert scores[0, END] == 0
+
+
+def test_everybody_speaking_leaves_all_as_it_is() -> None:
+    model = Model()
+    limit(model, lambda rows: ~spoken().expand(rows, -1))
+    scores = torch.zeros(1, 51864)
+    TimestampMask(model, FIRST, END, 50).fill(scores, written(FIRST, 7, FIRST + 100), 1)
+    assert not scores.any()
 
 
 @pytest.fixture(scope="module")
