@@ -198,8 +198,9 @@ class FrameGate:
 class TimestampGate(FrameGate):
     """A frame gate whose open frames take no timestamps: it opens for frames without speech, and edits nothing.
 
-    A text may then begin and end only where somebody speaks, and within Whisper's first second counted from there. In
-    clips in which it is open for every frame, nothing is forbidden. It needs decoding with timestamps.
+    A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
+    text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
+    or for none, nothing is forbidden. It needs decoding with timestamps.
     """
 
     reach: float = 0.2
