@@ -7,7 +7,8 @@
 Utterances with exact times alternate with gaps of 1 to 15 s of silence, noise, music, laughter and breath, 20 dB below
 to 5 dB above the speech, which go on 10 to 25 dB below the speech that follows. `whisper.transcribe` as it comes
 (timestamps, filters, fallbacks), without the text before as a prompt. Needs the real audio beside the repository.
-Interrupted, it resumes; several processes may share a cache, each with its own `--arms`.
+Interrupted, it resumes; several processes may share a cache, each with its own `--arms`. After a change of the package
+take another cache.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from make import count_hooks
+from windows import late_utterance
 
 from audiosae_steer import (
     SAE,
@@ -22,7 +23,6 @@ from audiosae_steer import (
     SiteGate,
     SteeringError,
     TimestampGate,
-    load_audio,
     load_processor,
     load_sae,
     steer,
@@ -41,11 +41,7 @@ def sae() -> SAE:
 
 @pytest.fixture(scope="module")
 def window() -> np.ndarray:
-    """An utterance from 8 s on, in 30 s of faint noise."""
-    clip = load_audio(sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[0])
-    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32) * 1e-3
-    noise[8 * RATE : 8 * RATE + len(clip)] += clip
-    return noise
+    return late_utterance()
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,16 @@ class _Rules(list[Any]):
         return list, ()
 
 
-def add(model: Any, kind: str, rule: Any) -> Callable[[], None]:
-    """Add a rule of a kind to an instance; returns a function that takes it back."""
+def add(model: Any, kind: str, rule: Any, *closers: Callable[[], None]) -> Callable[[], None]:
+    """Add a rule of a kind to an instance; returns a function that takes it back, and calls `closers`."""
     own, name = vars(model), _RULES + kind
     rules: list[Any] = own.get(name) or _Rules()  # a pickle leaves an empty list
     own[name] = rules
     rules.append(rule)
 
     def close() -> None:
+        for each in closers:
+            each()
         if rule in rules:
             rules.remove(rule)
         if not rules:

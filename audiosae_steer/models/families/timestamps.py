@@ -24,14 +24,7 @@ ENOUGH = 50
 
 def limit(model: Any, unspoken: Unspoken, *closers: Callable[[], None]) -> Callable[[], None]:
     """Forbid this instance timestamps without speech; returns a function that ends that and calls `closers`."""
-    back = instance_rules.add(model, _KIND, unspoken)
-
-    def close() -> None:
-        for each in closers:
-            each()
-        back()
-
-    return close
+    return instance_rules.add(model, _KIND, unspoken, *closers)
 
 
 def limits(model: Any) -> bool:

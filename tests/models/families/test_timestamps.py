@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from windows import late_utterance
 
-from audiosae_steer import load_audio, load_processor
+from audiosae_steer import load_processor
 from audiosae_steer.models.families.timestamps import TimestampMask, limit, limits, timestamps_within
 from audiosae_steer.models.registry import family_of
 from audiosae_steer.models.sites import TIMESTAMPS
-from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 FIRST = 51864 - TIMESTAMPS
 END = 50256
@@ -142,11 +142,7 @@ def test_everybody_speaking_leaves_all_as_it_is() -> None:
 
 @pytest.fixture(scope="module")
 def window() -> np.ndarray:
-    """An utterance from 8 s on, in 30 s of faint noise."""
-    clip = load_audio(sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[0])
-    noise = np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32) * 1e-3
-    noise[8 * RATE : 8 * RATE + len(clip)] += clip
-    return noise
+    return late_utterance()
 
 
 def times(tokens: Any) -> list[float]:
