@@ -14,9 +14,8 @@ import torch
 from mixed import files
 
 from audiosae_steer import load_recipe, load_whisper
-from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate
+from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate, timestamp_spec
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
-from audiosae_steer.steering.recipes.schema import TimestampGateSpec
 
 DEFAULTS = TimestampGateSettings()
 
@@ -28,6 +27,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="no-false-speech", help="that gets the gate, at its clip gate's layer")
     parser.add_argument("--windows", type=int, default=150, help="to fit on; a third as many to place the threshold")
     parser.add_argument("--reach", type=float, default=DEFAULTS.reach)
+    parser.add_argument("--shortest", type=float, default=DEFAULTS.shortest)
     parser.add_argument("--budget", type=float, default=DEFAULTS.budget)
     parser.add_argument("--max-features", type=int, default=DEFAULTS.max_features)
     parser.add_argument("--cache", type=Path, required=True)
@@ -47,20 +47,11 @@ def main() -> None:
         [each.mixed for each in files("find", given.windows)],
         [each.mixed for each in files("calibrate", given.windows // 3)],
         settings=TimestampGateSettings(
-            reach=given.reach, budget=given.budget, max_features=given.max_features
+            reach=given.reach, shortest=given.shortest, budget=given.budget, max_features=given.max_features
         ),
         cache=given.cache,
     )  # fmt: skip
-    spec = TimestampGateSpec(
-        layer=layer,
-        sae=name,
-        features=list(gate.features),
-        weights=[round(weight, 6) for weight in gate.weights],
-        bias=round(gate.bias, 6),
-        threshold=round(gate.threshold, 6),
-        reach=gate.reach,
-        calibration=gate.calibration,
-    )
+    spec = timestamp_spec(gate, layer, name)
     recipe.model_copy(update={"timestamp_gate": spec}).save(given.out)
     print(f"{given.out}: {gate.calibration}")
 

@@ -200,10 +200,20 @@ class TimestampGate(FrameGate):
 
     A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
     text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
-    or for none, nothing is forbidden. It needs decoding with timestamps.
+    or for none, nothing is forbidden. It needs decoding with timestamps. Stretches of speech that are shorter than
+    `shortest` seconds, the reach at both ends included, count as none: a cough, or one frame of a wrong guess, is no
+    place for a timestamp.
     """
 
     reach: float = 0.2
+    shortest: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.shortest) and 0 <= self.shortest <= LONGEST):
+            raise GateError(
+                f"a timestamp gate's shortest speech is in seconds, from 0 to {LONGEST:g}, not {self.shortest}"
+            )
 
 
 class FrameProbe(Reader):
@@ -225,6 +235,40 @@ class FrameProbe(Reader):
         """
         f = self.read(x) if frames is None else self.read(x) * frames[..., None]
         return nearby(f, self.reach_frames) @ self.weights + self.offset
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores of every frame of x, without the threshold: (clips, frames)."""
+        return nearby(self.read(x), self.reach_frames) @ self.weights + (self.offset + self.threshold)
+
+
+class TimestampProbe(FrameProbe):
+    """A timestamp gate compiled for one SAE and one frame rate.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    def __init__(self, gate: TimestampGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(gate, sae, frame_rate, dtype)
+        self.shortest_frames = round(gate.shortest * frame_rate)
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """As for a frame gate; of stretches of speech that are too short, above 0."""
+        margin = super().forward(x, frames)
+        spoken = margin <= 0
+        brief = spoken & ~self.lasting(spoken)
+        return torch.where(brief, torch.finfo(margin.dtype).tiny - margin, margin)
+
+    def lasting(self, spoken: Tensor) -> Tensor:
+        """The stretches of True in `spoken` (clips, frames), bool, that are long enough, as a mask like it.
+
+        A stretch at an end of the clip may go on beyond it, and counts by its frames within.
+        """
+        shortest = min(self.shortest_frames, spoken.shape[1])
+        if shortest <= 1:
+            return spoken
+        starts = -F.max_pool1d(-spoken[:, None].float(), shortest, stride=1)  # 1 where so many follow on each other
+        return F.max_pool1d(F.pad(starts, (shortest - 1, shortest - 1)), shortest, stride=1)[:, 0] > 0
 
 
 def nearby(f: Tensor, reach_frames: int) -> Tensor:

@@ -45,7 +45,8 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
     base, output = evaluator.recipes[number], evaluator.output
     gate = evaluator.gates.place(number, candidate.margin) if "clip" in candidate.gate else None
     frame_gate = base.frame_gate if "frame" in candidate.gate else None
-    used = {spec.sae for spec in (*candidate.variant.sites, gate, frame_gate) if spec is not None and spec.sae}
+    gates = (gate, frame_gate, base.timestamp_gate)
+    used = {spec.sae for spec in (*candidate.variant.sites, *gates) if spec is not None and spec.sae}
     specs = {key: spec for key, spec in base.saes.items() if key in used}
     if output.path is not None:
         folder = output.path.parent

@@ -50,5 +50,7 @@ class TimestampGateSettings:
     """Seed of the solver, and of which frames are taken."""
     reach: float = 0.2
     """Seconds that a frame looks either way."""
-    per_window: int = 20
+    shortest: float = 0.5
+    """Seconds of speech, reach included, below which it counts as none."""
+    per_window: int = 60
     """Most frames of each kind to take of a window, at random."""
