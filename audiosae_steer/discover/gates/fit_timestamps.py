@@ -14,11 +14,12 @@ from torch import Tensor
 from ...data.audio import SAMPLE_RATE
 from ...errors import GateError
 from ...evaluate.benchmark.long_recordings import PAUSE, LongFile
+from ...evaluate.benchmark.mixed_recordings import mix
 from ...evaluate.metrics.logistic_regression import Matrix
 from ...sae.autoencoder import SAE
 from ...steering.gates import FrameGate, TimestampGate, TimestampProbe, frame_features
 from ...steering.recipes.schema import TimestampGateSpec
-from .labelled_frames import FRAME
+from .labelled_frames import FRAME, LabelledClips
 from .probe import fit_frame_gate
 from .reader import LayerReader
 from .settings import TimestampGateSettings
@@ -26,6 +27,10 @@ from .settings import TimestampGateSettings
 MARGIN = 0.15
 """Seconds at the edges of a gap that count neither as speech nor as none: mixing blurs them, as the encoder does."""
 SECONDS = 30.0
+LONGEST, DRAWN = 12, 12
+"""Seconds of an utterance in a window, and utterances to draw for one."""
+SILENT = 1e-10
+"""Mean square of samples below which a clip is silent."""
 RATE = SAMPLE_RATE / FRAME
 """Frames a second."""
 
@@ -68,6 +73,25 @@ def make_timestamp_gate(
     absent, present = _matrices(reader, fit, settings)
     gate, _ = fit_frame_gate(absent, present, settings.reach, max_features=settings.max_features, seed=settings.seed)
     return _placed(reader, gate, place, settings)
+
+
+def mixed_windows(clips: LabelledClips, count: int, seed: int = 0) -> list[LongFile]:
+    """Windows of 30 s in which utterances alternate with sounds, drawn from clips with and without speech.
+
+    Clips that are silent are left out, and of long utterances all but the first 12 s.
+
+    Raises:
+        AudioError: no clip of a kind is left.
+    """
+    present, absent = ([x for x in kind if float(np.square(x).mean()) > SILENT] for kind in clips[::-1])
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        # more than fit: `mix` prepares all that it is given
+        some = rng.permutation(len(present))[:DRAWN]
+        utterances = [(present[each][: LONGEST * SAMPLE_RATE], "speech") for each in some]
+        found.append(mix(utterances, {"sound": absent}, seed + number, SECONDS, name=f"window {number}").mixed)
+    return found
 
 
 def timestamp_spec(gate: TimestampGate, layer: int, sae: str) -> TimestampGateSpec:
