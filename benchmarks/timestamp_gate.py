@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="no-false-speech", help="that gets the gate, at its clip gate's layer")
     parser.add_argument("--windows", type=int, default=150, help="to fit on; a third as many to place the threshold")
     parser.add_argument("--reach", type=float, default=DEFAULTS.reach)
-    parser.add_argument("--shortest", type=float, default=DEFAULTS.shortest)
+    parser.add_argument("--least-gap", type=float, default=DEFAULTS.least_gap)
     parser.add_argument("--budget", type=float, default=DEFAULTS.budget)
     parser.add_argument("--max-features", type=int, default=DEFAULTS.max_features)
     parser.add_argument("--cache", type=Path, required=True)
@@ -47,7 +47,7 @@ def main() -> None:
         [each.mixed for each in files("find", given.windows)],
         [each.mixed for each in files("calibrate", given.windows // 3)],
         settings=TimestampGateSettings(
-            reach=given.reach, shortest=given.shortest, budget=given.budget, max_features=given.max_features
+            reach=given.reach, least_gap=given.least_gap, budget=given.budget, max_features=given.max_features
         ),
         cache=given.cache,
     )  # fmt: skip

@@ -200,20 +200,22 @@ class TimestampGate(FrameGate):
 
     A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
     text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
-    or for none, nothing is forbidden. It needs decoding with timestamps. Stretches of speech that are shorter than
-    `shortest` seconds, the reach at both ends included, count as none: a cough, or one frame of a wrong guess, is no
-    place for a timestamp.
+    or for none, nothing is forbidden. It needs decoding with timestamps.
+
+    What is brief does not count, the reach included: less than `least_speech` seconds between two gaps are no place for
+    a timestamp, since a cough or one wrong frame may look like speech, and less than `least_gap` seconds without speech
+    are a pause, which Whisper's timestamps may lie in.
     """
 
     reach: float = 0.2
-    shortest: float = 0.5
+    least_speech: float = 0.5
+    least_gap: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.shortest) and 0 <= self.shortest <= LONGEST):
-            raise GateError(
-                f"a timestamp gate's shortest speech is in seconds, from 0 to {LONGEST:g}, not {self.shortest}"
-            )
+        for name, value in (("least_speech", self.least_speech), ("least_gap", self.least_gap)):
+            if not (math.isfinite(value) and 0 <= value <= LONGEST):
+                raise GateError(f"a timestamp gate's {name} is in seconds, from 0 to {LONGEST:g}, not {value}")
 
 
 class FrameProbe(Reader):
@@ -250,25 +252,32 @@ class TimestampProbe(FrameProbe):
 
     def __init__(self, gate: TimestampGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(gate, sae, frame_rate, dtype)
-        self.shortest_frames = round(gate.shortest * frame_rate)
+        self.least_speech, self.least_gap = (round(each * frame_rate) for each in (gate.least_speech, gate.least_gap))
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """As for a frame gate; of stretches of speech that are too short, above 0."""
+        """As for a frame gate, with the opposite sign for stretches that are too brief to count."""
         margin = super().forward(x, frames)
-        spoken = margin <= 0
-        brief = spoken & ~self.lasting(spoken)
-        return torch.where(brief, torch.finfo(margin.dtype).tiny - margin, margin)
+        opened = self.opened(margin > 0)
+        brief = opened != (margin > 0)
+        other = torch.where(opened, torch.finfo(margin.dtype).tiny - margin, -margin)
+        return torch.where(brief, other, margin)
 
-    def lasting(self, spoken: Tensor) -> Tensor:
-        """The stretches of True in `spoken` (clips, frames), bool, that are long enough, as a mask like it.
+    def opened(self, above: Tensor) -> Tensor:
+        """Frames (clips, frames) for which it opens, of a mask of those whose score is above the threshold."""
+        spoken = lasting(~above, self.least_speech)
+        return lasting(~spoken, self.least_gap)
 
-        A stretch at an end of the clip may go on beyond it, and counts by its frames within.
-        """
-        shortest = min(self.shortest_frames, spoken.shape[1])
-        if shortest <= 1:
-            return spoken
-        starts = -F.max_pool1d(-spoken[:, None].float(), shortest, stride=1)  # 1 where so many follow on each other
-        return F.max_pool1d(F.pad(starts, (shortest - 1, shortest - 1)), shortest, stride=1)[:, 0] > 0
+
+def lasting(mask: Tensor, least: int) -> Tensor:
+    """Of the stretches of True in a mask (clips, frames), those of at least so many frames.
+
+    A stretch at an end of the clip may go on beyond it, and counts by its frames within.
+    """
+    least = min(least, mask.shape[1])
+    if least <= 1:
+        return mask
+    starts = ~nearest(~mask[..., None], least)  # so many follow on each other from here
+    return nearest(F.pad(starts, (0, 0, least - 1, least - 1)), least)[..., 0]
 
 
 def nearby(f: Tensor, reach_frames: int) -> Tensor:
@@ -276,7 +285,21 @@ def nearby(f: Tensor, reach_frames: int) -> Tensor:
     if reach_frames == 0 or f.shape[1] == 0:
         return f
     reach = min(reach_frames, f.shape[1] - 1)
-    return F.max_pool1d(f.transpose(1, 2), 2 * reach + 1, stride=1, padding=reach).transpose(1, 2)
+    return nearest(F.pad(f, (0, 0, reach, reach), value=-torch.inf), 2 * reach + 1)
+
+
+def nearest(f: Tensor, width: int) -> Tensor:
+    """The largest of `width` frames from each on, of f (clips, frames, n): (clips, frames − width + 1, n).
+
+    Windows of twice the width from two that overlap: a few passes over f, where pooling takes one for each frame.
+    """
+    done = 1
+    while done < width:
+        step = min(done, width - done)
+        ahead, behind = f[:, step:], f[:, : f.shape[1] - step]
+        f = ahead | behind if f.dtype is torch.bool else torch.maximum(ahead, behind)
+        done += step
+    return f
 
 
 def frame_features(sae: SAE, x: Tensor, features: Sequence[int] | None, reach_frames: int) -> Tensor:

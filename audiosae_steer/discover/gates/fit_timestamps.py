@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,24 +105,27 @@ def timestamp_spec(gate: TimestampGate, layer: int, sae: str) -> TimestampGateSp
         bias=round(gate.bias, 6),
         threshold=round(gate.threshold, 6),
         reach=gate.reach,
-        shortest=gate.shortest,
+        least_speech=gate.least_speech,
+        least_gap=gate.least_gap,
         calibration=gate.calibration,
     )
 
 
 def _placed(
-    reader: LayerReader, gate: FrameGate, windows: Sequence[LongFile], settings: TimestampGateSettings
+    reader: LayerReader, fitted: FrameGate, windows: Sequence[LongFile], settings: TimestampGateSettings
 ) -> TimestampGate:
     """The gate with its threshold, and with figures of the frames that it then opens for in these windows."""
     from sklearn.metrics import roc_auc_score
 
-    numbers = (gate.features, gate.weights, gate.bias)
-    probe = TimestampProbe(TimestampGate(*numbers, 0.0, settings.reach, {}, settings.shortest), reader.sae, RATE)
+    gate = TimestampGate(
+        fitted.features, fitted.weights, fitted.bias, 0.0, settings.reach, {}, settings.least_speech, settings.least_gap
+    )
+    probe = TimestampProbe(gate, reader.sae, RATE)
     seen = [(probe.scores(rows.float()[None])[0], labels) for rows, labels in _labelled(reader, windows)]
     labels = np.concatenate([each for _, each in seen])
     scores = np.concatenate([each.numpy() for each, _ in seen])
     threshold = float(np.quantile(scores[labels == 1], 1 - settings.budget))
-    opened = np.concatenate([(~probe.lasting(each[None] <= threshold))[0].numpy() for each, _ in seen])
+    opened = np.concatenate([probe.opened(each[None] > threshold)[0].numpy() for each, _ in seen])
     calibration = {
         "auc": round(float(roc_auc_score(labels[labels >= 0] == 0, scores[labels >= 0])), 5),
         "open_absent": round(float(opened[labels == 0].mean()), 5),
@@ -130,7 +134,7 @@ def _placed(
         "windows": len(windows),
         "budget": settings.budget,
     }
-    return TimestampGate(*numbers, threshold, settings.reach, calibration, settings.shortest)
+    return replace(gate, threshold=threshold, calibration=calibration)
 
 
 def frame_labels(window: LongFile, frames: int) -> NDArray[np.int64]:

@@ -87,7 +87,8 @@ class TimestampGateSpec(FrameGateSpec):
     """The gate whose open frames take no timestamps, and the encoder layer whose features it reads."""
 
     reach: float = Field(0.2, ge=0, le=LONGEST)
-    shortest: float = Field(0.5, ge=0, le=LONGEST)
+    least_speech: float = Field(0.5, ge=0, le=LONGEST)
+    least_gap: float = Field(1.0, ge=0, le=LONGEST)
 
     def build(self) -> TimestampGate:
         """The gate."""
@@ -98,7 +99,8 @@ class TimestampGateSpec(FrameGateSpec):
             self.threshold,
             self.reach,
             self.calibration,
-            self.shortest,
+            self.least_speech,
+            self.least_gap,
         )
 
 

@@ -60,7 +60,7 @@ def test_a_gate_of_few_features_tells_speech_from_noise(tiny_en: Any, tmp_path: 
     assert gate.reach == settings.reach
     found = gate.calibration
     assert found["auc"] > 0.97
-    assert found["open_present"] == pytest.approx(0.02, abs=0.005)
+    assert 0 < found["open_present"] <= 0.02  # pauses do not count
     assert found["open_absent"] > 0.6
     again = make_timestamp_gate(tiny_en, sae, 4, fit, place, settings=settings, cache=tmp_path, progress=False)
     assert again == gate
