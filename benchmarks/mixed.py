@@ -3,6 +3,7 @@
     python benchmarks/mixed.py --cache CACHE                                # 60 windows of 30 s of the `test` part
     python benchmarks/mixed.py --cache CACHE --minutes 4 --files 6 --out benchmarks/results/mixed-long-tiny.en
     python benchmarks/mixed.py --cache CACHE --model base --beams 5
+    python benchmarks/mixed.py --cache CACHE --library transformers        # its long form; or `pipeline`
 
 Utterances with exact times alternate with gaps of 1 to 15 s of silence, noise, music, laughter and breath, 20 dB below
 to 5 dB above the speech, which go on 10 to 25 dB below the speech that follows. `whisper.transcribe` as it comes
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import corpus
 import torch
 from machine import machine
 
-from audiosae_steer import load_audio, load_recipe, load_whisper
+from audiosae_steer import load_audio, load_processor, load_recipe, load_whisper
 from audiosae_steer.cli.console import progress
 from audiosae_steer.data.audio import Samples
 from audiosae_steer.evaluate.benchmark.bench_clips import spread
@@ -88,31 +90,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--accented", type=int, default=ACCENTED, help="utterances with accents to draw from")
+    parser.add_argument("--library", default="openai", choices=("openai", "transformers", "pipeline"))
     parser.add_argument("--beams", type=int, default=1)
     parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
     parser.add_argument("--part", default="test", choices=tuple(SEEDS))
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-BEAMS")
+    parser.add_argument(
+        "--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-LIBRARY-BEAMS"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
 
-    model = load_whisper(given.model, library="openai")
+    hf = given.library != "openai"
+    model = load_whisper(given.model, library="transformers" if hf else "openai")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     recipes = [load_recipe(name, model) for name in given.recipe or ["no-false-speech"]]
     arms = mixed_arms(recipes, decoding_as_it_comes(beams=given.beams))
+    if hf:  # which has no such filter; and a pipeline takes a recording whole
+        arms = [arm for arm in arms if arm.decoding.silence_threshold is None]
+        arms = [arm for arm in arms if not (arm.vad and given.library == "pipeline")]
     if given.arms:
         wanted = ["unsteered", *given.arms.split(",")]
         arms = [arm for arm in arms if arm.name in wanted]
     recordings = files(given.part, given.files, 60 * given.minutes, given.accented)
     with progress() as tell:
-        rows = run_mixed(model, recordings, arms, given.cache, tell=tell)
+        processor = load_processor(given.model) if hf else None
+        rows = run_mixed(
+            model, recordings, arms, given.cache, processor=processor, pipeline=given.library == "pipeline", tell=tell
+        )
     print(mixed_table(rows))
     if given.arms:
         return
-    out = given.out or RESULTS / f"mixed-{given.model}-{given.beams}"
+    out = given.out or RESULTS / f"mixed-{given.model}-{given.library}-{given.beams}"
     content = {
         "machine": {**machine(), "threads": given.threads},
         "model": given.model,
+        "library": given.library,
         "part": given.part,
         "files": len(recordings),
         "seconds": 60 * given.minutes,
