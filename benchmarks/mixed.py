@@ -4,6 +4,7 @@
     python benchmarks/mixed.py --cache CACHE --minutes 4 --files 6 --out benchmarks/results/mixed-long-tiny.en
     python benchmarks/mixed.py --cache CACHE --model base --beams 5
     python benchmarks/mixed.py --cache CACHE --library transformers        # its long form; or `pipeline`
+    python benchmarks/mixed.py --docs                                      # writes the tables into docs/results.md
 
 Utterances with exact times alternate with gaps of 1 to 15 s of silence, noise, music, laughter and breath, 20 dB below
 to 5 dB above the speech, which go on 10 to 25 dB below the speech that follows. `whisper.transcribe` as it comes
@@ -23,6 +24,7 @@ from pathlib import Path
 import corpus
 import torch
 from machine import machine
+from pages import fill
 
 from audiosae_steer import load_audio, load_processor, load_recipe, load_whisper
 from audiosae_steer.cli.console import progress
@@ -31,6 +33,7 @@ from audiosae_steer.evaluate.benchmark.bench_clips import spread
 from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
 from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
+from audiosae_steer.evaluate.benchmark.results import as_plain
 from audiosae_steer.io.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,6 +54,11 @@ ACCENTED, EVERY = 20, 400
 all of `test`, unless others are asked for; and most to fit gates on."""
 SECONDS = (1.0, 13.0)
 """Of an utterance."""
+CALLS = {
+    "openai": "`whisper.transcribe` as it comes",
+    "transformers": "transformers' `generate` with timestamps and fallbacks",
+    "pipeline": "transformers' pipeline with timestamps",
+}
 SEEDS = {"find": 1000, "calibrate": 5000, "test": 20_000}
 
 
@@ -82,6 +90,21 @@ def files(part: str, count: int, seconds: float = 30.0, accents: int = EVERY) ->
     return [mix(spoken, noise, SEEDS[part] + n, seconds, name=f"{part} {n}") for n in range(count)]
 
 
+def page() -> str:
+    """The tables of docs/results.md, of the committed results."""
+    found = []
+    for path in sorted(RESULTS.glob("mixed-*.json"), reverse=True):  # tiny.en before base
+        content = json.loads(path.read_text(encoding="utf-8"))
+        length = "of 30 s" if content["seconds"] == 30 else f"of {content['seconds'] / 60:g} minutes"
+        beams = "greedy" if content["beams"] == 1 else f"{content['beams']} beams"
+        found.append(
+            f"{content['model']}, {CALLS[content['library']]}, {beams}: {content['files']} recordings {length}, "
+            f"{content['gap minutes']:.1f} minutes of gap, {content['accented']} of the utterances to draw from "
+            f"accented.\n\n{path.with_suffix('.md').read_text(encoding='utf-8').strip()}"
+        )
+    return "\n\n".join(found)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,12 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--beams", type=int, default=1)
     parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
     parser.add_argument("--part", default="test", choices=tuple(SEEDS))
-    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, help="folder for texts")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/results.md, and no more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-LIBRARY-BEAMS"
     )
     given = parser.parse_args(arguments)
+    if given.docs:
+        fill("results.md", "mixed.py", page())
+        return
+    if given.cache is None:
+        parser.error("--cache says where texts are kept")
     torch.set_num_threads(given.threads)
 
     hf = given.library != "openai"
@@ -133,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "accented": given.accented,
         "beams": given.beams,
         "gap minutes": round(sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60, 2),
-        "rows": [row._asdict() | {"change": list(row.change)} for row in rows],
+        "rows": as_plain(rows),
     }
     write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")

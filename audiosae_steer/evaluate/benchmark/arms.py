@@ -251,6 +251,11 @@ def recipe_arms(
     return arms
 
 
+def only_masks(arm: Arm) -> bool:
+    """An arm that never decodes with an edit: with the empty text forbidden, all others write something always."""
+    return arm.name == "unsteered" or (isinstance(arm, Masked) and arm.of == "unsteered")
+
+
 def vad_arms(arms: Sequence[Arm], modes: Sequence[str]) -> list[Arm]:
     """Silero VAD clip by clip, at several thresholds, and before the gated recipe."""
     found: list[Arm] = []

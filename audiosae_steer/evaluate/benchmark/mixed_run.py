@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from time import process_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -16,42 +16,14 @@ from ...errors import SteeringError
 from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...models.registry import fingerprint
-from ..metrics.wer import Difference, WordErrors, rate_difference
+from ..metrics.wer import WordErrors, rate_difference
 from ..transcription.transcribe import Segment, Transcript, is_multilingual, transcribe_batch
 from ..transcription.vad import transcribe_with_vad
 from .long_recordings import LongFile
 from .mixed_arms import MixedArm
 from .mixed_recordings import MixedFile
 from .mixed_score import MixedScore, score_mixed
-
-
-class MixedRow(NamedTuple):
-    """One arm over all files."""
-
-    name: str
-    files: int
-    wer: float
-    change: Difference
-    """WER less that of the first arm, with its paired bootstrap interval over files."""
-    capped: float
-    """WER with no more errors in a file than it has words."""
-    inserted: float
-    """Share of the words said."""
-    deleted: float
-    substituted: float
-    twice: int
-    """Words written twice."""
-    inserted_per_minute: float
-    """Inserted words per minute of gap beyond those of the control with silent gaps; 0 of the control itself."""
-    edge: tuple[int, int]
-    """Words lost within 0.5 s of a gap's edge, and words said there."""
-    elsewhere: int
-    """Words lost elsewhere."""
-    loops: int
-    drift: float | None
-    """Mean seconds by which segments begin off their utterance; None of none."""
-    seconds: float
-    """CPU time."""
+from .results import MixedRow
 
 
 def run_mixed(

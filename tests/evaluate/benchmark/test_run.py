@@ -35,6 +35,7 @@ from audiosae_steer.evaluate.benchmark.bench_clips import (
 from audiosae_steer.evaluate.benchmark.failing_clips import failures, gate_reading, write_failures
 from audiosae_steer.evaluate.benchmark.long_form import run_long_part
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
+from audiosae_steer.evaluate.benchmark.report import write_report
 from audiosae_steer.evaluate.benchmark.results import to_json
 from audiosae_steer.evaluate.benchmark.run import Bench, run_bench
 from audiosae_steer.evaluate.benchmark.runner import BATCH, UNSTEERED, Runner
@@ -210,7 +211,7 @@ def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
     data = BenchData(absent=NOISE.clips, present=SPEECH.clips)
     for settings, says in (
-        (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
+        (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long, mixed, beams"),
         (BenchSettings(modes=()), "unknown mode"),
         (BenchSettings(parts=("clips",), modes=("timed",), arms=("learnt",)), "there is no arm 'learnt'"),
     ):
@@ -298,3 +299,21 @@ def test_the_command(cache, tmp_path):
     failed = CliRunner().invoke(app, [*typed[:-1], "nothing"], env={"NO_COLOR": "1"})
     assert failed.exit_code == 2
     assert "there is no arm 'nothing'" in failed.stderr
+
+
+def test_windows_of_speech_and_noise_are_a_part(tiny_en, shipped, tmp_path):
+    data = BenchData(absent=NOISE.clips, present=SPEECH.clips)
+    settings = BenchSettings(parts=("mixed",), mixed_count=1)
+    found = run_bench(tiny_en, Recipes(main=shipped), data, tmp_path / "cache", settings)
+    assert found.mixed is not None
+    names = [row.name for row in found.mixed]
+    assert names[:3] == ["unsteered", "gaps silent", "gaps cut out"]
+    assert shipped.name in names
+    write_report(found, tmp_path / "out")
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "## Windows with speech and noise" in table
+    written = json.loads((tmp_path / "out" / "false-speech.json").read_text())
+    assert [row["name"] for row in written["mixed"]] == names
+    mute = [replace(clip, text=None) for clip in SPEECH.clips]
+    with pytest.raises(AudioError, match="leave out the part mixed"):
+        run_bench(tiny_en, Recipes(main=shipped), replace(data, present=mute), tmp_path / "cache", settings)
