@@ -1,8 +1,9 @@
 """Fit the timestamp gate of a recipe on windows of the `find` part, place its threshold on `calibrate`, and write it.
 
-    python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE --out checkpoints/whisper-tiny.en/RECIPE.json
+    python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE \
+        --out checkpoints/whisper-tiny.en/no-false-speech-mixed.json
 
-Needs the real audio beside the repository.
+The recipe is named after the file. Needs the real audio beside the repository.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate, ti
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
 
 DEFAULTS = TimestampGateSettings()
+SPLIT = "benchmarks/corpus.py: fitted on windows of `find`, its threshold placed on windows of `calibrate`"
 
 
 def main() -> None:
@@ -52,7 +54,16 @@ def main() -> None:
         cache=given.cache,
     )  # fmt: skip
     spec = timestamp_spec(gate, layer, name)
-    recipe.model_copy(update={"timestamp_gate": spec}).save(given.out)
+    command = f"python benchmarks/timestamp_gate.py --model {given.model} --cache CACHE --out {given.out.name}"
+    made = {"of": recipe.name, "command": command, "windows": [given.windows, given.windows // 3], "split": SPLIT}
+    update = {
+        "name": given.out.stem,
+        "description": f"{recipe.description.rstrip('.')}; and timestamps only where somebody speaks.",
+        "timestamp_gate": spec,
+        "provenance": {**recipe.provenance, "timestamp_gate": made},
+        "measured": {},  # of the recipe without this gate
+    }
+    recipe.model_copy(update=update).save(given.out)
     print(f"{given.out}: {gate.calibration}")
 
 
