@@ -3,6 +3,8 @@
     python benchmarks/mixed.py --cache CACHE                                # 60 windows of 30 s of the `test` part
     python benchmarks/mixed.py --cache CACHE --minutes 4 --files 6 --out benchmarks/results/mixed-long-tiny.en
     python benchmarks/mixed.py --cache CACHE --model base --beams 5
+    python benchmarks/mixed.py --cache CACHE --library transformers        # its long form; or `pipeline`
+    python benchmarks/mixed.py --docs                                      # writes the tables into docs/results.md
 
 Utterances with exact times alternate with gaps of 1 to 15 s of silence, noise, music, laughter and breath, 20 dB below
 to 5 dB above the speech, which go on 10 to 25 dB below the speech that follows. `whisper.transcribe` as it comes
@@ -15,20 +17,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import corpus
 import torch
 from machine import machine
+from pages import fill
 
-from audiosae_steer import load_audio, load_recipe, load_whisper
+from audiosae_steer import load_audio, load_processor, load_recipe, load_whisper
 from audiosae_steer.cli.console import progress
 from audiosae_steer.data.audio import Samples
 from audiosae_steer.evaluate.benchmark.bench_clips import spread
 from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
 from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
+from audiosae_steer.evaluate.benchmark.results import as_plain
 from audiosae_steer.io.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,18 +49,24 @@ HUMAN = {
     "test": ("red-eclipse", "voxelibre", "speech-commands-noise"),
 }
 """Sources of laughter, breath and crowds without words."""
-ACCENTED = 60
-"""Most utterances of speechocean762, whose accents Whisper mishears for reasons of their own."""
+ACCENTED, EVERY = 20, 400
+"""Utterances of speechocean762, whose accents Whisper mishears for reasons of their own: most to measure on, a fifth of
+all of `test`, unless others are asked for; and most to fit gates on."""
 SECONDS = (1.0, 13.0)
 """Of an utterance."""
+CALLS = {
+    "openai": "`whisper.transcribe` as it comes",
+    "transformers": "transformers' `generate` with timestamps and fallbacks",
+    "pipeline": "transformers' pipeline with timestamps",
+}
 SEEDS = {"find": 1000, "calibrate": 5000, "test": 20_000}
 
 
-def utterances(part: str) -> list[tuple[Samples, str]]:
+def utterances(part: str, accents: int = EVERY) -> list[tuple[Samples, str]]:
     """Utterances with exact text."""
     items = [item for item in corpus.speech(part) if item.text]
     accented = [item for item in items if item.source.startswith("speechocean762")]
-    kept = [item for item in items if item not in accented] + spread(accented, ACCENTED if part == "test" else 400)
+    kept = [item for item in items if item not in accented] + spread(accented, accents)
     found = [(load_audio(item.path), str(item.text)) for item in kept]
     return [(x, text) for x, text in found if SECONDS[0] <= len(x) / 16_000 <= SECONDS[1]]
 
@@ -73,10 +84,25 @@ def sounds(part: str) -> dict[str, list[Samples]]:
     return {kind: loud for kind, each in found.items() if (loud := [x for x in each if float((x**2).mean()) > 1e-8])}
 
 
-def files(part: str, count: int, seconds: float = 30.0) -> list[MixedFile]:
+def files(part: str, count: int, seconds: float = 30.0, accents: int = EVERY) -> list[MixedFile]:
     """Mixed recordings of a part of the split; the first n of more are the same."""
-    spoken, noise = utterances(part), sounds(part)
+    spoken, noise = utterances(part, accents), sounds(part)
     return [mix(spoken, noise, SEEDS[part] + n, seconds, name=f"{part} {n}") for n in range(count)]
+
+
+def page() -> str:
+    """The tables of docs/results.md, of the committed results."""
+    found = []
+    for path in sorted(RESULTS.glob("mixed-*.json"), reverse=True):  # tiny.en before base
+        content = json.loads(path.read_text(encoding="utf-8"))
+        length = "of 30 s" if content["seconds"] == 30 else f"of {content['seconds'] / 60:g} minutes"
+        beams = "greedy" if content["beams"] == 1 else f"{content['beams']} beams"
+        found.append(
+            f"{content['model']}, {CALLS[content['library']]}, {beams}: {content['files']} recordings {length}, "
+            f"{content['gap minutes']:.1f} minutes of gap, {content['accented']} of the utterances to draw from "
+            f"accented.\n\n{path.with_suffix('.md').read_text(encoding='utf-8').strip()}"
+        )
+    return "\n\n".join(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,37 +112,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", action="append", help="repeatable; default: no-false-speech")
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=0.5)
+    parser.add_argument("--accented", type=int, default=ACCENTED, help="utterances with accents to draw from")
+    parser.add_argument("--library", default="openai", choices=("openai", "transformers", "pipeline"))
     parser.add_argument("--beams", type=int, default=1)
     parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
     parser.add_argument("--part", default="test", choices=tuple(SEEDS))
-    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, help="folder for texts")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/results.md, and no more")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-BEAMS")
+    parser.add_argument(
+        "--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-LIBRARY-BEAMS"
+    )
     given = parser.parse_args(arguments)
+    if given.docs:
+        fill("results.md", "mixed.py", page())
+        return
+    if given.cache is None:
+        parser.error("--cache says where texts are kept")
     torch.set_num_threads(given.threads)
 
-    model = load_whisper(given.model, library="openai")
+    hf = given.library != "openai"
+    model = load_whisper(given.model, library="transformers" if hf else "openai")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     recipes = [load_recipe(name, model) for name in given.recipe or ["no-false-speech"]]
     arms = mixed_arms(recipes, decoding_as_it_comes(beams=given.beams))
+    if hf:  # which has no such filter; and a pipeline takes a recording whole
+        arms = [arm for arm in arms if arm.decoding.silence_threshold is None]
+        arms = [arm for arm in arms if not (arm.vad and given.library == "pipeline")]
     if given.arms:
         wanted = ["unsteered", *given.arms.split(",")]
         arms = [arm for arm in arms if arm.name in wanted]
-    recordings = files(given.part, given.files, 60 * given.minutes)
+    recordings = files(given.part, given.files, 60 * given.minutes, given.accented)
     with progress() as tell:
-        rows = run_mixed(model, recordings, arms, given.cache, tell=tell)
+        processor = load_processor(given.model) if hf else None
+        rows = run_mixed(
+            model, recordings, arms, given.cache, processor=processor, pipeline=given.library == "pipeline", tell=tell
+        )
     print(mixed_table(rows))
     if given.arms:
         return
-    out = given.out or RESULTS / f"mixed-{given.model}-{given.beams}"
+    out = given.out or RESULTS / f"mixed-{given.model}-{given.library}-{given.beams}"
     content = {
         "machine": {**machine(), "threads": given.threads},
         "model": given.model,
+        "library": given.library,
         "part": given.part,
         "files": len(recordings),
         "seconds": 60 * given.minutes,
+        "accented": given.accented,
         "beams": given.beams,
         "gap minutes": round(sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60, 2),
-        "rows": [row._asdict() | {"change": list(row.change)} for row in rows],
+        "rows": as_plain(rows),
     }
     write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")

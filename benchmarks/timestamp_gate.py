@@ -1,8 +1,9 @@
 """Fit the timestamp gate of a recipe on windows of the `find` part, place its threshold on `calibrate`, and write it.
 
-    python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE --out checkpoints/whisper-tiny.en/RECIPE.json
+    python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE \
+        --out checkpoints/whisper-tiny.en/no-false-speech-mixed.json
 
-Needs the real audio beside the repository.
+The recipe is named after the file. Needs the real audio beside the repository.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from mixed import files
 
 from audiosae_steer import load_recipe, load_whisper
-from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate
+from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate, timestamp_spec
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
-from audiosae_steer.steering.recipes.schema import TimestampGateSpec
 
 DEFAULTS = TimestampGateSettings()
+SPLIT = "benchmarks/corpus.py: fitted on windows of `find`, its threshold placed on windows of `calibrate`"
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="no-false-speech", help="that gets the gate, at its clip gate's layer")
     parser.add_argument("--windows", type=int, default=150, help="to fit on; a third as many to place the threshold")
     parser.add_argument("--reach", type=float, default=DEFAULTS.reach)
+    parser.add_argument("--least-gap", type=float, default=DEFAULTS.least_gap)
     parser.add_argument("--budget", type=float, default=DEFAULTS.budget)
     parser.add_argument("--max-features", type=int, default=DEFAULTS.max_features)
     parser.add_argument("--cache", type=Path, required=True)
@@ -47,21 +49,21 @@ def main() -> None:
         [each.mixed for each in files("find", given.windows)],
         [each.mixed for each in files("calibrate", given.windows // 3)],
         settings=TimestampGateSettings(
-            reach=given.reach, budget=given.budget, max_features=given.max_features
+            reach=given.reach, least_gap=given.least_gap, budget=given.budget, max_features=given.max_features
         ),
         cache=given.cache,
     )  # fmt: skip
-    spec = TimestampGateSpec(
-        layer=layer,
-        sae=name,
-        features=list(gate.features),
-        weights=[round(weight, 6) for weight in gate.weights],
-        bias=round(gate.bias, 6),
-        threshold=round(gate.threshold, 6),
-        reach=gate.reach,
-        calibration=gate.calibration,
-    )
-    recipe.model_copy(update={"timestamp_gate": spec}).save(given.out)
+    spec = timestamp_spec(gate, layer, name)
+    command = f"python benchmarks/timestamp_gate.py --model {given.model} --cache CACHE --out {given.out.name}"
+    made = {"of": recipe.name, "command": command, "windows": [given.windows, given.windows // 3], "split": SPLIT}
+    update = {
+        "name": given.out.stem,
+        "description": f"{recipe.description.rstrip('.')}; and timestamps only where somebody speaks.",
+        "timestamp_gate": spec,
+        "provenance": {**recipe.provenance, "timestamp_gate": made},
+        "measured": {},  # of the recipe without this gate
+    }
+    recipe.model_copy(update=update).save(given.out)
     print(f"{given.out}: {gate.calibration}")
 
 

@@ -68,7 +68,8 @@ def bench() -> None:
     Options(defaults=OtherClips(), parameter="more"),
     Options(
         defaults=BenchSettings(), hidden=("strengths", "timed_clips"), commas=("parts", "modes", "arms"),
-        none={"language": "auto"}, names={"long_count": "long-files", "long_minutes": "minutes"},
+        none={"language": "auto"},
+        names={"long_count": "long-files", "long_minutes": "minutes", "mixed_count": "windows"},
         help={
             "beams": "number of beams to measure, 1 for greedy, beside the libraries as they come; repeatable",
             "arms": "names of arms or curves, divided by commas; default: all",

@@ -238,7 +238,16 @@ LATEST = 50
 
 
 def first_text_tokens(vocabulary: int) -> range:
-    """The tokens of a Whisper that come right before the first token of a text.
+    """The tokens of a Whisper that come right before the first token of a text, as decoding is by default.
+
+    Raises:
+        SiteError: the vocabulary has no timestamps.
+    """
+    return timed_starts(vocabulary)[: LATEST + 2]
+
+
+def timed_starts(vocabulary: int) -> range:
+    """The same with any first timestamp, as where speech begins late.
 
     Raises:
         SiteError: the vocabulary has no timestamps.
@@ -246,4 +255,4 @@ def first_text_tokens(vocabulary: int) -> range:
     if vocabulary <= TIMESTAMPS:
         raise SiteError(f"a vocabulary of {vocabulary} tokens has no timestamps, by which the start of a text is known")
     none = vocabulary - TIMESTAMPS - 1
-    return range(none, none + LATEST + 2)
+    return range(none, vocabulary)

@@ -103,7 +103,7 @@ def false_speech_limits(recipe: Recipe) -> str:
         "- Speech that the model itself writes nothing for is not found by it either. Human sounds without words "
         "(laughter, crying, singing) may be taken for speech, or for none.",
     ]
-    if any(gate is not None for gate in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate)):
+    if recipe.gates:
         lines.append(
             "- Gates decide by 30-s windows, or by frames: very short, very quiet words in much noise are the first to "
             "be taken for none."

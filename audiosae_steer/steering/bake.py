@@ -110,7 +110,7 @@ def bake(
 
 def bakes(recipe: Recipe) -> bool:
     """A recipe can be baked: it holds nothing but constants, for all clips and steps."""
-    if any(gate is not None for gate in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate)):
+    if recipe.gates:
         return False
     plain = all(edit.constant and edit.window is None for site in recipe.sites for edit in site.build())
     return plain and all(site.error == "keep" and site.steps == "all" for site in recipe.sites)

@@ -17,7 +17,7 @@ from ..ops.dispatch import products_for
 from ..sae.autoencoder import SAE
 from .cautions import caution_layer, caution_values
 from .edits import Edit, Push
-from .gates import ClipGate, FrameGate, FrameProbe, Probe, TimestampGate
+from .gates import ClipGate, FrameGate, FrameProbe, Probe, TimestampGate, TimestampProbe
 from .hook import Hook, Probes, When
 from .pass_state import Shared
 from .plan import Plan
@@ -75,11 +75,10 @@ def build_hooks(
                 if not isinstance(each.gate, TimestampGate):
                     _check_governs(each, site, model, family, every)
         probe = None if gate is None or gate.site != site else _probe(place, gate)
-        frame_probe, timestamp_probe = (
-            None if each is None or each.site != site else _frame_probe(place, each, _gate_rate(model, family, site))
-            for each in (frame_gate, timestamp_gate)
-        )
-        probes = Probes(probe, frame_probe, timestamp_probe)
+        probes = Probes(probe)
+        for framed in (frame_gate, timestamp_gate):
+            if framed is not None and framed.site == site:
+                probes = _with_frames(probes, place, framed, _gate_rate(model, family, site))
         hooks[site] = Hook(site, plan, probes, shared, tap=place.tap, when=when).to(place.device)
         hooks[site].words = _words(edited[site]) if site in edited else ()
     return hooks, shared
@@ -157,9 +156,13 @@ def _probe(place: _Place, gate: SiteGate) -> Probe | None:
     return Probe(gate.gate, gate.sae, place.dtype) if isinstance(gate.gate, ClipGate) else None
 
 
-def _frame_probe(place: _Place, gate: SiteGate, frame_rate: float) -> FrameProbe | None:
-    _check_gate_sae(place, gate)
-    return FrameProbe(gate.gate, gate.sae, frame_rate, place.dtype) if isinstance(gate.gate, FrameGate) else None
+def _with_frames(probes: Probes, place: _Place, each: SiteGate, frame_rate: float) -> Probes:
+    _check_gate_sae(place, each)
+    if isinstance(each.gate, TimestampGate):
+        return probes._replace(timestamp=TimestampProbe(each.gate, each.sae, frame_rate, place.dtype))
+    if isinstance(each.gate, FrameGate):
+        return probes._replace(frame=FrameProbe(each.gate, each.sae, frame_rate, place.dtype))
+    return probes
 
 
 def _check_gate_sae(place: _Place, gate: SiteGate) -> None:

@@ -201,9 +201,21 @@ class TimestampGate(FrameGate):
     A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
     text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
     or for none, nothing is forbidden. It needs decoding with timestamps.
+
+    What is brief does not count, the reach included: less than `least_speech` seconds between two gaps are no place for
+    a timestamp, since a cough or one wrong frame may look like speech, and less than `least_gap` seconds without speech
+    are a pause, which Whisper's timestamps may lie in.
     """
 
     reach: float = 0.2
+    least_speech: float = 0.5
+    least_gap: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("least_speech", self.least_speech), ("least_gap", self.least_gap)):
+            if not (math.isfinite(value) and 0 <= value <= LONGEST):
+                raise GateError(f"a timestamp gate's {name} is in seconds, from 0 to {LONGEST:g}, not {value}")
 
 
 class FrameProbe(Reader):
@@ -226,13 +238,68 @@ class FrameProbe(Reader):
         f = self.read(x) if frames is None else self.read(x) * frames[..., None]
         return nearby(f, self.reach_frames) @ self.weights + self.offset
 
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores of every frame of x, without the threshold: (clips, frames)."""
+        return nearby(self.read(x), self.reach_frames) @ self.weights + (self.offset + self.threshold)
+
+
+class TimestampProbe(FrameProbe):
+    """A timestamp gate compiled for one SAE and one frame rate.
+
+    Raises:
+        GateError: a feature is out of range, or the SAE selects among all its features.
+    """
+
+    def __init__(self, gate: TimestampGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(gate, sae, frame_rate, dtype)
+        self.least_speech, self.least_gap = (round(each * frame_rate) for each in (gate.least_speech, gate.least_gap))
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """As for a frame gate, with the opposite sign for stretches that are too brief to count."""
+        margin = super().forward(x, frames)
+        opened = self.opened(margin > 0)
+        brief = opened != (margin > 0)
+        other = torch.where(opened, torch.finfo(margin.dtype).tiny - margin, -margin)
+        return torch.where(brief, other, margin)
+
+    def opened(self, above: Tensor) -> Tensor:
+        """Frames (clips, frames) for which it opens, of a mask of those whose score is above the threshold."""
+        spoken = lasting(~above, self.least_speech)
+        return lasting(~spoken, self.least_gap)
+
+
+def lasting(mask: Tensor, least: int) -> Tensor:
+    """Of the stretches of True in a mask (clips, frames), those of at least so many frames.
+
+    A stretch at an end of the clip may go on beyond it, and counts by its frames within.
+    """
+    least = min(least, mask.shape[1])
+    if least <= 1:
+        return mask
+    starts = ~nearest(~mask[..., None], least)  # so many follow on each other from here
+    return nearest(F.pad(starts, (0, 0, least - 1, least - 1)), least)[..., 0]
+
 
 def nearby(f: Tensor, reach_frames: int) -> Tensor:
     """The largest of each feature of f (clips, frames, n) within `reach_frames` frames: (clips, frames, n)."""
     if reach_frames == 0 or f.shape[1] == 0:
         return f
     reach = min(reach_frames, f.shape[1] - 1)
-    return F.max_pool1d(f.transpose(1, 2), 2 * reach + 1, stride=1, padding=reach).transpose(1, 2)
+    return nearest(F.pad(f, (0, 0, reach, reach), value=-torch.inf), 2 * reach + 1)
+
+
+def nearest(f: Tensor, width: int) -> Tensor:
+    """The largest of `width` frames from each on, of f (clips, frames, n): (clips, frames − width + 1, n).
+
+    Windows of twice the width from two that overlap: a few passes over f, where pooling takes one for each frame.
+    """
+    done = 1
+    while done < width:
+        step = min(done, width - done)
+        ahead, behind = f[:, step:], f[:, : f.shape[1] - step]
+        f = ahead | behind if f.dtype is torch.bool else torch.maximum(ahead, behind)
+        done += step
+    return f
 
 
 def frame_features(sae: SAE, x: Tensor, features: Sequence[int] | None, reach_frames: int) -> Tensor:

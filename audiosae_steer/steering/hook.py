@@ -12,7 +12,7 @@ from ..errors import GateError, SiteError, SteeringError
 from ..models.sites import Moment, Passes, Site, Tap
 from .effect import Effect
 from .frozen import check_counted, check_decided
-from .gates import FrameProbe, Kind, Probe, Reader
+from .gates import FrameProbe, Kind, Probe, Reader, TimestampProbe
 from .pass_state import Shared
 from .plan import Plan
 from .session import SettingTensors, settings_of
@@ -58,7 +58,7 @@ class Probes(NamedTuple):
 
     clip: Probe | None = None
     frame: FrameProbe | None = None
-    timestamp: FrameProbe | None = None
+    timestamp: TimestampProbe | None = None
 
 
 class Hook(nn.Module):

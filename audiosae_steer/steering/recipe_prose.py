@@ -48,9 +48,7 @@ _FIRST = ", at the step that writes a text's first token alone"
 
 def _gates(recipe: Recipe) -> str:
     said = []
-    for spec in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate):
-        if spec is None:
-            continue
+    for spec in recipe.gates:
         gate = spec.build()
         trade = trade_sentences(gate)
         said += [gate_sentence(gate, str(site_of(spec))), *trade]

@@ -145,11 +145,7 @@ def parts_of(recipe: Recipe, model: nn.Module, stacklevel: int = 2) -> Request:
         )
         for spec in recipe.sites
     ]
-    gates = [
-        SiteGate(site_of(spec), saes[spec.sae], spec.build())
-        for spec in (recipe.gate, recipe.frame_gate, recipe.timestamp_gate)
-        if spec is not None
-    ]
+    gates = [SiteGate(site_of(spec), saes[spec.sae], spec.build()) for spec in recipe.gates]
     return Request(parts, gates)
 
 

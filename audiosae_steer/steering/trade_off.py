@@ -18,7 +18,8 @@ def gate_sentence(gate: ClipGate | FrameGate, where: str, threshold: float | Non
     if isinstance(gate, TimestampGate):
         what = (
             f"a timestamp gate finds frames without speech, from {len(gate.features)} features within {gate.reach:g} "
-            "s, in which no timestamp may lie"
+            f"s, in which no timestamp may lie; {gate.least_gap:g} s of them make a gap, and {gate.least_speech:g} s "
+            "without them speech"
         )
     elif isinstance(gate, FrameGate):
         what = f"a frame gate decides frame by frame from {len(gate.features)} features within {gate.reach:g} s{after}"

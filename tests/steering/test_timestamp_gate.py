@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from make import count_hooks
 from windows import late_utterance
 
@@ -28,6 +31,7 @@ from audiosae_steer import (
     steer,
 )
 from audiosae_steer.models.families.timestamps import limits
+from audiosae_steer.steering.gates import FrameProbe, TimestampProbe
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 LAYER = 4
@@ -77,6 +81,39 @@ def decoded(model: Any, *windows: np.ndarray) -> list[list[int]]:
 def times(tokens: list[int]) -> list[int]:
     """Frames of the timestamps among token ids."""
     return [token - 50363 for token in tokens if token >= 50363]
+
+
+def lasting_by_hand(spoken: list[bool], shortest: int) -> list[bool]:
+    """Runs of True of at least so many."""
+    kept: list[bool] = []
+    for value, run in groupby(spoken):
+        n = len(list(run))
+        kept += [value and n >= shortest] * n
+    return kept
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.booleans(), st.integers(0, 40), st.integers(0, 40))
+def test_brief_stretches_do_not_count(sae: SAE, runs: list[int], first: bool, speech: int, gap: int) -> None:
+    above = [value for n, run in enumerate(runs) for value in [first == (n % 2 == 0)] * run]
+    probe = TimestampProbe(TimestampGate((0,), (1.0,), 0.0, 0.0, 0.0, {}, speech / 50, gap / 50), sae, 50.0)
+    found = probe.opened(torch.tensor([above, [not value for value in above]]))
+    for row, values in zip(found.tolist(), (above, [not value for value in above]), strict=True):
+        spoken = lasting_by_hand([not value for value in values], min(speech, len(values)))
+        assert row == lasting_by_hand([not value for value in spoken], min(gap, len(values)))
+
+
+def test_the_margin_of_brief_stretches_has_the_other_sign(sae: SAE) -> None:
+    x = torch.randn(2, 200, 384, generator=torch.Generator().manual_seed(0)) * 3
+    numbers = ((3, 40, 700), (1.0, -2.0, 0.5))
+    plain = FrameProbe(FrameGate(*numbers, 0.0, 0.0, 0.04), sae, 50.0)(x)
+    for speech, gap in ((0.0, 0.0), (0.1, 0.0), (0.0, 0.1), (0.1, 0.2)):
+        probe = TimestampProbe(TimestampGate(*numbers, 0.0, 0.0, 0.04, {}, speech, gap), sae, 50.0)
+        margin, opened = probe(x), probe.opened(plain > 0)
+        assert torch.equal(margin > 0, opened)
+        same = opened == (plain > 0)
+        assert torch.equal(margin[same], plain[same])
+        assert same.all() == (speech == gap == 0)
 
 
 def test_timestamps_lie_in_frames_for_which_it_stays_shut(tiny_en: Any, sae: SAE, gate: Any, window: Any) -> None:
@@ -161,6 +198,9 @@ def test_gates_of_all_kinds_together(tiny_en: Any, sae: SAE, gate: Any, window: 
 
 
 def test_what_it_cannot_do_is_said(tiny_en: Any, sae: SAE, gate: Any) -> None:
+    for odd in (-1.0, 31.0, float("nan")):
+        with pytest.raises(GateError, match="least_gap is in seconds, from 0 to 30"):
+            TimestampGate((0,), (1.0,), least_gap=odd)
     with pytest.raises(GateError, match="frames that have a time"):
         steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=SiteGate(Site(2, "decoder"), sae, gate))
     s = steered(tiny_en, sae, gate)

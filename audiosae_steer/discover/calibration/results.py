@@ -45,7 +45,9 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
     base, output = evaluator.recipes[number], evaluator.output
     gate = evaluator.gates.place(number, candidate.margin) if "clip" in candidate.gate else None
     frame_gate = base.frame_gate if "frame" in candidate.gate else None
-    used = {spec.sae for spec in (*candidate.variant.sites, gate, frame_gate) if spec is not None and spec.sae}
+    timestamp_gate = None if candidate.gate == "none" else base.timestamp_gate
+    gates = (gate, frame_gate, timestamp_gate)
+    used = {spec.sae for spec in (*candidate.variant.sites, *gates) if spec is not None and spec.sae}
     specs = {key: spec for key, spec in base.saes.items() if key in used}
     if output.path is not None:
         folder = output.path.parent
@@ -59,6 +61,7 @@ def compose(sweep: Sweep, outcome: Outcome) -> Recipe:
             "sites": list(candidate.variant.sites),
             "gate": gate,
             "frame_gate": frame_gate,
+            "timestamp_gate": timestamp_gate,
             "strength": candidate.strength,
             "provenance": {**base.provenance, "calibrated": _provenance(sweep, outcome)},
             "measured": {"calibrate": _measured(sweep, outcome)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,25 @@ from torch import Tensor
 from ...data.audio import SAMPLE_RATE
 from ...errors import GateError
 from ...evaluate.benchmark.long_recordings import PAUSE, LongFile
+from ...evaluate.benchmark.mixed_recordings import mix
 from ...evaluate.metrics.logistic_regression import Matrix
 from ...sae.autoencoder import SAE
-from ...steering.gates import TimestampGate, frame_features
-from .labelled_frames import FRAME
-from .probe import assess, fit_frame_gate, score
+from ...steering.gates import FrameGate, TimestampGate, TimestampProbe, frame_features
+from ...steering.recipes.schema import TimestampGateSpec
+from .labelled_frames import FRAME, LabelledClips
+from .probe import fit_frame_gate
 from .reader import LayerReader
 from .settings import TimestampGateSettings
 
 MARGIN = 0.15
 """Seconds at the edges of a gap that count neither as speech nor as none: mixing blurs them, as the encoder does."""
 SECONDS = 30.0
+LONGEST, DRAWN = 12, 12
+"""Seconds of an utterance in a window, and utterances to draw for one."""
+SILENT = 1e-10
+"""Mean square of samples below which a clip is silent."""
+RATE = SAMPLE_RATE / FRAME
+"""Frames a second."""
 
 
 def make_timestamp_gate(
@@ -42,7 +50,8 @@ def make_timestamp_gate(
     """Timestamp gate that opens for frames without speech, its threshold placed on other windows.
 
     The utterances of the windows are speech from their first sound to their last, with the pauses in them; the pauses
-    between two are left out. The threshold leaves a share `budget` of the frames of speech above it.
+    between two are left out. The threshold leaves a share `budget` of the frames of speech above it; the calibration
+    counts the frames for which it opens in the end, those of too short stretches of speech among them.
 
     Args:
         model: an openai-whisper model.
@@ -62,27 +71,75 @@ def make_timestamp_gate(
     if not fit or not place:
         raise GateError("a timestamp gate needs windows to fit it, and others to place its threshold")
     reader = LayerReader(model=model, sae=sae, layer=layer, cache=cache, progress=progress)
-    absent, present = _matrices(reader, fit, settings, None, settings.per_window)
+    absent, present = _matrices(reader, fit, settings)
     gate, _ = fit_frame_gate(absent, present, settings.reach, max_features=settings.max_features, seed=settings.seed)
-    absent, present = _matrices(reader, place, settings, gate.features, None)
-    local = TimestampGate(tuple(range(len(gate.features))), gate.weights, gate.bias, 0.0, settings.reach)
-    threshold = float(np.quantile(score(local, present), 1 - settings.budget))
-    placed = replace(local, threshold=threshold)
-    found = assess(placed, absent, present)
+    return _placed(reader, gate, place, settings)
+
+
+def mixed_windows(clips: LabelledClips, count: int, seed: int = 0) -> list[LongFile]:
+    """Windows of 30 s in which utterances alternate with sounds, drawn from clips with and without speech.
+
+    Clips that are silent are left out, and of long utterances all but the first 12 s.
+
+    Raises:
+        AudioError: no clip of a kind is left.
+    """
+    present, absent = ([x for x in kind if float(np.square(x).mean()) > SILENT] for kind in clips[::-1])
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        # more than fit: `mix` prepares all that it is given
+        some = rng.permutation(len(present))[:DRAWN]
+        utterances = [(present[each][: LONGEST * SAMPLE_RATE], "speech") for each in some]
+        found.append(mix(utterances, {"sound": absent}, seed + number, SECONDS, name=f"window {number}").mixed)
+    return found
+
+
+def timestamp_spec(gate: TimestampGate, layer: int, sae: str) -> TimestampGateSpec:
+    """The gate as a recipe writes it, its numbers rounded; `sae` is the SAE's name in the recipe."""
+    return TimestampGateSpec(
+        layer=layer,
+        sae=sae,
+        features=list(gate.features),
+        weights=[round(weight, 6) for weight in gate.weights],
+        bias=round(gate.bias, 6),
+        threshold=round(gate.threshold, 6),
+        reach=gate.reach,
+        least_speech=gate.least_speech,
+        least_gap=gate.least_gap,
+        calibration=gate.calibration,
+    )
+
+
+def _placed(
+    reader: LayerReader, fitted: FrameGate, windows: Sequence[LongFile], settings: TimestampGateSettings
+) -> TimestampGate:
+    """The gate with its threshold, and with figures of the frames that it then opens for in these windows."""
+    from sklearn.metrics import roc_auc_score
+
+    gate = TimestampGate(
+        fitted.features, fitted.weights, fitted.bias, 0.0, settings.reach, {}, settings.least_speech, settings.least_gap
+    )
+    probe = TimestampProbe(gate, reader.sae, RATE)
+    seen = [(probe.scores(rows.float()[None])[0], labels) for rows, labels in _labelled(reader, windows)]
+    labels = np.concatenate([each for _, each in seen])
+    scores = np.concatenate([each.numpy() for each, _ in seen])
+    threshold = float(np.quantile(scores[labels == 1], 1 - settings.budget))
+    opened = np.concatenate([probe.opened(each[None] > threshold)[0].numpy() for each, _ in seen])
     calibration = {
-        "auc": round(found.auc, 5),
-        "open_absent": round(found.open_absent, 5),
-        "open_present": round(found.open_present, 5),
-        "frames": list(found.clips),
-        "windows": len(place),
+        "auc": round(float(roc_auc_score(labels[labels >= 0] == 0, scores[labels >= 0])), 5),
+        "open_absent": round(float(opened[labels == 0].mean()), 5),
+        "open_present": round(float(opened[labels == 1].mean()), 5),
+        "frames": [int((labels == kind).sum()) for kind in (0, 1)],
+        "windows": len(windows),
         "budget": settings.budget,
     }
-    return replace(placed, features=gate.features, calibration=calibration)
+    return replace(gate, threshold=threshold, calibration=calibration)
 
 
 def frame_labels(window: LongFile, frames: int) -> NDArray[np.int64]:
     """Labels (frames,): 1 speech, 0 none, −1 neither, of a window of up to 30 s, padded."""
-    rate = SAMPLE_RATE / FRAME
+    rate = RATE
     found = np.full(frames, -1)
     seconds = window.seconds
     found[int(np.ceil((seconds + MARGIN) * rate)) :] = 0  # the padding
@@ -96,27 +153,28 @@ def frame_labels(window: LongFile, frames: int) -> NDArray[np.int64]:
     return found
 
 
-def _matrices(
-    reader: LayerReader,
-    windows: Sequence[LongFile],
-    settings: TimestampGateSettings,
-    features: Sequence[int] | None,
-    most: int | None,
-) -> tuple[Matrix, Matrix]:
-    """Features (frames, n) of frames without and with speech, at most so many of each kind from a window."""
+def _labelled(reader: LayerReader, windows: Sequence[LongFile]) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """Residuals (frames, d_model) and labels (frames,) of each window, padded to 30 s."""
     long = [window.name for window in windows if window.seconds > SECONDS]
     if long:
         raise GateError(f"the window {long[0]!r} is longer than 30 s; cut it, or assemble shorter ones")
-    rng = np.random.default_rng(settings.seed)
-    steps = round(settings.reach * SAMPLE_RATE / FRAME)
-    found: tuple[list[Tensor], list[Tensor]] = [], []
     residuals = reader.residuals([window.samples for window in windows], "zeros")
     for rows, window in zip(residuals, windows, strict=True):
-        largest = frame_features(reader.sae, rows.float(), features, steps)
-        labels = frame_labels(window, len(rows))
+        yield rows, frame_labels(window, len(rows))
+
+
+def _matrices(
+    reader: LayerReader, windows: Sequence[LongFile], settings: TimestampGateSettings
+) -> tuple[Matrix, Matrix]:
+    """Features (frames, n) of frames without and with speech, at most so many of each kind from a window."""
+    rng = np.random.default_rng(settings.seed)
+    steps = round(settings.reach * RATE)
+    found: tuple[list[Tensor], list[Tensor]] = [], []
+    for rows, labels in _labelled(reader, windows):
+        largest = frame_features(reader.sae, rows.float(), None, steps)
         for kind, kept in enumerate(found):
             positions = np.flatnonzero(labels == kind)
-            picked = positions if most is None else rng.permutation(positions)[:most]
+            picked = rng.permutation(positions)[: settings.per_window]
             kept.append(largest[torch.from_numpy(np.sort(picked))])
     absent, present = (torch.cat(kept).double().numpy() for kept in found)
     return absent, present

@@ -42,7 +42,7 @@ class FrameGateSettings:
 class TimestampGateSettings:
     """Fitting a timestamp gate and placing its threshold."""
 
-    budget: float = 0.005
+    budget: float = 0.05
     """Share of the frames with speech that may lie above the threshold."""
     max_features: int = 64
     """Most features that the gate may read."""
@@ -50,5 +50,9 @@ class TimestampGateSettings:
     """Seed of the solver, and of which frames are taken."""
     reach: float = 0.2
     """Seconds that a frame looks either way."""
-    per_window: int = 20
+    least_speech: float = 0.5
+    """Seconds of speech, reach included, below which it counts as none."""
+    least_gap: float = 1.0
+    """Seconds without speech, less the reach, below which they count as a pause."""
+    per_window: int = 60
     """Most frames of each kind to take of a window, at random."""

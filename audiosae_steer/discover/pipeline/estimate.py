@@ -42,6 +42,8 @@ class Amount(NamedTuple):
     """Learning of the amounts."""
     synthetic: int
     """Synthetic noises to learn on."""
+    windows: int = 0
+    """Windows of speech and noise to fit a timestamp gate on; a third as many are encoded beside them."""
 
 
 class Speed(NamedTuple):
@@ -179,7 +181,7 @@ def estimate(amount: Amount, speed: Speed) -> dict[str, float]:
     steps = amount.learn.steps + (amount.learn.refine if amount.learn.features else 0)
     found["learn"] = varied[0] * speed.encode + 2 * 1.65 * find[1] * speed.write
     found["learn"] += steps * sum(amount.learn.batch) * speed.learn
-    found["gates"] = (varied[0] + 2 * varied[1] + sum(find) + sum(calibrate)) * speed.encode
+    found["gates"] = (varied[0] + 2 * varied[1] + sum(find) + sum(calibrate) + 4 / 3 * amount.windows) * speed.encode
     found["calibrate"] = varied[1] * 2 * speed.encode * 0.5 + varied[1] * 2 * TRIED * speed.write
     found["test"] = sum(test) * (2 * speed.encode + 2 * 4 * speed.write)
     return found

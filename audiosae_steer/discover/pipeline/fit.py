@@ -21,8 +21,9 @@ from ...steering.recipes.schema import FrameGateSpec, GateSpec
 from ...training.settings import TrainSettings
 from ...training.train import train_sae
 from ..gates.fit import make_clip_gate, make_frame_gate
+from ..gates.fit_timestamps import make_timestamp_gate, mixed_windows, timestamp_spec
 from ..gates.labelled_frames import LabelledClips
-from ..gates.settings import ClipGateSettings, FrameGateSettings
+from ..gates.settings import ClipGateSettings, FrameGateSettings, TimestampGateSettings
 from ..learning.learn import learn, learning_clips
 from ..recipe_output import RecipeOutput
 from ..sae_files import open_sae
@@ -114,7 +115,8 @@ def fit_gates(context: StageContext, learned: Path) -> Path:
     """
     settings = context.settings
     inputs = [
-        learned.parent, context.clips.calibrate.key, settings.margin, settings.frame_gate, settings.synthetic
+        learned.parent, context.clips.calibrate.key, settings.margin, settings.frame_gate, settings.synthetic,
+        settings.timestamp_windows,
     ]  # fmt: skip
     return context.stages.run("gates", inputs, partial(_gates, context, learned)) / "gated.json"
 
@@ -131,12 +133,18 @@ def _gates(context: StageContext, learned: Path, folder: Path) -> None:
     chosen: dict[str, Any] = {"margin": settings.margin, "seed": settings.seed}
     clip = make_clip_gate(context.model, sae, context.layer, fit, place, settings=ClipGateSettings(**chosen), **options)
     update: dict[str, Any] = {"gate": GateSpec(layer=context.layer, sae=key, **_numbers(clip), pool=clip.pool)}
+    sides = [LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration)]
     if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
-        sides = (LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration))
         frame = make_frame_gate(
             context.model, sae, context.layer, *sides, settings=FrameGateSettings(**chosen), **options
         )
         update["frame_gate"] = FrameGateSpec(layer=context.layer, sae=key, **_numbers(frame), reach=frame.reach)
+    if settings.timestamp_windows:
+        counts = (settings.timestamp_windows, max(settings.timestamp_windows // 3, 1))
+        windows = [mixed_windows(side, count, settings.seed) for side, count in zip(sides, counts, strict=True)]
+        stamps = TimestampGateSettings(seed=settings.seed)
+        timed = make_timestamp_gate(context.model, sae, context.layer, *windows, settings=stamps, **options)
+        update["timestamp_gate"] = timestamp_spec(timed, context.layer, key)
     for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
         shutil.copyfile(learned.parent / file, folder / file)
     recipe.model_copy(update=update).save(folder / "gated.json")

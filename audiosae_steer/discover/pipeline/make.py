@@ -82,7 +82,8 @@ def make_no_false_speech(
     if not output.folder.parent.is_dir():
         raise SteeringError(f"there is no folder {output.folder.parent} to make {output.folder.name} in; make it first")
     stages = Stages(output.cache if output.cache is not None else output.folder / ".work", say)
-    _announce(Amount(*counts, training, settings.learn, settings.synthetic), measure(model, layer, training), say)
+    amount = Amount(*counts, training, settings.learn, settings.synthetic, settings.timestamp_windows)
+    _announce(amount, measure(model, layer, training), say)
     clips = clips or _partitioned(sources, settings, output, say)
     context = StageContext(model, base, layer, clips, settings, stages, output)
     learned, baseline = fit_edits(context, opened, sae, training)

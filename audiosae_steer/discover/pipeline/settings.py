@@ -51,6 +51,9 @@ class MakeSettings:
     """Find a recipe by contrast, too, to compare with the learned one."""
     frame_gate: bool = True
     """Fit a frame gate beside the clip gate."""
+    timestamp_windows: int = 150
+    """Windows of speech and noise that a timestamp gate is fitted on, and a third as many to place its threshold on; 0
+    leaves the recipe without one."""
     margin: float = 0.2
     """Position of the gates' thresholds, from the highest score of speech (0) to the median score of non-speech (1)."""
     budget: Budget = field(default_factory=Budget)

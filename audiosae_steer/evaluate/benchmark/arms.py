@@ -26,7 +26,7 @@ VAD_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BUDGETS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Shares of speech clips that a tuned threshold may blank."""
 NOTES: Any = {"name": True, "provenance": True, "measured": True, "description": True} | {
-    part: {"calibration"} for part in ("gate", "frame_gate")
+    part: {"calibration"} for part in ("gate", "frame_gate", "timestamp_gate")
 }
 """Fields by which a recipe describes itself, which change no text."""
 
@@ -109,7 +109,7 @@ class Steered:
         """The lowest encoder layer that it reads or edits; None if it touches none."""
         parts: list[Any] = [part.site for part in self.sites]
         if self.recipe is not None:
-            parts += [*self.recipe.sites, *(gate for gate in (self.recipe.gate, self.recipe.frame_gate) if gate)]
+            parts += [*self.recipe.sites, *self.recipe.gates]
         return min((part.layer for part in parts if part.side == "encoder"), default=None)
 
     @cached_property
@@ -234,7 +234,7 @@ def recipe_arms(
     for curve, given in (("contrast", contrast), ("learned", ungated or recipe), ("dense", dense)):
         if given is None:
             continue
-        bare = given.model_copy(update={"gate": None, "frame_gate": None})
+        bare = given.model_copy(update={"gate": None, "frame_gate": None, "timestamp_gate": None})
         steps = strengths if curve != "contrast" else (1.0,)
         for step in sorted({*steps, 1.0}):
             at = f"× {step:g}" if len(steps) > 1 else ""
@@ -249,6 +249,11 @@ def recipe_arms(
     if recipe.gate is not None and recipe.frame_gate is not None:
         arms.append(Steered("both-gated", "both-gated", recipe=recipe))
     return arms
+
+
+def only_masks(arm: Arm) -> bool:
+    """An arm that never decodes with an edit: with the empty text forbidden, all others write something always."""
+    return arm.name == "unsteered" or (isinstance(arm, Masked) and arm.of == "unsteered")
 
 
 def vad_arms(arms: Sequence[Arm], modes: Sequence[str]) -> list[Arm]:

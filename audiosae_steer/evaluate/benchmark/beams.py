@@ -102,7 +102,7 @@ def measure_decoding(
 def beam_recipes(recipes: Recipes) -> dict[str, Recipe]:
     """The gated recipe, the one without gates, and that of constants if there is one, by name."""
     main = recipes.main
-    bare = {"gate": None, "frame_gate": None, "name": f"{main.name}, without its gates"}
+    bare = {"gate": None, "frame_gate": None, "timestamp_gate": None, "name": f"{main.name}, without its gates"}
     ungated = recipes.ungated or main.model_copy(update=bare)
     return {each.name: each for each in (main, ungated, recipes.constant) if each is not None}
 

@@ -17,9 +17,12 @@ from ...data.audio import SAMPLE_RATE, WINDOW, Samples
 from ...data.sources import Source, open_source
 from ...errors import AudioError
 from .long_recordings import LongFile, assemble, synthetic_fillers
+from .mixed_recordings import MixedFile, mix
 
 QUIETEST = 1e-4
 """RMS from which on a clip can be put under speech at a given ratio."""
+SPOKEN = (1, 13)
+"""Seconds of an utterance in a window of speech and noise."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,23 @@ def long_files(
         )
         for number in range(count)
     ]
+
+
+def mixed_files(speech: Sequence[BenchClip], noise: Sequence[BenchClip], count: int, seed: int = 0) -> list[MixedFile]:
+    """Windows of 30 s in which utterances alternate with sounds, each source of sounds a kind of its own.
+
+    Raises:
+        AudioError: no utterance of 1 to 13 s has a text, or no noise is loud enough.
+    """
+    spoken = [(s.samples(), str(s.text)) for s in speech if s.text and SPOKEN[0] <= s.seconds <= SPOKEN[1]]
+    if not spoken:
+        raise AudioError(
+            f"no clip with speech of {SPOKEN[0]} to {SPOKEN[1]} s has a text; give some, or leave out the part mixed"
+        )
+    kinds: dict[str, list[Samples]] = {}
+    for clip in audible(noise):
+        kinds.setdefault(clip.source, []).append(clip.samples())
+    return [mix(spoken, kinds, seed + number, name=f"window {number + 1}") for number in range(count)]
 
 
 def audible(noise: Sequence[BenchClip]) -> list[BenchClip]:

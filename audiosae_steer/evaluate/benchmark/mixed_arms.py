@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from ...steering.recipes.schema import Recipe
@@ -47,6 +48,11 @@ class MixedArm:
             for recipe in self.recipes:
                 stack.enter_context(steer(model, recipe))
             yield
+
+
+def installed(arms: Sequence[MixedArm]) -> list[MixedArm]:
+    """The arms without those that need a VAD, unless faster-whisper is installed, which brings it."""
+    return [arm for arm in arms if not arm.vad or find_spec("faster_whisper") is not None]
 
 
 def decoding_as_it_comes(language: str | None = "en", beams: int = 1, **options: Any) -> Decoding:

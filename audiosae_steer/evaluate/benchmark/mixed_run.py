@@ -7,54 +7,28 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from time import process_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from ...data.audio import SAMPLE_RATE
+from ...errors import SteeringError
 from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...models.registry import fingerprint
-from ..metrics.wer import Difference, WordErrors, rate_difference
-from ..transcription.transcribe import Segment, Transcript, transcribe_batch
+from ..metrics.wer import WordErrors, rate_difference
+from ..transcription.transcribe import Segment, Transcript, is_multilingual, transcribe_batch
 from ..transcription.vad import transcribe_with_vad
 from .long_recordings import LongFile
 from .mixed_arms import MixedArm
 from .mixed_recordings import MixedFile
 from .mixed_score import MixedScore, score_mixed
-
-
-class MixedRow(NamedTuple):
-    """One arm over all files."""
-
-    name: str
-    files: int
-    wer: float
-    change: Difference
-    """WER less that of the first arm, with its paired bootstrap interval over files."""
-    capped: float
-    """WER with no more errors in a file than it has words."""
-    inserted: float
-    """Share of the words said."""
-    deleted: float
-    substituted: float
-    twice: int
-    """Words written twice."""
-    inserted_per_minute: float
-    """Inserted words per minute of gap beyond those of the control with silent gaps; 0 of the control itself."""
-    edge: tuple[int, int]
-    """Words lost within 0.5 s of a gap's edge, and words said there."""
-    elsewhere: int
-    """Words lost elsewhere."""
-    loops: int
-    drift: float | None
-    """Mean seconds by which segments begin off their utterance; None of none."""
-    seconds: float
-    """CPU time."""
+from .results import MixedRow
 
 
 def run_mixed(
     model: Any, files: Sequence[MixedFile], arms: Sequence[MixedArm], cache: Path, *, processor: Any = None,
-    tell: Tell = lambda what, done, total: None,
+    pipeline: bool = False, tell: Tell = lambda what, done, total: None,
 ) -> list[MixedRow]:  # fmt: skip
     """Transcribe every file in every arm, and score it. Interrupted, it resumes.
 
@@ -64,10 +38,12 @@ def run_mixed(
         arms: the first is what the others are compared with.
         cache: folder for transcripts; several processes may share it.
         processor: transformers' `WhisperProcessor`; needed for its models.
+        pipeline: call a transformers model by its pipeline with timestamps, as it comes but for the number of beams.
         tell: called with what is being done, how many are done, and how many there are.
     """
     weights = (fingerprint(model) or "unknown")[:12]
-    library = "openai" if hasattr(model, "dims") else "transformers"
+    library = "openai" if hasattr(model, "dims") else "pipeline" if pipeline else "transformers"
+    write = _piped if pipeline else _transcribed
     scores: dict[str, list[MixedScore]] = {}
     seconds: dict[str, float] = {}
     for arm in arms:
@@ -79,7 +55,7 @@ def run_mixed(
             with arm.on(model):
                 for number, file in enumerate(missing):
                     tell(arm.name, number, len(missing))
-                    write_atomic(_path(folder, file), json.dumps(_transcribed(model, file, arm, processor)))
+                    write_atomic(_path(folder, file), json.dumps(write(model, file, arm, processor)))
             tell(arm.name, len(missing), len(missing))
         rows = [json.loads(_path(folder, file).read_text(encoding="utf-8")) for file in own]
         scores[arm.name] = [score_mixed(_transcript(row), file) for row, file in zip(rows, own, strict=True)]
@@ -96,6 +72,28 @@ def _transcribed(model: Any, file: LongFile, arm: MixedArm, processor: Any) -> d
     else:
         (found,) = transcribe_batch(model, [file.samples], arm.decoding, processor=processor)
     return {"segments": [[s.start, s.end, s.text] for s in found.segments], "seconds": process_time() - began}
+
+
+def _piped(model: Any, file: LongFile, arm: MixedArm, processor: Any) -> dict[str, Any]:
+    from transformers import pipeline
+
+    if arm.vad:
+        raise SteeringError(f"the arm {arm.name!r} cuts the recording, which a pipeline does not do; leave it out")
+    pipe: Any = pipeline(
+        "automatic-speech-recognition", model=model, tokenizer=processor.tokenizer,
+        feature_extractor=processor.feature_extractor,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"num_beams": arm.decoding.beam_size}
+    if is_multilingual(model):
+        options |= {"language": arm.decoding.language, "task": "transcribe"}
+    began = process_time()
+    sound = {"raw": file.samples, "sampling_rate": SAMPLE_RATE}
+    chunks = pipe(sound, return_timestamps=True, generate_kwargs=options)["chunks"]
+    seconds = process_time() - began
+    times = [(each["timestamp"][0] or 0.0, each["timestamp"][1] or file.seconds) for each in chunks]
+    segments = [[*time, each["text"]] for time, each in zip(times, chunks, strict=True)]
+    return {"segments": segments, "seconds": seconds}
 
 
 def _transcript(row: dict[str, Any]) -> Transcript:

@@ -12,6 +12,7 @@ from ..metrics.rates import Share
 from ..metrics.wer import Difference
 from .arms import LABELS
 from .beams import beam_table
+from .mixed_run import mixed_table
 from .results import (
     ArmResult,
     BenchResults,
@@ -30,6 +31,13 @@ MODES = {
     "untimed-strict": "Without timestamps, as Whisper does it: an empty text is forbidden, only masks write nothing",
 }
 
+MIXED_NOTE = (
+    "Utterances with exact times alternate with gaps of 1 to 15 s of silence and of the sounds without speech, which "
+    "go on under the speech that follows; `whisper.transcribe` as it comes. The controls: the same speech with its "
+    "gaps silent, and cut out. *Change*: points of WER against unsteered; *inserted*, *lost*: words in % of those "
+    "said; *per minute of gap*: inserted words beyond those of the control with silent gaps; *at edges*: words lost "
+    "within 0.5 s of a gap's edge; *time*: of the processor, beside unsteered."
+)
 BEAM_NOTE = (
     "The first 30 s of each clip as each library's own functions decode it: temperature 0, no fallback, Whisper's own "
     "filters off; transformers' pipeline and faster-whisper as they come take five beams. *WER* and its change in "
@@ -72,6 +80,8 @@ def tables(found: BenchResults) -> str:
         ):
             if arms:
                 parts.append(f"## Long files: {how}\n\n{_long(found, found.long.files, arms)}")
+    if found.mixed:
+        parts.append(f"## Windows with speech and noise\n\n{MIXED_NOTE}\n\n{mixed_table(found.mixed)}")
     if found.beams:
         parts.append(f"## Beams\n\n{BEAM_NOTE}\n\n{beam_table(found.beams)}")
     if found.left_out:

@@ -196,6 +196,36 @@ class BeamRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixedRow:
+    """One arm on recordings in which speech and noise alternate."""
+
+    name: str
+    files: int
+    wer: float
+    change: Difference
+    """WER less that of the first arm, with its paired bootstrap interval over files."""
+    capped: float
+    """WER with no more errors in a file than it has words."""
+    inserted: float
+    """Share of the words said."""
+    deleted: float
+    substituted: float
+    twice: int
+    """Words written twice."""
+    inserted_per_minute: float
+    """Inserted words per minute of gap beyond those of the control with silent gaps; 0 of the control itself."""
+    edge: tuple[int, int]
+    """Words lost within 0.5 s of a gap's edge, and words said there."""
+    elsewhere: int
+    """Words lost elsewhere."""
+    loops: int
+    drift: float | None
+    """Mean seconds by which segments begin off their utterance; None of none."""
+    seconds: float
+    """CPU time."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmInfo:
     """An arm as tables name it; its fields are those of `Steered` and `Masked`."""
 
@@ -255,6 +285,8 @@ class BenchResults:
     hard: dict[str, dict[str, dict[str, SpeechResult]]] | None = field(default=None, metadata=OPTIONAL)
     """Speech that is hard to tell from silence, by mode, kind and arm."""
     long: LongResults | None = field(default=None, metadata=OPTIONAL)
+    mixed: list[MixedRow] | None = field(default=None, metadata=OPTIONAL)
+    """Arms on windows that hold speech and noise."""
     beams: list[BeamRow] | None = field(default=None, metadata=OPTIONAL)
     """Recipes by way to decode."""
     left_out: dict[str, str]

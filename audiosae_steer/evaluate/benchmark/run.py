@@ -22,11 +22,13 @@ from . import arms as arm_module
 from .arms import LABELS, STRICT, Arm, Masked, Mode, Steered
 from .baselines import Summary, fitted_arms, load_summary, random_arms, reconstruction, save_summary, summarise
 from .beams import BEAMS, beam_recipes, measure_beams
-from .bench_clips import BenchClip, ClipGroup, hard, long_files, mixtures, spread
+from .bench_clips import BenchClip, ClipGroup, hard, long_files, mixed_files, mixtures, spread
 from .decodings import HF, Baking, Engines
 from .environment import processor, versions
 from .long_form import LONG, run_long_part
 from .measures import of_noise, of_speech, spread_of
+from .mixed_arms import decoding_as_it_comes, installed, mixed_arms
+from .mixed_run import run_mixed
 from .results import (
     ArmInfo,
     ArmResult,
@@ -35,11 +37,12 @@ from .results import (
     ClipsInfo,
     LongResults,
     Machine,
+    MixedRow,
     RandomDraws,
     SpeechResult,
 )
 from .runner import UNSTEERED, Runner
-from .settings import BEAM_PART, MODES, BenchData, BenchSettings, Recipes, check, sae_of
+from .settings import BEAM_PART, MIXED_PART, MODES, WINDOWS, BenchData, BenchSettings, Recipes, check, sae_of
 
 SMALL = ("unsteered", "contrast", "learned", "clip-gated", "frame-gated", "both-gated", "gate-alone", "vad", "vad-ours")
 """Curves whose marked arms run on mixtures and hard speech."""
@@ -108,7 +111,6 @@ class Bench:
             "contrast": self.recipes.contrast,
             "dense": self.recipes.dense,
         }
-        described = self._described()
         arms = {arm.name: _arm_info(arm) for arm in self._wanted()}
         clips, random = self._clips() if "clips" in parts else (None, {})
         return BenchResults(
@@ -117,7 +119,7 @@ class Bench:
             recipes={part: recipe.name for part, recipe in recipes.items() if recipe is not None},
             layer=self.runner.layer,
             settings=self.settings,
-            data=described,
+            data=self._described(),
             arms=arms,
             machine=Machine(processor=processor(), threads=torch.get_num_threads()),
             versions=versions(),
@@ -127,6 +129,7 @@ class Bench:
             mixtures=self._speech(usual, self._mixtures) if "mixtures" in parts else None,
             hard=self._speech(usual, self._hard) if "hard" in parts else None,
             long=self._long(transformers) if "long" in parts else None,
+            mixed=self._mixed() if MIXED_PART in parts else None,
             beams=self._beams(transformers, ctranslate2) if BEAM_PART in parts or self.settings.beams else None,
             left_out=self.left_out,
         )
@@ -237,7 +240,7 @@ class Bench:
             rows = found[mode.name] = {}
             draws: list[ArmResult] = []
             for arm in self._wanted():
-                if mode is STRICT and not _only_masks(arm, self.arms):
+                if mode is STRICT and not arm_module.only_masks(arm):
                     continue
                 row = self._arm(arm, mode)
                 if arm.curve == "random":
@@ -297,6 +300,12 @@ class Bench:
         wanted = [arm for arm in self._wanted() if arm.curve in LONG and arm.marked]
         return run_long_part(self.runner, files, wanted, self.arms, transformers, settings.pipeline_files)
 
+    def _mixed(self) -> list[MixedRow]:
+        count, seed = self.settings.mixed_count or WINDOWS, self.settings.seed
+        files = self.data.mixed or mixed_files(self.present.clips, self.absent.clips, count, seed)
+        arms = installed(mixed_arms([self.recipes.main], decoding_as_it_comes(self.settings.language)))
+        return run_mixed(self.model, files, arms, self.runner.cache.parent, tell=self.runner.tell)
+
     def _beams(self, transformers: HF | None, ctranslate2: Baking | None) -> list[BeamRow]:
         engines = Engines(
             openai=self.model, transformers=transformers, ctranslate2=ctranslate2, language=self.settings.language
@@ -317,11 +326,6 @@ class Bench:
         others = {"find_absent": data.find_absent, "find_present": data.find_present, "digits": data.digits}
         kinds = {"absent": self.absent.clips, "present": self.present.clips} | {k: s for k, s in others.items() if s}
         return {name: _clips_info(clips) for name, clips in kinds.items()}
-
-
-def _only_masks(arm: Arm, arms: dict[str, Arm]) -> bool:
-    """An arm that never decodes with an edit: with the empty text forbidden, all others write something always."""
-    return arm is UNSTEERED or (isinstance(arm, Masked) and arm.of == "unsteered")
 
 
 def _later(runner: Runner, clip: BenchClip, pad: Any, layer: int) -> Callable[[], torch.Tensor]:

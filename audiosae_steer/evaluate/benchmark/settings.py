@@ -12,11 +12,16 @@ from .arms import STRENGTHS, STRICT, TIMED, UNTIMED
 from .baselines import DRAWS
 from .bench_clips import BenchClip
 from .long_recordings import LongFile
+from .mixed_recordings import MixedFile
 
 PARTS = ("clips", "mixtures", "hard", "long")
 """Parts of the benchmark that run by default, in the order of tables."""
 BEAM_PART = "beams"
 """Part that runs if it is named, or if numbers of beams are: its texts take several times as long."""
+MIXED_PART = "mixed"
+"""Part that runs if it is named: windows that hold speech and noise, as `whisper.transcribe` does them."""
+WINDOWS = 60
+"""Windows of that part, unless another number is asked for."""
 MODES = {"timed": (TIMED,), "untimed": (UNTIMED, STRICT)}
 """Decoding modes that each name of `BenchSettings.modes` stands for."""
 
@@ -37,6 +42,8 @@ class BenchData:
     """Clips of single short words, for the hard part."""
     long: Sequence[LongFile] = ()
     """Recordings of minutes; without any, they are assembled from the clips."""
+    mixed: Sequence[MixedFile] = ()
+    """Windows of speech and noise, with their controls; without any, they are assembled from the clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +51,7 @@ class BenchSettings:
     """Parts, modes and arms of the benchmark to run, and the amount of each."""
 
     parts: Sequence[str] = PARTS
-    """Parts to run, of clips, mixtures, hard, long and beams."""
+    """Parts to run, of clips, mixtures, hard, long, mixed and beams."""
     modes: Sequence[str] = tuple(MODES)
     """Decoding modes, of timed and untimed."""
     arms: Sequence[str] = ()
@@ -71,6 +78,8 @@ class BenchSettings:
     """Minutes that each of them lasts."""
     pipeline_files: int | None = None
     """Long recordings for transformers' pipeline, which writes loops out in full, for minutes; None is all, 0 none."""
+    mixed_count: int | None = field(default=None, metadata={"optional": True})
+    """Windows of speech and noise to assemble for the part mixed; None is 60."""
     beams: Sequence[int] | None = field(default=None, metadata={"optional": True})
     """Numbers of beams to decode with, 1 for greedy; the libraries as they come are measured beside them. Any adds the
     part beams, which measures 1 and 5 by default."""
@@ -108,7 +117,8 @@ def check(settings: BenchSettings, data: BenchData) -> None:
     """
     if settings.beams and min(settings.beams) < 1:
         raise SteeringError(f"numbers of beams are 1, which is greedy, or more; got {min(settings.beams)}")
-    for what, given, known in (("part", settings.parts, (*PARTS, BEAM_PART)), ("mode", settings.modes, tuple(MODES))):
+    parts = (*PARTS, MIXED_PART, BEAM_PART)
+    for what, given, known in (("part", settings.parts, parts), ("mode", settings.modes, tuple(MODES))):
         unknown = [name for name in given if name not in known]
         if unknown or not given:
             raise SteeringError(f"unknown {what} {unknown[0] if unknown else '(none)'!r}; expected {', '.join(known)}")

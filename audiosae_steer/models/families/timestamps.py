@@ -47,6 +47,8 @@ class TimestampMask:
 
     def __init__(self, model: Any, first: int, end: int, latest: int | None) -> None:
         self.model, self.first, self.end, self.latest = model, first, end, latest
+        self._kept: tuple[int, Tensor | None] | None = None
+        """Rows of the text under way, and what their gate decided: once a window, not with each token."""
 
     def fill(self, scores: Tensor, tokens: Tensor, begin: int) -> None:
         """Set scores (rows, vocabulary) of such tokens to −inf, in place. Without any speech Whisper's own bound holds.
@@ -56,8 +58,10 @@ class TimestampMask:
             tokens: (rows, steps), the prompt and what is written so far.
             begin: length of the prompt.
         """
-        forbidden = self._forbidden(len(scores), scores.device)
         begins = tokens.shape[1] == begin
+        if begins or self._kept is None or self._kept[0] != len(scores):
+            self._kept = len(scores), self._forbidden(len(scores), scores.device)
+        forbidden = self._kept[1]
         if begins and self.latest is not None:
             steps = torch.arange(TIMESTAMPS, device=scores.device)
             start = torch.zeros(len(scores), 1, dtype=torch.long, device=scores.device)

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..sites import first_text_tokens
+from ..sites import timed_starts
 from .empty_text import EmptyTextRule, allows, shut
 from .timestamps import TimestampMask, limits
 
@@ -144,7 +144,7 @@ class _Ending:
 
     def __init__(self, model: Any, end: int, begin: int, group: int) -> None:
         self.begin, self.group = begin, group
-        self.rule = EmptyTextRule(model, end, first_text_tokens(model.dims.n_vocab))
+        self.rule = EmptyTextRule(model, end, timed_starts(model.dims.n_vocab))
 
     def apply(self, logits: Tensor, tokens: Tensor) -> None:
         """Make every token but the end of text hopeless in rows that end, in place.

@@ -14,7 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import SteeringError
-from ..sites import Call, Carry, Dims, Door, Family, Places, Site, Tap, Unspoken, Watch, first_text_tokens, is_instance
+from ..sites import (
+    Call,
+    Carry,
+    Dims,
+    Door,
+    Family,
+    Places,
+    Site,
+    Tap,
+    Unspoken,
+    Watch,
+    first_text_tokens,
+    is_instance,
+    timed_starts,
+)
 from .empty_text import EmptyTextRule, allow, shut
 from .encodings import carry_encodings
 from .input_offset import SAMPLE_RATE, watch_windows, window_places
@@ -210,7 +224,7 @@ class _Ending(_Rule):
 
     def __init__(self, model: Any, end: int, beams: int) -> None:
         self.beams = beams
-        self.rule = EmptyTextRule(model, end, first_text_tokens(model.config.vocab_size))
+        self.rule = EmptyTextRule(model, end, timed_starts(model.config.vocab_size))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         clips = _batch.clips  # after a fallback there are no beams

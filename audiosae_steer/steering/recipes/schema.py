@@ -87,11 +87,20 @@ class TimestampGateSpec(FrameGateSpec):
     """The gate whose open frames take no timestamps, and the encoder layer whose features it reads."""
 
     reach: float = Field(0.2, ge=0, le=LONGEST)
+    least_speech: float = Field(0.5, ge=0, le=LONGEST)
+    least_gap: float = Field(1.0, ge=0, le=LONGEST)
 
     def build(self) -> TimestampGate:
         """The gate."""
         return TimestampGate(
-            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.reach, self.calibration
+            tuple(self.features),
+            tuple(self.weights),
+            self.bias,
+            self.threshold,
+            self.reach,
+            self.calibration,
+            self.least_speech,
+            self.least_gap,
         )
 
 
@@ -141,12 +150,16 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _known_saes(self) -> Recipe:
-        gates = [gate for gate in (self.gate, self.frame_gate, self.timestamp_gate) if gate is not None]
-        used = {spec.sae for spec in (*self.sites, *gates) if spec.sae}
+        used = {spec.sae for spec in (*self.sites, *self.gates) if spec.sae}
         missing = sorted(used - set(self.saes))
         if missing:
             raise ValueError(f"the SAE {missing[0]!r} is used but not described under 'saes'")
         return self
+
+    @property
+    def gates(self) -> list[GateSpec | FrameGateSpec]:
+        """The gates that it has, of all kinds."""
+        return [gate for gate in (self.gate, self.frame_gate, self.timestamp_gate) if gate is not None]
 
     @property
     def folder(self) -> Path | None:

@@ -30,6 +30,7 @@ SMALL = replace(
     PLAIN,
     least=5,
     synthetic=0,
+    timestamp_windows=6,
     learn=LearnSettings(features=24, steps=8, refine=4, batch=(3, 2), lr=0.2),
     calibrate=replace(PLAIN.calibrate, strengths=(1.0, 3.0), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
     budget=Budget(wer=1000.0, blanked=1.0),
@@ -128,6 +129,8 @@ def test_the_recipe_says_what_it_was_made_of_and_what_it_does(made, tiny_en):
     assert recipe.name == NAME
     assert recipe.misfit(tiny_en) is None
     assert recipe.gate is not None or recipe.frame_gate is not None
+    assert recipe.timestamp_gate is not None
+    assert recipe.timestamp_gate.calibration["windows"] == 2
     assert recipe.allow_empty
     assert recipe.provenance["command"] == "audiosae-steer make …"
     dealt = recipe.provenance["dealt"]
@@ -150,6 +153,7 @@ def test_the_folder_holds_the_recipes_their_sae_a_card_and_the_figures(made):
     bare = load_recipe(out / f"{UNGATED}.json")
     assert bare.gate is None
     assert bare.frame_gate is None
+    assert bare.timestamp_gate is None
     assert bare.name == UNGATED
     assert {spec.file for spec in (*bare.saes.values(), *made[1].saes.values())} == {"encoder-4.safetensors"}
     assert set(bare.load_saes()) == {"sae"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from audiosae_steer import SteeringError, load_audio, load_recipe
-from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
+from audiosae_steer import SteeringError, load_audio, load_processor, load_recipe
+from audiosae_steer.evaluate.benchmark.mixed_arms import MixedArm, decoding_as_it_comes, mixed_arms
 from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
 from audiosae_steer.evaluate.transcription.decoding import Decoding
@@ -50,6 +50,21 @@ def test_arms_are_measured_once_and_resumed(tiny_en: Any, files: list[MixedFile]
     assert len(lines) == 2 + len(arms)
     assert lines[2].startswith("| unsteered | ")
     assert " | – | " in lines[2]
+
+
+def test_transformers_and_its_pipeline(tiny_en_hf: Any, files: list[MixedFile], tmp_path: Path) -> None:
+    recipe = load_recipe("no-false-speech", tiny_en_hf)
+    arms = [arm for arm in mixed_arms([recipe], Decoding(language="en")) if arm.name in ("unsteered", recipe.name)]
+    given = {"processor": load_processor("tiny.en")}
+    for pipeline in (False, True):
+        rows = run_mixed(tiny_en_hf, files, arms, tmp_path, pipeline=pipeline, **given)
+        assert [row.name for row in rows] == ["unsteered", recipe.name]
+        assert all(row.wer < 0.5 for row in rows)
+    (folder,) = tmp_path.glob("*/mixed")
+    assert sorted({path.name.split("-")[0] for path in folder.iterdir()}) == ["pipeline", "transformers"]
+    guarded = [MixedArm(name="Silero VAD", vad=True)]
+    with pytest.raises(SteeringError, match="cuts the recording"):
+        run_mixed(tiny_en_hf, files, guarded, tmp_path, pipeline=True, **given)
 
 
 def test_arms_that_write_other_texts_have_other_keys(tiny_en: Any) -> None:

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from audiosae_steer import AudioError, Recipe, SteeringError, load_audio, load_recipe, steer
 from audiosae_steer.cli.app import app
 from audiosae_steer.data.acoustics import SNRS, mixture
+from audiosae_steer.evaluate.benchmark import run
 from audiosae_steer.evaluate.benchmark.arms import STRICT, TIMED, UNTIMED, recipe_arms, vad_arms
 from audiosae_steer.evaluate.benchmark.bench_clips import (
     BenchClip,
@@ -28,6 +29,7 @@ from audiosae_steer.evaluate.benchmark.bench_clips import (
     audible,
     hard,
     long_files,
+    mixed_files,
     mixtures,
     open_clips,
     words,
@@ -35,6 +37,9 @@ from audiosae_steer.evaluate.benchmark.bench_clips import (
 from audiosae_steer.evaluate.benchmark.failing_clips import failures, gate_reading, write_failures
 from audiosae_steer.evaluate.benchmark.long_form import run_long_part
 from audiosae_steer.evaluate.benchmark.long_recordings import LongFile, Piece
+from audiosae_steer.evaluate.benchmark.mixed_arms import mixed_arms
+from audiosae_steer.evaluate.benchmark.mixed_recordings import mix
+from audiosae_steer.evaluate.benchmark.report import write_report
 from audiosae_steer.evaluate.benchmark.results import to_json
 from audiosae_steer.evaluate.benchmark.run import Bench, run_bench
 from audiosae_steer.evaluate.benchmark.runner import BATCH, UNSTEERED, Runner
@@ -210,7 +215,7 @@ def test_names_of_clips_are_no_markup(tiny_en, shipped, cache, tmp_path):
 def test_what_cannot_be_run_says_why(tiny_en, shipped, tmp_path):
     data = BenchData(absent=NOISE.clips, present=SPEECH.clips)
     for settings, says in (
-        (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long"),
+        (BenchSettings(parts=("clip",)), "unknown part 'clip'; expected clips, mixtures, hard, long, mixed, beams"),
         (BenchSettings(modes=()), "unknown mode"),
         (BenchSettings(parts=("clips",), modes=("timed",), arms=("learnt",)), "there is no arm 'learnt'"),
     ):
@@ -298,3 +303,29 @@ def test_the_command(cache, tmp_path):
     failed = CliRunner().invoke(app, [*typed[:-1], "nothing"], env={"NO_COLOR": "1"})
     assert failed.exit_code == 2
     assert "there is no arm 'nothing'" in failed.stderr
+
+
+def test_windows_of_speech_and_noise_are_a_part(tiny_en, shipped, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        run, "mixed_arms", lambda *given: [a for a in mixed_arms(*given) if a.name in ("unsteered", shipped.name)]
+    )
+    window = mix([(SPEECH.clips[0].samples(), RIVER)], {"rain": [NOISE.clips[0].samples()]}, 1, 8.0, name="one")
+    data = BenchData(absent=NOISE.clips, present=SPEECH.clips, mixed=[window])
+    settings = BenchSettings(parts=("mixed",))
+    found = run_bench(tiny_en, Recipes(main=shipped), data, tmp_path / "cache", settings)
+    assert found.mixed is not None
+    assert [row.name for row in found.mixed] == ["unsteered", shipped.name]
+    assert all(row.files == 1 and row.wer < 0.5 for row in found.mixed)
+    write_report(found, tmp_path / "out")
+    assert "## Windows with speech and noise" in (tmp_path / "out" / "table.md").read_text()
+    written = json.loads((tmp_path / "out" / "false-speech.json").read_text())
+    assert [row["name"] for row in written["mixed"]] == ["unsteered", shipped.name]
+
+
+def test_windows_are_assembled_of_the_clips():
+    found = mixed_files(SPEECH.clips, NOISE.clips, 2)
+    assert [window.mixed.seconds for window in found] == [30.0, 30.0]
+    assert all(piece.text == RIVER for window in found for piece in window.mixed.speech)
+    mute = [replace(clip, text=None) for clip in SPEECH.clips]
+    with pytest.raises(AudioError, match="leave out the part mixed"):
+        mixed_files(mute, NOISE.clips, 1)

@@ -14,6 +14,8 @@ from torch import Tensor
 from audiosae_steer import Add, ClipGate, GateError, load_audio, load_processor, load_recipe, load_sae, steer
 from audiosae_steer.data.activations.capture import residuals
 from audiosae_steer.models.families import whisper_decoding_task
+from audiosae_steer.models.families.empty_text import EmptyTextRule, allow, always
+from audiosae_steer.models.sites import timed_starts
 from audiosae_steer.steering.gates import gate_features
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -240,3 +242,20 @@ def test_encodings_keep_their_own_clips_decision(tiny_en: Any) -> None:
         assert [result.tokens for result in tiny_en.decode(encoded.flip(0), options)] == together[::-1]
         with pytest.raises(GateError, match="run the encoder first"):
             tiny_en.decode(encoded[0] + 1e-3, options)
+
+
+def test_a_text_is_empty_after_any_first_timestamp() -> None:
+    """Where speech is heard late, the first timestamp is late as well."""
+
+    class Model:
+        pass
+
+    model, end, vocabulary = Model(), 7, 1600
+    allow(model, always)
+    scores = torch.zeros(2, vocabulary)
+    scores[:, end] = 1
+    for first in (vocabulary - 1502, vocabulary - 1501, vocabulary - 1451, vocabulary - 1450, vocabulary - 1):
+        rule = EmptyTextRule(model, end, timed_starts(vocabulary))
+        mask = rule.mask(scores, torch.tensor([[0, first], [0, 5]]), 1, 1)
+        assert mask is not None
+        assert mask[:, 0].tolist() == [True, False]

@@ -140,6 +140,25 @@ def test_everybody_speaking_leaves_all_as_it_is() -> None:
     assert not scores.any()
 
 
+def test_a_decision_is_asked_for_once_a_window() -> None:
+    model, asked = Model(), []
+
+    def unspoken(rows: int) -> Tensor:
+        asked.append(rows)
+        return spoken((10, 12)).expand(rows, -1)
+
+    limit(model, unspoken)
+    mask = TimestampMask(model, FIRST, END, None)
+    for window in (1, 2):
+        for step in range(4):
+            scores = torch.zeros(5, 51864)
+            mask.fill(scores, written(*range(step), rows=5), 1)
+            assert (scores[:, FIRST : FIRST + 500] == -torch.inf).all()
+        assert asked == [5] * window
+    mask.fill(torch.zeros(3, 51864), written(0, 7, rows=3), 1)  # clips of a batch that are done have left
+    assert asked == [5, 5, 3]
+
+
 @pytest.fixture(scope="module")
 def window() -> np.ndarray:
     return late_utterance()
