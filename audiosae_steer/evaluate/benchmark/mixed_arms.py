@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ...steering.recipes.schema import Recipe
 from ...steering.steering import steer
 from ..transcription.decoding import FALLBACK, Decoding
+from .arms import NOTES
 
 Variant = Literal["mixed", "silent", "cut"]
 SILENCE_THRESHOLD = 2.0
@@ -36,8 +37,7 @@ class MixedArm:
     @property
     def key(self) -> str:
         """Digest of everything that changes its texts."""
-        used = [json.dumps(recipe.model_dump(exclude={"measured", "provenance", "description"}), sort_keys=True)
-                for recipe in self.recipes]  # fmt: skip
+        used = [json.dumps(recipe.model_dump(mode="json", exclude=NOTES), sort_keys=True) for recipe in self.recipes]
         content = [self.variant, self.vad, asdict(self.decoding), used]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
