@@ -200,7 +200,7 @@ class TimestampGate(FrameGate):
 
     A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
     text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
-    or for none, nothing is forbidden. It needs decoding with timestamps.
+    or for none, or for which a clip gate opens, nothing is forbidden. It needs decoding with timestamps.
 
     What is brief does not count, the reach included: less than `least_speech` seconds between two gaps are no place for
     a timestamp, since a cough or one wrong frame may look like speech, and less than `least_gap` seconds without speech

@@ -285,12 +285,17 @@ class Hook(nn.Module):
         return edited
 
     def unspoken(self, rows: int) -> Tensor | None:
-        """(rows, frames) bool: frames of decoded texts for which the timestamp gate opened; None where it is off."""
+        """(rows, frames) bool: frames of decoded texts for which the timestamp gate opened; None where it is off.
+
+        None of a clip for which the clip gate opened: nobody speaks in it, and its text is for the edits to end.
+        """
         where, device = "the text", self.strength.device
-        found = self.shared.decision().unspoken
-        if self.off or found is None:
+        decision = self.shared.decision()
+        if self.off or decision.unspoken is None:
             return None
-        found = self._rows(rows, device, found, "gate", where)
+        found = self._rows(rows, device, decision.unspoken, "gate", where)
+        if decision.clips is not None:
+            found = found & ~self._rows(rows, device, decision.clips, "gate", where)[:, None]
         own = self._settings()
         choice, strength = self._choice(own), self._strength(own)
         if choice is not None:

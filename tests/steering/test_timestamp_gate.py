@@ -193,6 +193,9 @@ def test_gates_of_all_kinds_together(tiny_en: Any, sae: SAE, gate: Any, window: 
         limited = decoded(tiny_en, window)
     with steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=gates):
         assert decoded(tiny_en, window) == limited
+    plain, opened = decoded(tiny_en, window), ClipGate(gate.features, (0.0,), 0.0, -1.0)
+    with steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=[SiteGate(Site(LAYER), sae, opened), gates[2]]):
+        assert decoded(tiny_en, window) == plain  # a clip without speech is the clip gate's
     with pytest.raises(GateError, match="two gates of one kind"):
         steer(tiny_en, [SiteEdits(Site(LAYER), None, [])], gate=[gates[2], gates[2]])
 
