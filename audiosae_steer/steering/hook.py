@@ -287,7 +287,7 @@ class Hook(nn.Module):
     def unspoken(self, rows: int) -> Tensor | None:
         """(rows, frames) bool: frames of decoded texts for which the timestamp gate opened; None where it is off.
 
-        None of a clip for which the clip gate opened: nobody speaks in it, and its text is for the edits to end.
+        None of a clip for which the clip gate opened: it holds no speech, and its text is for the edits to end.
         """
         where, device = "the text", self.strength.device
         decision = self.shared.decision()

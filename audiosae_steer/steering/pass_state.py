@@ -8,10 +8,8 @@ encoder to the decoder it goes with the encoding itself: a clip's encoding is re
 from __future__ import annotations
 
 import threading
-import weakref
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,32 +17,8 @@ from torch import Tensor
 from ..errors import GateError
 from ..models.sites import Moment, Site
 from .frozen import is_tracing
+from .memory import REMEMBERED, Decision, Memory
 from .recorder import Recorder
-
-REMEMBERED = 4096
-"""Clips whose decisions are kept for a later decoding: with Whisper-large in half precision, 32 MB."""
-LEAST = 1000
-"""Numbers of an encoding that recognise it."""
-
-
-class Decision(NamedTuple):
-    """Decision of the gates for a batch of clips, or for rows of decoded text."""
-
-    clips: Tensor | None = None
-    """(clips,) bool: the clip gate opened."""
-    frames: Tensor | None = None
-    """(clips, frames) bool: the frame gate opened."""
-    unspoken: Tensor | None = None
-    """(clips, frames) bool: the timestamp gate opened."""
-
-    @property
-    def made(self) -> bool:
-        """Some gate has decided."""
-        return any(each is not None for each in self)
-
-    def of(self, rows: Tensor) -> Decision:
-        """The decisions for rows (long) of the batch, in that order."""
-        return Decision(*(None if each is None else each[rows.to(each.device)] for each in self))
 
 
 @dataclass
@@ -74,93 +48,6 @@ class PassState:
     def encoded(self) -> Decision:
         """The gates' last decisions, for what was encoded last."""
         return Decision(self.opened, self.opened_frames, self.unspoken)
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    """Decision for a batch, with what its encoding is recognised by."""
-
-    marks: Tensor
-    """(clips, n): some numbers of each clip's encoding."""
-    decision: Decision
-
-
-class Memory:
-    """Decisions for encodings, to be recalled by the encodings.
-
-    The numbers of a few frames tell clips apart: every frame of Whisper's encoding depends on the whole clip. Rows may
-    be repeated for beams, chosen, joined from several batches, or moved to another device in between.
-    """
-
-    def __init__(self, limit: int = REMEMBERED) -> None:
-        self._limit = limit
-        self._kept: deque[_Encoding] = deque()
-        self._lock = threading.Lock()
-        self._last = threading.local()
-
-    def __deepcopy__(self, memo: Any) -> Memory:  # a copied model's hooks run the original's steering
-        return self
-
-    def remember(self, encoding: Tensor, decision: Decision) -> None:
-        """Keep the decision for an encoding (clips, frames, d)."""
-        marks = _marks(encoding.detach()).clone()
-        with self._lock:
-            self._kept.appendleft(_Encoding(marks, decision))
-            while sum(len(kept.marks) for kept in self._kept) > self._limit and len(self._kept) > 1:
-                self._kept.pop()
-
-    def recall(self, encoding: Tensor) -> Decision | None:
-        """The decision for each row of an encoding (rows, frames, d); None: a row was never seen, or too long ago."""
-        version = None if encoding.is_inference() else encoding._version
-        last = getattr(self._last, "found", None)
-        if last is not None and last[0]() is encoding and version is not None and last[1] == version:
-            found: Decision = last[2]
-            return found
-        recalled = self._search(_marks(encoding.detach()))
-        if recalled is not None:  # the steps of one text come with one tensor
-            self._last.found = weakref.ref(encoding), version, recalled
-        return recalled
-
-    def _search(self, marks: Tensor) -> Decision | None:
-        with self._lock:
-            kept = list(self._kept)
-        missing = torch.ones(len(marks), dtype=torch.bool, device=marks.device)
-        parts: list[tuple[Tensor, Decision]] = []
-        for each in kept:
-            if each.marks.shape[1] != marks.shape[1]:
-                continue
-            theirs = each.marks.to(marks.device, marks.dtype)
-            equal = (marks[:, None] == theirs[None]).all(-1)
-            known = equal.any(1) & missing
-            if known.all():
-                return each.decision.of(equal.long().argmax(1))
-            if known.any():
-                rows = known.nonzero()[:, 0]
-                parts.append((rows, each.decision.of(equal[rows].long().argmax(1))))
-                missing = missing & ~known
-                if not missing.any():
-                    return _joined(parts, len(marks))
-        return None
-
-
-def _marks(encoding: Tensor) -> Tensor:
-    """(rows, n): the numbers of some frames, spread over the clip; 1,000 of them or more, if there are so many."""
-    frames, width = encoding.shape[1:]
-    count = min(frames, max(3, -(-LEAST // width)))
-    chosen = [frame * (frames - 1) // max(count - 1, 1) for frame in range(count)]
-    return torch.cat([encoding[:, frame] for frame in chosen], dim=1)
-
-
-def _joined(parts: list[tuple[Tensor, Decision]], rows: int) -> Decision:
-    """Decisions for some rows each, as one."""
-    order = torch.empty(rows, dtype=torch.long, device=parts[0][0].device)
-    order[torch.cat([chosen for chosen, _ in parts])] = torch.arange(rows, device=order.device)
-
-    def join(*tensors: Tensor | None) -> Tensor | None:
-        given = [tensor.to(order.device) for tensor in tensors if tensor is not None]
-        return torch.cat(given)[order] if len(given) == len(parts) else None
-
-    return Decision(*(join(*each) for each in zip(*(decision for _, decision in parts), strict=True)))
 
 
 class _OfThread(threading.local):

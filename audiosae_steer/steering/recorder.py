@@ -106,6 +106,8 @@ class Recorder:
             strengths=self._strengths(used, rows),
             clips=tuple(clips),
         )
+        if _is_at_hand(margin):  # thousands of small tensors, kept, would break up the memory that passes use
+            decided.events()
         self.events.add(decided)
         for events in collectors_of(key):
             events.add(decided)
@@ -143,6 +145,11 @@ def _by_row(value: float | tuple[float, ...], rows: int) -> tuple[float, ...]:
     if not isinstance(value, tuple):
         return (value,) * rows
     return tuple(value[row * len(value) // rows] for row in range(rows))
+
+
+def _is_at_hand(margin: Tensor) -> bool:
+    """Reading it waits for no other device."""
+    return margin.device.type == "cpu"
 
 
 def _is_unreadable(margin: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from typing import Any
@@ -29,6 +30,7 @@ from audiosae_steer import (
     load_sae,
     steer,
 )
+from audiosae_steer.steering import recorder as recorder_module
 from audiosae_steer.steering.events import Decided, collecting
 from audiosae_steer.steering.gates import gate_features
 from audiosae_steer.steering.recipes.load import checkpoints_dir
@@ -295,7 +297,9 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_nothing_is_read_from_the_device_unless_somebody_listens() -> None:
+def test_nothing_is_read_from_another_device_unless_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "_is_at_hand", lambda margin: False)
+
     def operations(model: Any) -> list[str]:
         with torch.no_grad(), Operations() as seen:
             model.encoder(MEL)
@@ -313,6 +317,25 @@ def test_nothing_is_read_from_the_device_unless_somebody_listens() -> None:
     recorder.on_gate = lambda event: None
     operations(model)
     assert all(decided.margin is None for decided in list(steering.events._kept)[2:])
+    steering.remove()
+
+
+def test_passes_leave_no_tensors_behind() -> None:
+    """Small ones that stay keep the allocator from using the large ones' memory again: it grew with each request."""
+    model, steering = small()
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    counts = []
+    for _ in range(3):
+        for _ in range(8):
+            with torch.no_grad():
+                model.encoder(MEL)
+        counts.append(tensors())
+    assert counts[0] == counts[1] == counts[2]
+    assert len(steering.events) == 3 * 8 * len(MEL)
     steering.remove()
 
 

@@ -26,7 +26,7 @@ from audiosae_steer import (
     load_recipe,
     steer,
 )
-from audiosae_steer.steering.pass_state import Decision, Memory
+from audiosae_steer.steering.memory import Decision, Memory
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 from audiosae_steer.steering.recipes.schema import site_of
 
@@ -214,6 +214,37 @@ def test_memory_recalls_rows_in_any_order(sizes: list[int], d: int, frames: int,
     assert found.clips is not None
     assert torch.equal(found.clips, decided[rows])
     assert memory.recall(every[rows] + 5000) is None
+
+
+def test_memory_keeps_the_newest_of_several_that_begin_alike() -> None:
+    memory = Memory(limit=3)
+    x = torch.zeros(5, 3, 8)
+    x[:, 2] = torch.arange(5.0)[:, None]  # the first frames are the same in all
+    for number in range(5):
+        memory.remember(x[number : number + 1], Decision(torch.tensor([number % 2 == 0])))
+    found = memory.recall(x[[4, 2, 3]])
+    assert found is not None
+    assert found.clips is not None
+    assert found.clips.tolist() == [True, True, False]
+    assert memory.recall(x[[1, 2]]) is None
+    memory.remember(x[2:4], Decision(torch.tensor([False, True])))  # decided anew
+    assert memory.recall(x[[3, 2, 2]]).clips.tolist() == [True, False, False]
+    memory.remember(torch.arange(5.0)[:, None, None].expand(5, 3, 8), Decision(torch.ones(5, dtype=torch.bool)))
+    assert memory.recall(torch.full((1, 3, 8), 4.0)).clips.tolist() == [True]  # more at once than it holds
+
+
+def test_memory_of_inference_mode_is_written_outside_of_it_and_joins_kinds() -> None:
+    memory = Memory(limit=4)
+    with torch.inference_mode():
+        memory.remember(torch.ones(2, 3, 4), Decision(torch.tensor([True, True])))
+    memory.remember(torch.zeros(1, 3, 4), Decision(torch.tensor([False])))
+    memory.remember(torch.full((1, 3, 4), 0.5, dtype=torch.float64), Decision(torch.tensor([True])))
+    found = memory.recall(torch.tensor([1.0, 0.0, 0.5])[:, None, None].expand(3, 3, 4))
+    assert found.clips.tolist() == [True, False, True]
+    frames = torch.tensor([[True, False]])
+    memory.remember(torch.full((1, 3, 4), 9.0), Decision(torch.tensor([True]), frames))
+    found = memory.recall(torch.full((2, 3, 4), 9.0))
+    assert found.frames.tolist() == [[True, False]] * 2
 
 
 def test_memory_sees_changes_in_place_and_forgets_the_oldest() -> None:
