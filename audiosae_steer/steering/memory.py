@@ -15,6 +15,8 @@ LEAST = 1000
 """Numbers of an encoding that recognise it."""
 HEAD = 8
 """Of them, those that are looked at first."""
+RECENT = 64
+"""Clips that are looked at before all others: most are decoded soon after they are encoded."""
 KINDS = 4
 """Kinds of encodings, by dtype, device and width, that are kept at once."""
 
@@ -134,21 +136,23 @@ class _Ring:
 
     def find(self, marks: Tensor) -> tuple[Tensor, Tensor]:
         """Mask (rows,) of the rows of marks (rows, n) that are known, and the newest place (rows,) of each."""
-        theirs = self.marks[: self.used]
-        asked = marks.to(theirs.device)
-        theirs = theirs if theirs.dtype == asked.dtype else theirs.to(asked.dtype)
-        places, order = self._newest((asked[:, None, :HEAD] == theirs[None, :, :HEAD]).all(-1))
-        equal = (asked == theirs[places]).all(1)
-        for row in (~equal & (order > 0)).nonzero()[:, 0].tolist():  # others begin alike
-            found, there = self._newest((asked[row] == theirs).all(1)[None])
-            places[row], equal[row] = found[0], there[0] > 0
-        return equal.to(marks.device), places.to(marks.device)
+        asked = marks.to(self.marks.device)
+        known, places = self._match(asked, min(self.used, RECENT))
+        if self.used > RECENT and not known.all():
+            known, places = self._match(asked, self.used)
+        return known.to(marks.device), places.to(marks.device)
 
-    def _newest(self, equal: Tensor) -> tuple[Tensor, Tensor]:
-        """The newest place (rows,) of which `equal` (rows, used) holds, and its age (rows,), 0 where there is none."""
-        age = (torch.arange(self.used, device=equal.device) - self.next) % self.size + 1
-        order, places = (equal * age).max(1)
-        return places, order
+    def _match(self, asked: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The same among the newest `count`."""
+        order = (self.next - 1 - torch.arange(count, device=asked.device)) % self.size  # the newest first
+        alike = (asked[:, None, :HEAD] == self.marks[order, :HEAD].to(asked.dtype)).all(-1)
+        first = alike.int().argmax(1)
+        equal = (asked == self.marks[order[first]].to(asked.dtype)).all(1)
+        others = alike.any(1) & ~equal  # they begin like another
+        for row in others.nonzero()[:, 0].tolist():
+            same = (asked[row] == self.marks[order].to(asked.dtype)).all(1)
+            first[row], equal[row] = same.int().argmax(), same.any()
+        return equal, order[first]
 
     def decision(self, places: Tensor) -> Decision:
         """The decisions at places (rows,)."""

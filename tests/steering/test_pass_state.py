@@ -233,6 +233,15 @@ def test_memory_keeps_the_newest_of_several_that_begin_alike() -> None:
     assert memory.recall(torch.full((1, 3, 8), 4.0)).clips.tolist() == [True]  # more at once than it holds
 
 
+def test_memory_finds_what_is_long_ago() -> None:
+    memory = Memory(limit=150)
+    x = torch.arange(200.0)[:, None, None].expand(200, 3, 8)
+    for number in range(200):
+        memory.remember(x[number : number + 1], Decision(torch.tensor([number % 3 == 0])))
+    assert memory.recall(x[[60, 199, 51]]).clips.tolist() == [True, False, True]
+    assert memory.recall(x[[49, 199]]) is None
+
+
 def test_memory_of_inference_mode_is_written_outside_of_it_and_joins_kinds() -> None:
     memory = Memory(limit=4)
     with torch.inference_mode():
