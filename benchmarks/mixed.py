@@ -99,10 +99,22 @@ def page() -> str:
         beams = "greedy" if content["beams"] == 1 else f"{content['beams']} beams"
         found.append(
             f"{content['model']}, {CALLS[content['library']]}, {beams}: {content['files']} recordings {length}, "
-            f"{content['gap minutes']:.1f} minutes of gap, {content['accented']} of the utterances to draw from "
-            f"accented.\n\n{path.with_suffix('.md').read_text(encoding='utf-8').strip()}"
+            f"{content['gap minutes']:.1f} minutes of gap; {content['accented']} of the utterances that are drawn from "
+            f"have foreign accents.\n\n{path.with_suffix('.md').read_text(encoding='utf-8').strip()}"
         )
     return "\n\n".join(found)
+
+
+def record(recipe: Path) -> None:
+    """Write what the committed results say of a shipped recipe under its `measured`, and no more."""
+    given = load_recipe(recipe)
+    path = RESULTS / f"mixed-{given.model.name}-openai-1.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    shares = ("wer", "inserted", "deleted", "substituted")
+    arms = {"unsteered": "unsteered", "steered": given.name, "Silero VAD": "Silero VAD", "gaps silent": "gaps silent"}
+    rows = {row["name"]: row for row in content["rows"]}
+    mixed = {label: {share: round(rows[name][share], 4) for share in shares} for label, name in arms.items()}
+    given.model_copy(update={"measured": {"mixed": {"windows": content["files"], **mixed}}}).save(recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,12 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
     parser.add_argument("--part", default="test", choices=tuple(SEEDS))
     parser.add_argument("--cache", type=Path, help="folder for texts")
+    parser.add_argument("--record", type=Path, help="shipped recipe to write its committed figures into, and no more")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/results.md, and no more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--out", type=Path, help="without its ending; default: benchmarks/results/mixed-MODEL-LIBRARY-BEAMS"
     )
     given = parser.parse_args(arguments)
+    if given.record:
+        record(given.record)
+        return
     if given.docs:
         fill("results.md", "mixed.py", page())
         return
