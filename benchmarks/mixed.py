@@ -52,6 +52,7 @@ HUMAN = {
 ACCENTED, EVERY = 20, 400
 """Utterances of speechocean762, whose accents Whisper mishears for reasons of their own: most to measure on, a fifth of
 all of `test`, unless others are asked for; and most to fit gates on."""
+RECIPES = ("no-false-speech", "no-false-speech-mixed")
 SECONDS = (1.0, 13.0)
 """Of an utterance."""
 CALLS = {
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--recipe", action="append", help="repeatable; default: no-false-speech")
+    parser.add_argument("--recipe", action="append", help=f"repeatable; default: {', '.join(RECIPES)}")
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--accented", type=int, default=ACCENTED, help="utterances with accents to draw from")
@@ -150,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     hf = given.library != "openai"
     model = load_whisper(given.model, library="transformers" if hf else "openai")
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    recipes = [load_recipe(name, model) for name in given.recipe or ["no-false-speech"]]
+    recipes = [load_recipe(name, model) for name in given.recipe or RECIPES]
     arms = mixed_arms(recipes, decoding_as_it_comes(beams=given.beams))
     if hf:  # which has no such filter; and a pipeline takes a recording whole
         arms = [arm for arm in arms if arm.decoding.silence_threshold is None]

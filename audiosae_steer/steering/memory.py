@@ -89,8 +89,8 @@ class Memory:
             for each in self._kept:
                 if each.marks.shape[1] != marks.shape[1]:
                     continue
-                known, places = each.find(marks)
-                if known.all():
+                known, places, every = each.find(marks)
+                if every:
                     return each.decision(places)
                 known = known & missing
                 if known.any():
@@ -134,25 +134,30 @@ class _Ring:
         self.used = min(self.used + len(marks), self.size)
         self.next = (self.next + len(marks)) % self.size
 
-    def find(self, marks: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask (rows,) of the rows of marks (rows, n) that are known, and the newest place (rows,) of each."""
-        asked = marks.to(self.marks.device)
-        known, places = self._match(asked, min(self.used, RECENT))
-        if self.used > RECENT and not known.all():
-            known, places = self._match(asked, self.used)
-        return known.to(marks.device), places.to(marks.device)
+    def find(self, marks: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """Mask (rows,) of the rows of marks (rows, n) that are known, the newest place (rows,) of each, and if all are.
 
-    def _match(self, asked: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        Waits for the device once where all are among the newest.
+        """
+        asked = marks.to(self.marks.device)
+        known, places, every = self._match(asked, min(self.used, RECENT))
+        if self.used > RECENT and not every:
+            known, places, every = self._match(asked, self.used)
+        return known.to(marks.device), places.to(marks.device), every
+
+    def _match(self, asked: Tensor, count: int) -> tuple[Tensor, Tensor, bool]:
         """The same among the newest `count`."""
         order = (self.next - 1 - torch.arange(count, device=asked.device)) % self.size  # the newest first
         alike = (asked[:, None, :HEAD] == self.marks[order, :HEAD].to(asked.dtype)).all(-1)
         first = alike.int().argmax(1)
         equal = (asked == self.marks[order[first]].to(asked.dtype)).all(1)
+        if equal.all():
+            return equal, order[first], True
         others = alike.any(1) & ~equal  # they begin like another
         for row in others.nonzero()[:, 0].tolist():
             same = (asked[row] == self.marks[order].to(asked.dtype)).all(1)
             first[row], equal[row] = same.int().argmax(), same.any()
-        return equal, order[first]
+        return equal, order[first], bool(equal.all())
 
     def decision(self, places: Tensor) -> Decision:
         """The decisions at places (rows,)."""
