@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--accented", type=int, default=ACCENTED, help="utterances with accents to draw from")
     parser.add_argument("--library", default="openai", choices=("openai", "transformers", "pipeline"))
     parser.add_argument("--beams", type=int, default=1)
-    parser.add_argument("--arms", help="names, divided by commas; default: all. Prints, and writes no results")
+    parser.add_argument("--arms", help="names, divided by commas; default: all. Writes no results without --out")
     parser.add_argument("--part", default="test", choices=tuple(SEEDS))
     parser.add_argument("--cache", type=Path, help="folder for texts")
     parser.add_argument("--record", type=Path, help="shipped recipe to write its committed figures into, and no more")
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             model, recordings, arms, given.cache, processor=processor, pipeline=given.library == "pipeline", tell=tell
         )
     print(mixed_table(rows))
-    if given.arms:
+    if given.arms and given.out is None:
         return
     out = given.out or RESULTS / f"mixed-{given.model}-{given.library}-{given.beams}"
     content = {

@@ -1,7 +1,7 @@
 """One steered transformers model called by many threads: every text is the one that a single thread gets.
 
     python benchmarks/threads.py --model tiny.en              # 8 threads × 200 requests, and in asyncio
-    python benchmarks/threads.py --model base --requests 50
+    python benchmarks/threads.py --model base --dtype bfloat16 --beam-requests 5
 
 Requests are the clips that ship with the package, in random order, to `generate` with the gated recipe and with the one
 whose edits are in the decoder. Each thread makes as many requests as are asked for. The same through
@@ -48,7 +48,8 @@ def transformers_request(name: str, model: Any, beams: int) -> Request:
     """The text of a clip by `generate`; its features are made beforehand."""
     processor = load_processor(name)
     inputs = {
-        clip: processor(samples(clip), sampling_rate=16_000, return_tensors="pt").input_features for clip in CLIPS
+        clip: processor(samples(clip), sampling_rate=16_000, return_tensors="pt").input_features.to(model.dtype)
+        for clip in CLIPS
     }
     more: dict[str, Any] = {} if name.endswith(".en") else {"language": "en"}
 
@@ -122,6 +123,8 @@ def measure(name: str, row: dict[str, Any], threads: int, requests: int, tell: T
     """One row: a library, a recipe, a number of beams, and threads or asyncio."""
     library, label = row["library"], row["recipe"]
     model = load_whisper(name, library="openai" if library == "openai-whisper" else "transformers")
+    if library == "transformers" and row.get("dtype"):
+        model.to(getattr(torch, row["dtype"]))
     recipe = load_recipe(label, model) if label != "unsteered" else None
     with nullcontext() if recipe is None else steer(model, recipe, lock=library == "openai-whisper"):
         request = (
@@ -131,10 +134,11 @@ def measure(name: str, row: dict[str, Any], threads: int, requests: int, tell: T
         return {**row, **count(request, threads, requests, row["by"], lambda n, of: tell(what, n, of))}
 
 
-def wanted() -> list[dict[str, Any]]:
-    """The rows, as far as they are known beforehand."""
+def wanted(dtype: str | None) -> list[dict[str, Any]]:
+    """The rows, as far as they are known beforehand; openai-whisper stays in float32."""
+    precise = {"dtype": dtype} if dtype else {}
     hf = [
-        {"library": "transformers", "recipe": recipe, "beams": beams, "by": by}
+        {"library": "transformers", "recipe": recipe, "beams": beams, "by": by, **precise}
         for beams in (1, 5)
         for recipe in RECIPES
         for by in ("threads", "asyncio")
@@ -151,6 +155,7 @@ def main() -> None:
     parser.add_argument(
         "--beam-requests", type=int, default=20, help="of each thread, with five beams and under the lock"
     )
+    parser.add_argument("--dtype", choices=("bfloat16", "float16"), help="of transformers' models; default: float32")
     parser.add_argument("--out", type=Path, help="JSON; default: benchmarks/results/threads-MODEL.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -161,7 +166,7 @@ def main() -> None:
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
     found: list[dict[str, Any]] = []
     with progress() as tell:
-        for row in wanted():
+        for row in wanted(given.dtype):
             plain = row["beams"] == 1 and row["library"] == "transformers"
             requests = given.requests if plain else min(given.requests, given.beam_requests)
             known = [o for o in old if row.items() <= o.items() and o["requests"] == given.threads * requests]
