@@ -15,8 +15,9 @@ import torch
 from mixed import files
 
 from audiosae_steer import load_recipe, load_whisper
-from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate, timestamp_spec
+from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
+from audiosae_steer.steering.recipes.schema import TimestampGateSpec
 
 DEFAULTS = TimestampGateSettings()
 SPLIT = "benchmarks/corpus.py: fitted on windows of `find`, its threshold placed on windows of `calibrate`"
@@ -53,7 +54,7 @@ def main() -> None:
         ),
         cache=given.cache,
     )  # fmt: skip
-    spec = timestamp_spec(gate, layer, name)
+    spec = TimestampGateSpec.of(gate, layer, name)
     command = f"python benchmarks/timestamp_gate.py --model {given.model} --cache CACHE --out {given.out.name}"
     made = {"of": recipe.name, "command": command, "windows": [given.windows, given.windows // 3], "split": SPLIT}
     update = {
