@@ -179,7 +179,8 @@ def transcribe(
         raise typer.Exit(130) from None
     summary = [str(tally)] if len(jobs) > 1 else []
     if decoding.drop_unheard is not None and tally.done:
-        summary.append(f"{tally.dropped} {'words' if decoding.word_timestamps else 'segments'} left out as unheard")
+        what = "word" if decoding.word_timestamps else "segment"
+        summary.append(f"{tally.dropped} {what}{'' if tally.dropped == 1 else 's'} left out as unheard")
     if summary:
         say("; ".join(summary), stderr=True)
     if tally.failed:
