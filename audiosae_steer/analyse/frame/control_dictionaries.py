@@ -14,6 +14,7 @@ from .codes import Dictionary, fires
 from .residual_clips import Residuals, check_fits
 
 Control = Literal["dense", "random", "permuted"]
+CONTROLS: tuple[str, ...] = get_args(Control)
 BLOCK_BYTES = 64_000_000
 """Memory for the frames of as many features as are looked at in one pass."""
 
@@ -60,8 +61,8 @@ def control(kind: Control | str, sae: SAE, residuals: Residuals, *, seed: int = 
         SteeringError: the kind is unknown.
         SiteError: the SAE reads residuals of another width.
     """
-    if kind not in get_args(Control):
-        raise SteeringError(f"control {kind!r} is unknown; expected one of {', '.join(get_args(Control))}")
+    if kind not in CONTROLS:
+        raise SteeringError(f"control {kind!r} is unknown; expected one of {', '.join(CONTROLS)}")
     check_fits(sae, residuals)
     counts = _firing_counts(sae, residuals)
     if kind == "dense":

@@ -77,6 +77,20 @@ class Excerpts:
             digest.update("\0".join((*words, "")).encode())
         return digest.hexdigest()
 
+    def reported(self, folder: Path) -> Excerpts:
+        """These excerpts, those in a folder as the part `report`.
+
+        Raises:
+            AudioError: none of them is in it, or all.
+        """
+        flags = tuple(folder.resolve() in item.path.resolve().parents for item in self.items)
+        if all(flags) or not any(flags):
+            raise AudioError(
+                f"{'all' if all(flags) else 'none'} of these {len(self)} clips are in {folder}; name a folder that "
+                "holds some of them, to report on"
+            )
+        return replace(self, report=flags)
+
     def with_report(self, report: Excerpts) -> Excerpts:
         """These excerpts as the part `find`, and `report` as the other.
 

@@ -57,7 +57,7 @@ def bootstrap(
 
 
 def group_counts(groups: int, *, draws: int = DRAWS, seed: int = 0) -> Numbers:
-    """How often each group is drawn (draws, groups), for statistics of sums over groups: Σ count·sum of the group."""
+    """Number of times that each group is drawn (draws, groups), for statistics of sums over groups: Σ count·sum of the group."""
     rng = np.random.default_rng(seed)
     return np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(draws)]).astype(
         np.float64

@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 from ...errors import SteeringError
 from ...evaluate.drawing import new_figure, png_of
 from ...io.files import write_atomic
 from .excerpts import Excerpts
+from .presented import Figure, Moment, Picture, Table
 from .provenance import Provenance
-
-
-class Table(NamedTuple):
-    """Rows of numbers for people to read."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    """A sentence that explains them."""
-
-    def markdown(self) -> str:
-        """The table in Markdown."""
-        lines = [self.header, tuple("---" if i == 0 else "---:" for i in range(len(self.header))), *self.rows]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return "\n\n".join(part for part in (f"### {self.title}", body, self.note) if part)
-
-
-class Picture(NamedTuple):
-    """A picture of a result."""
-
-    title: str
-    alt: str
-    """Its content in words, for those who do not see it."""
-    draw: Callable[[Any], None]
-    """Draws into a figure of matplotlib, or into a part of one."""
-    width: float = 7.0
-    """Inches."""
-    height: float = 3.5
-
-
-class Figure(NamedTuple):
-    """A headline number."""
-
-    value: str
-    says: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """A stretch of a clip that is worth hearing."""
-
-    clip: int
-    """Number of the clip in the data."""
-    name: str
-    """Its file."""
-    start: float
-    """Seconds into the clip."""
-    seconds: float
-    says: str
-    """Reason to hear it."""
+from .result_page import page_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +94,8 @@ class Outcome(ABC):
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from .result_page import page_of
-
-        write_atomic(path, page_of(self, audio), SteeringError)
+        shown = (self.figures(), self.tables(), self.pictures(), self.moments() if audio is not None else ())
+        write_atomic(path, page_of(self.TITLE, self.CLAIM, self.provenance, *shown, audio=audio), SteeringError)
         return Path(path)
 
     def png(self, path: str | Path) -> Path:

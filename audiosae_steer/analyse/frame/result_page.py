@@ -13,7 +13,8 @@ from ...data.audio import SAMPLE_RATE
 from ...evaluate.drawing import base64_of, new_figure, png_of
 from ...evaluate.html_page import render
 from .excerpts import Excerpts
-from .outcome import Moment, Outcome, Picture
+from .presented import Figure, Moment, Picture, Table
+from .provenance import Provenance
 
 
 class _Sound(NamedTuple):
@@ -25,24 +26,32 @@ class _Sound(NamedTuple):
     """A WAV file in base64."""
 
 
-def page_of(result: Outcome, audio: Excerpts | None) -> str:
-    """The page, with the sounds of its moments where the clips are given.
+def page_of(
+    title: str,
+    claim: str,
+    provenance: Provenance,
+    figures: Sequence[Figure],
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    moments: Sequence[Moment],
+    audio: Excerpts | None,
+) -> str:
+    """The page, with the sounds of the moments where the clips are given.
 
     Raises:
         AudioError: a clip cannot be read.
         MissingExtraError: matplotlib is not installed.
     """
-    origin = asdict(result.provenance)
+    origin = asdict(provenance)
     return render(
         Path(__file__).with_suffix(".html"),
-        title=result.TITLE,
-        claim=result.CLAIM,
+        title=title,
+        claim=claim,
         warnings=origin.pop("warnings"),
-        in_sample=result.provenance.in_sample,
-        figures=list(result.figures()),
-        tables=list(result.tables()),
-        pictures=[(each, _png(each)) for each in result.pictures()],
-        sounds=[] if audio is None else list(_sounds(result.moments(), audio)),
+        figures=list(figures),
+        tables=list(tables),
+        pictures=[(each, _png(each)) for each in pictures],
+        sounds=[] if audio is None else list(_sounds(moments, audio)),
         origin=list(_flat(origin)),
     )
 
@@ -61,7 +70,11 @@ def _sounds(moments: Sequence[Moment], audio: Excerpts) -> Iterator[_Sound]:
         first = int(moment.start * SAMPLE_RATE)
         file = io.BytesIO()
         soundfile.write(
-            file, samples[first : first + int(moment.seconds * SAMPLE_RATE)], SAMPLE_RATE, format="WAV", subtype="PCM_16"
+            file,
+            samples[first : first + int(moment.seconds * SAMPLE_RATE)],
+            SAMPLE_RATE,
+            format="WAV",
+            subtype="PCM_16",
         )
         name = f"{moment.name}, {moment.start:.1f} to {moment.start + moment.seconds:.1f} s"
         yield _Sound(name, moment.says, base64_of(file.getvalue()))
