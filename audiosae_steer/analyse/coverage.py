@@ -115,15 +115,26 @@ class Coverage(Outcome):
         header = ("", "features", "seen", "covered", "share", "null", "excess", "duplicates", "null")
         rows = tuple((name, *_cells(side)) for name, side in self._lines())
         theta = self.provenance.settings.get("theta", 0.5)
-        first = Table("Coverage", header, rows, f"χ > {theta:g}. Duplicates are of the dictionary that is covered, and "
-                      "in the rows of controls of the control.")  # fmt: skip
+        note = (
+            f"{self._names()}χ > {theta:g}. Duplicates are of the dictionary that is covered, and in the rows of "
+            "controls of the control."
+        )
+        first = Table("Coverage", header, rows, note)
         second = Table(
             "By density",
             ("fires on", "seen", "covered", "share", "null", "excess"),
-            tuple(_density_cells(row) for row in self.by_density),
+            tuple(_density_cells(row) for row in self.by_density if row.seen),
             "Two features that fire on two thirds of all frames overlap by chance: read the excess.",
         )
         return [first, second, Table("Second opinions", ("", "share", "of", "null"), tuple(self._opinions()))]
+
+    def _names(self) -> str:
+        """A sentence for each SAE, where they are known."""
+        named = zip("AB", self.provenance.saes, strict=False)
+        return "".join(
+            f"{name}: {sae.gate}, {sae.n_features} features, {sae.l0 or 0:.1f} on a frame, {(sae.sha256 or '')[:8]}. "
+            for name, sae in named
+        )
 
     def _lines(self) -> list[tuple[str, Side]]:
         controls = [(f"A by {each.name} B", each.side) for each in self.controls]
@@ -161,7 +172,6 @@ def _cells(side: Side) -> tuple[str, ...]:
 
 
 def _density_cells(row: DensityRow) -> tuple[str, ...]:
-    share = row.covered / row.seen if row.seen else 0.0
-    low, high = f"{row.low:.4%}".rstrip("0").rstrip(".%"), f"{row.high:.4%}".rstrip("0").rstrip(".%")
-    numbers = (f"{share:.3f}", f"{row.null_share:.3f}", f"{share - row.null_share:+.3f}") if row.seen else ("", "", "")
-    return (f"{low or 0} to {high} % of frames", str(row.seen), str(row.covered), *numbers)
+    share = row.covered / row.seen
+    numbers = (f"{share:.3f}", f"{row.null_share:.3f}", f"{share - row.null_share:+.3f}")
+    return (f"{100 * row.low:.4g} to {100 * row.high:.4g} % of frames", str(row.seen), str(row.covered), *numbers)

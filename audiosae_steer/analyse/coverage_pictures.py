@@ -85,7 +85,7 @@ def _densities(by_density: Sequence[DensityRow], figure: Any) -> None:
     places = np.arange(len(rows))
     axis.bar(places - 0.2, [row.covered / row.seen for row in rows], 0.38, color=SEEN, label="share")
     axis.bar(places + 0.2, [row.null_share for row in rows], 0.38, color=NULL, label="shifted in time")
-    names = [f"{row.low:.2%} to\n{row.high:.2%}\n{row.seen} features" for row in rows]
+    names = [f"{100 * row.low:.4g} to {100 * row.high:.4g} %\n{row.seen} features" for row in rows]
     axis.set_xticks(places, names)
     axis.set_ylim(0, 1.05)
     axis.yaxis.set_major_formatter(lambda share, at: f"{share:.0%}")

@@ -11,8 +11,8 @@ from audiosae_steer import SAE
 from audiosae_steer.analyse import Coverage, Patterns, Residuals, StabilitySettings, compare_patterns, stability
 from audiosae_steer.errors import SteeringError
 
-CLIPS, FRAMES = 12, 4800
-QUICK = StabilitySettings(shifts=4, draws=100)
+CLIPS, FRAMES = 12, 2400
+QUICK = StabilitySettings(shifts=3, draws=50)
 SEEDS = range(5)
 
 
@@ -27,14 +27,14 @@ def share_alone(a, b, theta=0.5):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_permutation_is_recovered(seed):
     rng = np.random.default_rng(seed)
-    a = bursts(rng, FRAMES, log_uniform(rng, 300))
+    a = bursts(rng, FRAMES, log_uniform(rng, 300, low=0.03))
     order = rng.permutation(300)
     found = compare_patterns(Patterns.of(cut(a, CLIPS)), Patterns.of(cut(a[:, order], CLIPS)), settings=QUICK)
     assert found.share == 1.0
     assert found.one_to_one == 1.0
     assert found.held_out.share == 1.0
     assert found.null_share < 0.02
-    assert found.p == pytest.approx(1 / 5)
+    assert found.p == pytest.approx(1 / 4)
     partners = np.array([-1 if each is None else each for each in found.partners])
     seen = np.array([each is not None for each in found.chi])
     assert seen.sum() == found.seen > 290
@@ -46,7 +46,7 @@ def test_a_permutation_is_recovered(seed):
 def test_matching_by_number_does_not_recover_it():
     """The toy compares feature 7 with feature 7."""
     rng = np.random.default_rng(0)
-    a = bursts(rng, FRAMES, log_uniform(rng, 300))
+    a = bursts(rng, FRAMES, log_uniform(rng, 300, low=0.03))
     b = a[:, rng.permutation(300)]
     both, either = (a & b).sum(0), (a | b).sum(0)
     assert (both / either > 0.5).mean() < 0.05
@@ -83,7 +83,7 @@ def test_dense_features_match_by_chance_and_the_excess_says_so(seed):
     assert abs(found.excess) <= 0.02
     assert found.p > 0.1
     assert found.by_density[-1].covered == 30
-    assert found.by_density[-1].null_share == pytest.approx(1, abs=0.05)
+    assert found.by_density[-1].null_share == pytest.approx(1, abs=0.1)
     # the toy reports the share alone, as a finding
     assert share_alone(cut(a, CLIPS), cut(b, CLIPS)) > 0.2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,8 @@ def control(kind: Control | str, sae: SAE, residuals: Residuals, *, seed: int = 
     if kind == "dense":
         mean = torch.full((sae.d_model,), round(float(counts.double().mean())))
         return Dense(sae.d_model, _thresholds(residuals, mean, lambda x, block: x[:, block]))
-    made = _redrawn(kind, sae, torch.Generator().manual_seed(seed))
+    # of its own stream: torch.manual_seed(0) and randn are how many an SAE began
+    made = _redrawn(kind, sae, np.random.default_rng([seed, CONTROLS.index(kind)]))
     scored = made.altered(gate="jumprelu", threshold=torch.zeros(sae.n_features))
     w = scored.weights(torch.float32)
 
@@ -82,15 +84,15 @@ def control(kind: Control | str, sae: SAE, residuals: Residuals, *, seed: int = 
     return scored.altered(b_enc=lifted, threshold=thresholds.clamp(min=0))
 
 
-def _redrawn(kind: str, sae: SAE, rng: torch.Generator) -> SAE:
+def _redrawn(kind: str, sae: SAE, rng: np.random.Generator) -> SAE:
     """An SAE with other rows, of the same norms and biases."""
     W_enc, W_dec = sae.W_enc.float().cpu(), sae.W_dec.float().cpu()
     if kind == "random":
-        rows = torch.randn(W_enc.shape, generator=rng)
+        rows = torch.from_numpy(rng.standard_normal(W_enc.shape, np.float32))
         rows = rows / rows.norm(dim=1, keepdim=True)
         enc, dec = rows * W_enc.norm(dim=1, keepdim=True), rows * W_dec.norm(dim=1, keepdim=True)
     else:
-        order = torch.rand(W_enc.shape, generator=rng).argsort(1)
+        order = torch.from_numpy(rng.random(W_enc.shape).argsort(1))
         enc, dec = W_enc.gather(1, order), W_dec.gather(1, order)
     return SAE(
         enc, sae.b_enc.float().cpu(), dec, sae.b_dec.float().cpu(), gate=Gate("relu"),

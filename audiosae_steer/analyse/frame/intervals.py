@@ -57,11 +57,13 @@ def bootstrap(
 
 
 def group_counts(groups: int, *, draws: int = DRAWS, seed: int = 0) -> Numbers:
-    """Number of times that each group is drawn (draws, groups), for statistics of sums over groups: Σ count·sum of the group."""
+    """Number of times that each group is drawn (draws, groups), for statistics of sums over groups.
+
+    Weighted by it, the sums of groups (groups, n) give those of the draws: `group_counts(...) @ sums`.
+    """
     rng = np.random.default_rng(seed)
-    return np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(draws)]).astype(
-        np.float64
-    )
+    drawn = [np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(draws)]
+    return np.stack(drawn).astype(np.float64)
 
 
 def interval_of(draws: Any) -> Interval | None:

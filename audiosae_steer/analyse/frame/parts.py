@@ -83,7 +83,7 @@ def parts_of(excerpts: Excerpts, *, share: float = 0.5, seed: int = 0) -> Parts:
         names = np.array(excerpts.groups)
         both = sorted(set(names[flags]) & set(names[~flags]))
         if both:
-            raise SteeringError(f"{both[0]!r} is in both parts ({len(both)} such speakers or recordings); take it out")
+            raise SteeringError(f"{str(both[0])!r} is in both parts ({len(both)} such groups); take it out of one")
         return Parts(np.flatnonzero(~flags), np.flatnonzero(flags), False, warnings)
     labelled = any(label is not None for label in excerpts.labels)
     if len(set(excerpts.groups)) < 2 and not labelled:

@@ -92,7 +92,6 @@ def read_site(model: Any, site: Site, clips: Excerpts, data: Data, tell: Tell) -
 
 def finish(result: Outcome, written: Written, clips: Excerpts | None = None) -> None:
     """Print a result's tables, and write the files that were asked for."""
-    from ...errors import SteeringError
     from ...io.files import write_atomic
 
     say(result.table())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...analyse.coverage_records import StabilitySettings
 from ...analyse.frame.control_dictionaries import CONTROLS
+from ...errors import SteeringError
 from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
@@ -51,6 +52,11 @@ def stability(
     site = place.site
     there = site if other.other_layer is None else Site(other.other_layer, place.side)
     controlled = other.other in CONTROLS
+    if controlled and (other.other_model is not None or there != site):
+        raise SteeringError(
+            f"{other.other} is a control of --sae, at its own model and layer; leave out --other-model and "
+            "--other-layer, or give the SAE to compare with"
+        )
     second = None if controlled else read_sae(other.other, there.layer)
     loaded = load_model(model)
     with progress() as tell:
