@@ -71,7 +71,7 @@ def overlaps(
         np.maximum.at(back, second, value)
         above = value > floor
         order = np.lexsort((second[above], -value[above], first[above]))
-        kept.append(tuple(each[above][order] for each in (first, second, value)))  # type: ignore[arg-type]
+        kept.append(tuple(each[above][order] for each in (first, second, value)))
         best = np.lexsort((second, -value, first))
         leading = best[np.unique(first[best], return_index=True)[1]]
         leading = leading[value[leading] > 0]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +37,14 @@ class _Stored(NamedTuple):
 
     path: Path
     key: str
+
+
+class _Temporary:
+    """A folder that is removed with the last thing that refers to this, or when Python ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="audiosae-steer-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -164,8 +174,8 @@ def read_residuals(
     rate = family.frame_rate(inner, site) if site.path is None else site.frame_rate
     weights = fingerprint(inner)
     digest = excerpts.digest()
-    kept = TemporaryDirectory(prefix="audiosae-steer-") if cache is None else None
-    folder = Path(kept.name) if kept is not None else Path(cache or "")
+    kept = _Temporary() if cache is None else None
+    folder = kept.path if kept is not None else Path(cache or ".")
     known = hashlib.sha256(json.dumps([weights, str(site), digest]).encode()).hexdigest()[:24]
     clips: list[_Stored] = []
     frames: list[int] = []

@@ -64,7 +64,6 @@ def stability(
         others = None
         if other.other_model is not None or there != site:
             others = read_site(other.other_model or loaded, there, clips, data, tell)
-        if second is None:
-            second = control(other.other, first, residuals, seed=settings.seed)
-        found = compare(first, second, residuals, others, settings=settings, progress=tell)
+        against = control(other.other, first, residuals, seed=settings.seed) if second is None else second
+        found = compare(first, against, residuals, others, settings=settings, progress=tell)
     finish(found, written, clips)
