@@ -144,7 +144,8 @@ class Coverage(Outcome):
         found = [("one to one", f"{self.one_to_one:.3f}", str(self.seen), f"{self.null_one_to_one:.3f}")]
         if self.held_out is not None:
             held = self.held_out
-            found.append(("partners chosen on other groups", f"{held.share:.3f}", str(held.seen), ""))
+            row = ("partners chosen on other groups", f"{held.share:.3f}", str(held.seen), f"{held.null_share:.3f}")
+            found.append(row)
         if self.decoder is not None:
             found.append(
                 ("decoder rows", f"{self.decoder.share:.3f}", str(self.seen), f"{self.decoder.null_share:.3f}")

@@ -84,3 +84,5 @@ class HeldOut(NamedTuple):
     covered: int
     """Those whose partner has χ > θ in the other half."""
     share: float
+    null_share: float
+    """The same partners, B's patterns of the other half shifted; the mean of all shifts."""

@@ -298,10 +298,16 @@ def _held_out(compared: _Compared) -> HeldOut | None:
     if not seen_a.any():
         return None
     pairs = np.stack([chosen, found.partner[chosen]], 1)
-    counts = group_counts_of(*halves[1], pairs)
-    chi = counts.chi(np.ones((1, len(set(halves[1][0].groups)))))[0]
-    covered = int((chi > settings.theta).sum())
-    return HeldOut(int(seen_a.sum()), covered, _plain(covered / seen_a.sum()))
+    ones = np.ones((1, len(set(halves[1][0].groups))))
+
+    def share(b: Patterns) -> float:
+        chi = group_counts_of(halves[1][0], b, pairs).chi(ones)
+        return float((chi > settings.theta).sum() / seen_a.sum())
+
+    seen, true = int(seen_a.sum()), share(halves[1][1])
+    rng = np.random.default_rng([settings.seed, 1])
+    null = np.mean([share(halves[1][1].shifted(rng)[0]) for _ in range(settings.shifts)])
+    return HeldOut(seen, round(true * seen), _plain(true), _plain(null))
 
 
 def _by_density(compared: _Compared, shares: _Shares, nulls: list[_Shares]) -> tuple[DensityRow, ...]:

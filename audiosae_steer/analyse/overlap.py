@@ -72,10 +72,11 @@ def overlaps(
         above = value > floor
         order = np.lexsort((second[above], -value[above], first[above]))
         kept.append(tuple(each[above][order] for each in (first, second, value)))
-        best = np.lexsort((second, -value, first))
-        leading = best[np.unique(first[best], return_index=True)[1]]
-        leading = leading[value[leading] > 0]
-        chi[first[leading]], partner[first[leading]] = value[leading], second[leading]
+        np.maximum.at(chi, first, value)
+        leading = (value == chi[first]) & (value > 0)
+        partner[rows[start : start + BLOCK]] = b.n_features
+        np.minimum.at(partner, first[leading], second[leading])
+    partner[partner == b.n_features] = -1
     first, second, value = (np.concatenate(each) for each in zip(*kept, strict=True)) if kept else _nothing()
     return Overlap(chi, partner, back, np.stack([first, second], 1), value)
 

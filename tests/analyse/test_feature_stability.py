@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,7 @@ def test_a_permutation_is_recovered(seed):
     assert found.share == 1.0
     assert found.one_to_one == 1.0
     assert found.held_out.share == 1.0
+    assert found.held_out.null_share < 0.02
     assert found.null_share < 0.02
     assert found.p == pytest.approx(1 / 4)
     partners = np.array([-1 if each is None else each for each in found.partners])
@@ -86,6 +89,20 @@ def test_dense_features_match_by_chance_and_the_excess_says_so(seed):
     assert found.by_density[-1].null_share == pytest.approx(1, abs=0.1)
     # the toy reports the share alone, as a finding
     assert share_alone(cut(a, CLIPS), cut(b, CLIPS)) > 0.2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rare_features_match_by_chance_where_no_support_is_asked_for(seed):
+    rng = np.random.default_rng(seed)
+    densities = np.concatenate([np.full(600, 4e-4), np.full(20, 0.1)])
+    a, b = (bursts(rng, FRAMES, densities, length=1) for _ in range(2))
+    given = Patterns.of(cut(a, CLIPS)), Patterns.of(cut(b, CLIPS))
+    found = compare_patterns(*given, settings=QUICK)
+    assert (found.side.features, found.seen, found.covered) == (620, 20, 0)
+    # the toy takes one frame for support
+    naive = compare_patterns(*given, settings=replace(QUICK, min_frames=1, min_clips=1))
+    assert naive.covered >= 3
+    assert naive.held_out.covered == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
