@@ -24,6 +24,7 @@ from ...io.progress import Tell
 from ...io.tensors.digest import sha256_of_tensors
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Site
+from ...steering.live import lives
 from .excerpts import Excerpts
 
 CHUNK = 16
@@ -62,7 +63,7 @@ class Residuals:
     labels: tuple[str | None, ...]
     """Label of each clip."""
     rate: float | None
-    """Frames per second; None where frames have no time."""
+    """Frames per second, of an AST those of all bands; None where frames have no time."""
     width: int
     """d_model."""
     model: str | None = None
@@ -155,7 +156,8 @@ def read_residuals(
     """Residuals of excerpts at one site of a model. What is on disk is used again, so an interrupted run resumes.
 
     Args:
-        model: a model of a known family that reads audio, unsteered.
+        model: a model of a known family that reads audio. Of a steered one the residuals are as steered, and nothing
+            of them is cached.
         site: where to read.
         excerpts: see `excerpts_of` and `excerpts_from_csv`.
         cache: folder for the frames, 1.5 kB each of a Whisper-tiny; None takes a temporary one.
@@ -170,11 +172,11 @@ def read_residuals(
         raise SteeringError("there are no clips to analyse; give at least one")
     inner = unwrap(model)
     family = family_of(inner)
-    tap_at(inner, family, site)
+    tap = tap_at(inner, family, site)
     rate = family.frame_rate(inner, site) if site.path is None else site.frame_rate
     weights = fingerprint(inner)
     digest = excerpts.digest()
-    kept = _Temporary() if cache is None else None
+    kept = _Temporary() if cache is None or lives(inner) else None
     folder = kept.path if kept is not None else Path(cache or ".")
     known = hashlib.sha256(json.dumps([weights, str(site), digest]).encode()).hexdigest()[:24]
     clips: list[_Stored] = []
@@ -192,6 +194,8 @@ def read_residuals(
             frames.append(count)
     if progress is not None:
         progress(f"encoding at {site}", len(excerpts), len(excerpts))
+    if rate is not None and tap.times is not None:  # several frames, of several bands, at one time
+        rate *= max(round(sum(frames) / (rate * sum(item.seconds for item in excerpts.items))), 1)
     return Residuals(
         tuple(clips), np.array(frames, np.int64), excerpts.groups, excerpts.labels, rate, width, model=family.name,
         weights=weights, site=str(site), digest=digest, excerpts=excerpts, _keeps=kept,

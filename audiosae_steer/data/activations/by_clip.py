@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import SteeringError
-from ...models.registry import family_of, unwrap
+from ...models.registry import family_of, tap_at, unwrap
 from ...models.sites import Site
 from .capture import capture_residuals, frames_of, residuals
 
@@ -23,6 +23,8 @@ def takes_whole_windows(model: Any, site: Site) -> bool:
 
 def clip_residuals(model: Any, site: Site, clips: Sequence[NDArray[np.float32]]) -> Iterator[Tensor]:
     """The frames (frames, d_model) of each clip, in float32 on the CPU; one pass of a Whisper takes all of them.
+
+    Frames are in the order of time: the patches of an AST, a row for each band, become column after column.
 
     Args:
         model: a model of a known family that reads audio.
@@ -48,9 +50,21 @@ def clip_residuals(model: Any, site: Site, clips: Sequence[NDArray[np.float32]])
             piece = samples[start : start + step]
             module, args, kwargs = family.prepare(inner, piece)
             taken = capture_residuals(inner, [site], module, *args, **kwargs)[site]
-            valid = family.valid_frames(inner, site, taken.shape[1], len(piece) / rate)
-            pieces.append(taken[0, valid.to(taken.device)])
+            kept = _in_time(inner, site, taken.shape[1], len(piece) / rate)
+            pieces.append(taken[0, kept.to(taken.device)])
         yield _checked(torch.cat(pieces))
+
+
+def _in_time(model: Any, site: Site, frames: int, seconds: float) -> Tensor:
+    """Positions of the frames that belong to a clip, in the order of time; tokens of no time are left out."""
+    family = family_of(model)
+    kept = torch.nonzero(family.valid_frames(model, site, frames, seconds))[:, 0]
+    tap = tap_at(model, family, site)
+    if tap.times is None:
+        return kept
+    times = tap.times(frames, torch.device("cpu"))[kept]
+    finite = torch.isfinite(times)
+    return kept[finite][times[finite].argsort(stable=True)]
 
 
 def _checked(frames: Tensor) -> Tensor:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from families import FAMILIES
 
-from audiosae_steer import Site
+from audiosae_steer import Push, Site, SiteEdits, steer
 from audiosae_steer.analyse import excerpts_of, read_residuals
-from audiosae_steer.data.activations.capture import residuals
+from audiosae_steer.data.activations.by_clip import clip_residuals
+from audiosae_steer.data.activations.capture import capture_residuals, residuals
 from audiosae_steer.errors import SiteError, SteeringError
+from audiosae_steer.models.registry import family_of, tap_at
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 CLIPS = [checkpoints_dir() / "clips" / f"{name}.flac" for name in ("rain", "speech-01", "siren")]
@@ -56,6 +60,50 @@ def test_without_a_cache_nothing_stays(tiny_en):
 
     gc.collect()
     assert not path.exists()
+
+
+def test_a_steered_model_is_read_as_steered_and_not_cached(tiny_en, tmp_path):
+    clips = excerpts_of(CLIPS[:1])
+    plain = read_residuals(tiny_en, Site(3), clips, cache=tmp_path)
+    push = Push(vector=torch.ones(384), amount=5.0)
+    with steer(tiny_en, [SiteEdits(Site(3), None, [push])]):
+        steered = read_residuals(tiny_en, Site(3), clips, cache=tmp_path)
+    assert torch.allclose(steered.read(0) - plain.read(0), torch.full((1, 384), 5.0), atol=1e-3)
+    assert len(list(tmp_path.iterdir())) == 1
+    again = read_residuals(tiny_en, Site(3), clips, cache=tmp_path)
+    assert torch.equal(again.read(0), plain.read(0))
+
+
+@pytest.mark.parametrize("case", [each for each in FAMILIES if each.family != "diffrhythm"], ids=lambda case: case.name)
+def test_every_family_that_reads_audio_gives_its_frames(case, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, seconds in (("a", 1.5), ("b", 2.0)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(int(seconds * 16000)), 16000)
+    model = case.make()
+    site = case.sites(model)[0]
+    found = read_residuals(model, site, excerpts_of([tmp_path]))
+    assert found.width == case.width(model, site)
+    assert [len(frames) for frames in found] == found.frames.tolist()
+    assert 1.2 < found.frames[1] / found.frames[0] < 1.45
+    if found.rate:
+        assert found.frames[1] == pytest.approx(2 * found.rate, rel=0.1)
+
+
+def test_patches_of_an_ast_come_in_the_order_of_time():
+    (case,) = (each for each in FAMILIES if each.family == "ast")
+    model = case.make()
+    site = case.sites(model)[0]
+    samples = (0.1 * np.random.default_rng(0).standard_normal(24000)).astype(np.float32)
+    module, args, kwargs = family_of(model).prepare(model, samples)
+    taken = capture_residuals(model, [site], module, *args, **kwargs)[site][0]
+    times = tap_at(model, family_of(model), site).times(len(taken), torch.device("cpu"))
+    (found,) = clip_residuals(model, site, [samples])
+    where = [int((taken == frame).all(1).nonzero()[0]) for frame in found]
+    of = times[where]
+    assert (of.diff() >= 0).all()
+    assert torch.isfinite(of).all()
+    assert len(set(where)) == len(where) == int(((times < 1.5) & torch.isfinite(times)).sum())
+    assert (taken[: len(found)] != found).any()  # the toy takes them as they come: band after band
 
 
 def test_sites_that_there_are_not(tiny_en):
