@@ -32,7 +32,7 @@ class Coverage(Outcome):
     side: Side
     """Coverage of A by B."""
     interval: Interval | None
-    """95 % interval of the share, groups drawn with replacement; None where there is one group."""
+    """95 % interval of the share, groups drawn with replacement, of the features seen in all; None for one group."""
     p: float
     """Of the share under the shifts, (1 + shifts that reach it) / (1 + shifts)."""
     null_shares: tuple[float, ...]
@@ -112,7 +112,7 @@ class Coverage(Outcome):
 
     def tables(self) -> Sequence[Table]:
         """Both directions and the controls, the densities, and the second opinions."""
-        header = ("", "features", "seen", "covered", "share", "null", "excess", "duplicates", "null")
+        header = ("", "features", "seen", "covered", "share", "null", "excess", "duplicates", "their null")
         rows = tuple((name, *_cells(side)) for name, side in self._lines())
         theta = self.provenance.settings.get("theta", 0.5)
         note = (

@@ -11,7 +11,7 @@ from planted import bursts, cut, log_uniform
 
 from audiosae_steer import SAE
 from audiosae_steer.analyse import Coverage, Patterns, Residuals, StabilitySettings, compare_patterns, stability
-from audiosae_steer.errors import SteeringError
+from audiosae_steer.errors import SiteError, SteeringError
 
 CLIPS, FRAMES = 12, 2400
 QUICK = StabilitySettings(shifts=3, draws=50)
@@ -210,6 +210,24 @@ def test_saes_their_decoders_and_controls():
     assert abs(apart.excess) < 0.1
     assert apart.provenance.saes[0].sha256 == a.digest()
     assert apart.provenance.sites[0].frames == 1200
+
+
+def test_another_site_has_no_decoder_in_common():
+    rng = np.random.default_rng(0)
+    a, _ = saes(rng)
+    residuals = clips_of(rng)
+    turn = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(1))).Q
+    there = Residuals.of([x @ turn for x in residuals])
+    b = a.altered(W_enc=a.W_enc @ turn, W_dec=a.W_dec @ turn)
+    found = stability(a, b, residuals, there, settings=QUICK)
+    assert found.share == 1.0
+    assert found.decoder is None
+    assert len(found.provenance.sites) == 2
+    assert abs(found.controls[0].side.excess) < 0.1
+    with pytest.raises(SteeringError, match="same clips"):
+        stability(a, b, residuals, there.pick(range(7)), settings=QUICK)
+    with pytest.raises(SiteError, match="width 32, but these are 16 wide"):
+        stability(a, b, residuals, Residuals.of([x[:, :16] for x in residuals]), settings=QUICK)
 
 
 def test_the_same_input_gives_the_same_json_which_reads_back():
