@@ -74,7 +74,9 @@ def test_a_steered_model_is_read_as_steered_and_not_cached(tiny_en, tmp_path):
     assert torch.equal(again.read(0), plain.read(0))
 
 
-@pytest.mark.parametrize("case", [each for each in FAMILIES if each.family != "diffrhythm"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [each for each in FAMILIES if each.family not in ("diffrhythm", "whisper")], ids=lambda case: case.name
+)
 def test_every_family_that_reads_audio_gives_its_frames(case, tmp_path):
     rng = np.random.default_rng(0)
     for name, seconds in (("a", 1.5), ("b", 2.0)):
