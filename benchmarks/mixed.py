@@ -117,14 +117,18 @@ def record(recipe: Path) -> None:
     arms = {"unsteered": "unsteered", "steered": given.name, "Silero VAD": "Silero VAD", "gaps silent": "gaps silent"}
     rows = {row["name"]: row for row in content["rows"]}
     mixed = {label: {share: round(rows[name][share], 4) for share in shares} for label, name in arms.items()}
-    given.model_copy(update={"measured": {**given.measured, "mixed": {"windows": content["files"], **mixed}}}).save(recipe)
+    given.model_copy(update={"measured": {**given.measured, "mixed": {"windows": content["files"], **mixed}}}).save(
+        recipe
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--recipe", action="append", help=f"repeatable; default: {RECIPES[0]}, and it without its timestamp gate")
+    parser.add_argument(
+        "--recipe", action="append", help=f"repeatable; default: {RECIPES[0]}, and it without its timestamp gate"
+    )
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--accented", type=int, default=ACCENTED, help="utterances with accents to draw from")

@@ -42,6 +42,7 @@ RESULTS = Path(__file__).parent / "results"
 FLOOR = 0.02
 """Least probability of speech that a bias is made of: it stays above −3.9."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Way(MixedArm):
     """A recipe, and what is changed while it steers."""

@@ -241,7 +241,7 @@ def _load(machine: Machine, steered: Steered, *, hears: bool) -> tuple[Any, Any]
         if hears and not (recipe and (recipe.timestamp_gate or recipe.frame_gate)):
             raise SteeringError(
                 f"--drop-unheard needs a recipe with a timestamp gate, which {steered.recipe} has not; add --recipe "
-                "no-false-speech-mixed"
+                "no-false-speech"
             )
     return model, processor
 

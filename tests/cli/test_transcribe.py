@@ -144,7 +144,7 @@ def test_what_no_gate_hears_is_left_out(calls: Path) -> None:
     refused = failed(run(*words))
     assert refused.startswith("--drop-unheard needs a recipe with a timestamp gate, which no-false-speech has not; add")
     assert not (calls / "a.flac.srt").exists()
-    result = run(*words, "--recipe", "no-false-speech-mixed")
+    result = run(*words, "--recipe", "no-false-speech")
     assert result.exit_code == 0, result.output
     assert result.stderr.endswith("0 words left out as unheard\n")
     assert RIVER in (calls / "a.flac.srt").read_text()

@@ -37,7 +37,7 @@ def drop_unheard(transcript: Transcript, least: float) -> Transcript:
     if not hearing(transcript.gates):
         raise SteeringError(
             "no gate told where somebody speaks while this was transcribed; steer the model by a recipe with a "
-            "timestamp gate, such as no-false-speech-mixed"
+            "timestamp gate, such as no-false-speech"
         )
 
     def is_unheard(part: Word | Segment) -> bool:

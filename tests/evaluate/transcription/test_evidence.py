@@ -77,7 +77,7 @@ def test_words_of_speech_are_heard(tiny_en: Any, tiny_en_hf: Any, library: str, 
     model, processor = (tiny_en, None) if library == "openai" else (tiny_en_hf, load_processor("tiny.en"))
     fan = np.tile(load_audio(CLIPS / "fan.flac"), 2)
     samples = np.concatenate([load_audio(CLIPS / "speech-04.flac"), fan])
-    with steer(model, "no-false-speech-mixed"):
+    with steer(model, "no-false-speech"):
         (said,) = transcribe_batch(model, [samples], Decoding(word_timestamps=True), processor=processor)
     assert said.text == RIVER
     words = [word for segment in said.segments for word in segment.words or ()]
@@ -100,7 +100,7 @@ def test_words_of_speech_are_heard(tiny_en: Any, tiny_en_hf: Any, library: str, 
 def test_later_windows_of_a_long_recording(tiny_en: Any) -> None:
     fan = np.tile(load_audio(CLIPS / "fan.flac"), 8)
     samples = np.concatenate([load_audio(CLIPS / "speech-04.flac"), fan, load_audio(CLIPS / "speech-08.flac")])
-    with steer(tiny_en, "no-false-speech-mixed"):
+    with steer(tiny_en, "no-false-speech"):
         (said,) = transcribe_batch(tiny_en, [samples], Decoding())
     assert len({event.start for event in said.gates}) > 1
     assert said.segments[-1].text.strip() == "The meeting was moved to Thursday."

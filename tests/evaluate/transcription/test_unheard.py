@@ -69,5 +69,5 @@ def test_refusals() -> None:
         with pytest.raises(SteeringError, match="above 0 and up to 1"):
             drop_unheard(SAID.with_gates(GATES), wrong)
     for gates in ((), (GATES[0]._replace(kind="clip"),)):
-        with pytest.raises(SteeringError, match="such as no-false-speech-mixed"):
+        with pytest.raises(SteeringError, match="such as no-false-speech"):
             drop_unheard(SAID.with_gates(gates), 0.5)
