@@ -12,6 +12,9 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
+from .probe_curve import ProbeCurve
+from .probe_records import ProbeSettings
+from .probing import probe
 
 __all__ = [
     "ClipCodes",
@@ -23,6 +26,8 @@ __all__ = [
     "Outcome",
     "Parts",
     "Patterns",
+    "ProbeCurve",
+    "ProbeSettings",
     "Residuals",
     "StabilitySettings",
     "compare_patterns",
@@ -32,6 +37,7 @@ __all__ = [
     "parts_of",
     "patterns_of",
     "pool_codes",
+    "probe",
     "read_residuals",
     "split_parts",
     "stability",

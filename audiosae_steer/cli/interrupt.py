@@ -92,6 +92,7 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "false-speech": lambda given: _in(given["cache"], "everything decoded so far"),
     "learn": _beside_recipe,
     "make": _make,
+    "probe": _analysis,
     "stability": _analysis,
     "train": _train,
 }
