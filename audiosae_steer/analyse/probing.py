@@ -15,6 +15,7 @@ from ..sae.autoencoder import SAE
 from .class_probes import Judge, Kinds, Matrix, Scaling, Split, choose_penalty, fisher_scores, grid, logits, middle
 from .frame.codes import ClipCodes, Dictionary, pool_codes
 from .frame.control_dictionaries import CONTROLS, Dense, control
+from .frame.excerpts import Excerpts
 from .frame.intervals import interval_of
 from .frame.nulls import p_value
 from .frame.parts import Parts, parts_of, split_parts
@@ -123,8 +124,8 @@ def probe(
     )  # fmt: skip
 
 
-def checked_labels(residuals: Residuals) -> tuple[str, ...]:
-    """The label of each clip.
+def checked_labels(residuals: Residuals | Excerpts) -> tuple[str, ...]:
+    """The label of each clip, read or not yet read.
 
     Raises:
         SteeringError: a clip has none, or all have the same.
@@ -141,14 +142,17 @@ def checked_labels(residuals: Residuals) -> tuple[str, ...]:
     return labels
 
 
-def labelled_parts(residuals: Residuals, share: float, seed: int) -> Parts:
+def labelled_parts(residuals: Residuals | Excerpts, share: float, seed: int) -> Parts:
     """Parts of labelled clips, each label in both.
+
+    It takes excerpts as well, to refuse before anything is encoded what would be refused later.
 
     Raises:
         SteeringError: there are none, or a part that was given lacks a label.
     """
-    if residuals.excerpts is not None:
-        parts = parts_of(residuals.excerpts, share=share, seed=seed)
+    excerpts = residuals if isinstance(residuals, Excerpts) else residuals.excerpts
+    if excerpts is not None:
+        parts = parts_of(excerpts, share=share, seed=seed)
     else:
         parts = split_parts(residuals.groups, residuals.labels, share=share, seed=seed)
     labels = np.asarray([label or "" for label in residuals.labels])
@@ -170,6 +174,8 @@ def split_of(labels: Sequence[str], groups: Sequence[str], parts: Parts) -> Spli
 def _codes(pooled: ClipCodes, dictionary: Dictionary, parts: Parts, split: Split, settings: ProbeSettings) -> _Codes:
     """Codes of both parts by a dictionary. SteeringError: no feature has support."""
     flags = pooled.seen(parts.find).mask(settings.min_frames, settings.min_clips)
+    if isinstance(dictionary, Dense):
+        flags = np.ones_like(flags)  # a coordinate has a value on each frame
     if not flags.any():
         raise SteeringError(
             f"no feature fires on {settings.min_frames} frames and in {settings.min_clips} clips of the "

@@ -29,9 +29,12 @@ def probe(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Measure how many features tell the clips' labels, and without how many they can no longer be told."""
+    from ...analyse.probing import checked_labels, labelled_parts
     from ...analyse.probing import probe as measure
 
     clips = read_data(data)
+    checked_labels(clips)
+    labelled_parts(clips, settings.share, settings.seed)
     opened = read_sae(sae, place.layer)
     with progress() as tell:
         residuals = read_site(model, place.site, clips, data, tell)
