@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from .concept_erasure import Erasure
 from .coverage import Coverage
 from .coverage_records import StabilitySettings
+from .erasing import erasure
+from .erasure_records import ErasureSettings
 from .feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
@@ -20,6 +23,8 @@ __all__ = [
     "ClipCodes",
     "Coverage",
     "Dense",
+    "Erasure",
+    "ErasureSettings",
     "Excerpt",
     "Excerpts",
     "Interval",
@@ -32,6 +37,7 @@ __all__ = [
     "StabilitySettings",
     "compare_patterns",
     "control",
+    "erasure",
     "excerpts_from_csv",
     "excerpts_of",
     "parts_of",

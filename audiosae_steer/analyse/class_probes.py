@@ -190,6 +190,21 @@ def areas(scores: Matrix, present: NDArray[np.bool_], weights: Matrix) -> Matrix
     return found
 
 
+def correlations(guessed: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Matrix) -> Matrix:
+    """Matthews correlation (draws,) of one class against the rest; 0 where a side of the table is empty.
+
+    Args:
+        guessed: clips that are taken for the class.
+        truth: clips that are of it.
+        weights: times that each clip is drawn (draws, clips).
+    """
+    total, told, own = weights.sum(1), weights @ guessed, weights @ truth
+    both = weights @ (guessed & truth)
+    spread = np.sqrt(told * (total - told) * own * (total - own))
+    found: Matrix = np.where(spread > 0, (both * total - told * own) / np.where(spread > 0, spread, 1), 0.0)
+    return found
+
+
 def clip_weights(groups: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Matrix | None:
     """Times that each clip is drawn (draws, clips), whole groups with replacement; None where there is one group."""
     names, place = np.unique(np.asarray(groups, dtype=str), return_inverse=True)

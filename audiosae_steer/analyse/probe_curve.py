@@ -90,8 +90,8 @@ class ProbeCurve(Outcome):
         else:
             says = f"features of {self.seen} reach 95 % of that above chance, {self.chance:.3f}"
             found.append(Figure(f"{self.saturation_k}", says))
-        by_chance = "never" if self.random_erased_k is None else f"{self.random_erased_k}"
-        without = "never" if self.erased_k is None else f"{self.erased_k}"
+        by_chance, without = ("never" if k is None else f"{k}" for k in (self.random_erased_k, self.erased_k))
+        by_chance = by_chance if self.random_order else "not tried"
         found.append(Figure(without, f"features removed until the probe is at chance; in random order {by_chance}"))
         for each in self.controls:
             around = "" if each.lead_interval is None else f", 95 %: {each.lead_interval}"
