@@ -1,4 +1,4 @@
-"""Labels by the part they play in an erasure: the concept, other concepts, and the background."""
+"""Settings of an erasure, checked, and labels by the part they play in it: concept, other concepts, background."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from typing import NamedTuple
 
 from ..errors import SteeringError
 from .erasure_records import ErasureSettings
+from .frame.control_dictionaries import CONTROLS
+from .nonlinear_probes import NONLINEAR
 
 CLOSED = (
     "closed mode: one regression tells the concepts from each other, so that one whose every feature is gone is still "
     "told as none of the others; what is read as entanglement may be elimination. Use the open mode to say what is gone"
 )
+
+
+def check_settings(settings: ErasureSettings) -> None:
+    """Refuse settings that mean nothing. SteeringError: a name is unknown, or a number is not above 0."""
+    for given, known, what in (
+        (settings.controls, CONTROLS, "control"), (settings.nonlinear, NONLINEAR, "nonlinear probe"),
+        ((settings.mode,), ("open", "closed"), "mode"),
+    ):  # fmt: skip
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise SteeringError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
+    if not settings.penalties or min(settings.penalties) <= 0 or settings.margin <= 0:
+        raise SteeringError(
+            f"penalties are {settings.penalties} and the margin is {settings.margin}; give numbers above 0"
+        )
 
 
 class Roles(NamedTuple):

@@ -26,7 +26,7 @@ from .class_probes import (
     middle,
 )
 from .concept_erasure import Erasure
-from .concept_labels import CLOSED, Roles, roles_of
+from .concept_labels import CLOSED, Roles, check_settings, roles_of
 from .erasure_records import (
     ControlErasure,
     ErasurePoint,
@@ -38,12 +38,12 @@ from .erasure_records import (
 )  # fmt: skip
 from .error_term import ERROR, residual_means
 from .frame.codes import Dictionary, pool_codes
-from .frame.control_dictionaries import CONTROLS, Dense, control
+from .frame.control_dictionaries import Dense, control
 from .frame.nulls import p_value
 from .frame.parts import Parts
-from .frame.provenance import SAEFacts, SiteFacts, provenance
+from .frame.provenance import Provenance, SAEFacts, SiteFacts, provenance
 from .frame.residual_clips import Residuals
-from .nonlinear_probes import NONLINEAR, nonlinear_scores
+from .nonlinear_probes import nonlinear_scores
 from .probing import labelled_parts, plain
 
 Columns = NDArray[np.int64]
@@ -107,7 +107,7 @@ def erasure(
         MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or ErasureSettings()
-    _check(settings)
+    check_settings(settings)
     roles = roles_of(residuals.labels, concept, settings)
     parts = labelled_parts(residuals, settings.share, settings.seed)
     study = _study(residuals, parts, roles, settings)
@@ -117,17 +117,10 @@ def erasure(
     erased = erased_from(points, study.bound)
     random = _random_orders(values, study, points, progress)
     ranking = tuple(int(each) for each in seen[order])
-    inputs: tuple[InputScore, ...] = ()
-    nonlinear: tuple[InputScore, ...] = ()
-    if not study.closed:
-        inputs = _inputs(sae, residuals, study, ranking[: erased or 0], progress)
-        nonlinear = () if erased is None else _nonlinear(values[:, np.sort(order[erased:])], study)
-    told = [each.k for each in random[:-1] if each.score > study.bound]
+    inputs = () if study.closed else _inputs(sae, residuals, study, ranking[: erased or 0], progress)
+    nonlinear = () if study.closed or erased is None else _nonlinear(values[:, np.sort(order[erased:])], study)
     return Erasure(
-        provenance=provenance(
-            sites=[SiteFacts.of(residuals)], saes=[SAEFacts.of(sae, pooled.l0)], settings=settings, seed=settings.seed,
-            in_sample=parts.in_sample, warnings=(*parts.warnings, *_cautions(study, points, inputs)),
-        ),
+        provenance=_origin(residuals, SAEFacts.of(sae, pooled.l0), study, points, inputs),
         concept=concept,
         others=roles.others,
         background=roles.background,
@@ -142,26 +135,12 @@ def erasure(
         erased_k=erased,
         selectivity=_selectivity(points, erased, 0.0 if study.closed else 0.5),
         random_order=random,
-        random_erased_k=next((each.k for each in random[:-1] if each.k > max(told, default=-1)), None),
+        random_erased_k=_random_erased(random, study.bound),
         controls=tuple(_control(name, sae, residuals, study, progress) for name in settings.controls),
         nonlinear=nonlinear,
         inputs=inputs,
         ranking=ranking,
     )  # fmt: skip
-
-
-def _check(settings: ErasureSettings) -> None:
-    for given, known, what in (
-        (settings.controls, CONTROLS, "control"), (settings.nonlinear, NONLINEAR, "nonlinear probe"),
-        ((settings.mode,), ("open", "closed"), "mode"),
-    ):  # fmt: skip
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise SteeringError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
-    if not settings.penalties or min(settings.penalties) <= 0 or settings.margin <= 0:
-        raise SteeringError(
-            f"penalties are {settings.penalties} and the margin is {settings.margin}; give numbers above 0"
-        )
 
 
 def _study(residuals: Residuals, parts: Parts, roles: Roles, settings: ErasureSettings) -> _Study:
@@ -281,6 +260,20 @@ def _random_orders(
             scores.append(float(told[0]))
         found.append(RandomRemoval(point.k, plain(np.mean(scores)), plain(min(scores))))
     return tuple(found)
+
+
+def _random_erased(random: Sequence[RandomRemoval], bound: float) -> int | None:
+    told = [each.k for each in random[:-1] if each.score > bound]
+    return next((each.k for each in random[:-1] if each.k > max(told, default=-1)), None)
+
+
+def _origin(
+    residuals: Residuals, facts: SAEFacts, study: _Study, points: Sequence[ErasurePoint], inputs: Sequence[InputScore]
+) -> Provenance:
+    return provenance(
+        sites=[SiteFacts.of(residuals)], saes=[facts], settings=study.settings, seed=study.settings.seed,
+        in_sample=study.parts.in_sample, warnings=(*study.parts.warnings, *_cautions(study, points, inputs)),
+    )  # fmt: skip
 
 
 def _selectivity(points: Sequence[ErasurePoint], erased: int | None, chance: float) -> float | None:
