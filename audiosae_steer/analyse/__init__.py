@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from .concept_erasure import Erasure
 from .coverage import Coverage
 from .coverage_records import StabilitySettings
+from .erasing import erasure
+from .erasure_records import ErasureSettings
 from .feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
@@ -12,26 +15,35 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
+from .probe_curve import ProbeCurve
+from .probe_records import ProbeSettings
+from .probing import probe
 
 __all__ = [
     "ClipCodes",
     "Coverage",
     "Dense",
+    "Erasure",
+    "ErasureSettings",
     "Excerpt",
     "Excerpts",
     "Interval",
     "Outcome",
     "Parts",
     "Patterns",
+    "ProbeCurve",
+    "ProbeSettings",
     "Residuals",
     "StabilitySettings",
     "compare_patterns",
     "control",
+    "erasure",
     "excerpts_from_csv",
     "excerpts_of",
     "parts_of",
     "patterns_of",
     "pool_codes",
+    "probe",
     "read_residuals",
     "split_parts",
     "stability",
