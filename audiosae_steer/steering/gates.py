@@ -272,7 +272,7 @@ class TimestampProbe(FrameProbe):
         frames = margin.shape[1]
         if filled is None or filled.shape[0] != margin.shape[0] or filled.shape[1] % frames:
             return margin
-        inner = ~filled.to(margin.device).unflatten(1, (frames, -1)).all(2)
+        inner = ~filled.to(margin.device).reshape(len(filled), frames, -1).all(2)
         gap = lasting((margin > 0) & inner, self.least_gap).any(1, keepdim=True)
         return torch.where(gap, margin, -margin.abs())
 
