@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from .coverage import Coverage
 from .coverage_records import StabilitySettings
+from .domain_assignments import Domains
+from .domain_counts import domains
+from .domain_excerpts import DomainExcerpts, excerpts_of_domains
+from .domain_records import DomainSettings
 from .feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
@@ -17,6 +21,9 @@ __all__ = [
     "ClipCodes",
     "Coverage",
     "Dense",
+    "DomainExcerpts",
+    "DomainSettings",
+    "Domains",
     "Excerpt",
     "Excerpts",
     "Interval",
@@ -27,8 +34,10 @@ __all__ = [
     "StabilitySettings",
     "compare_patterns",
     "control",
+    "domains",
     "excerpts_from_csv",
     "excerpts_of",
+    "excerpts_of_domains",
     "parts_of",
     "patterns_of",
     "pool_codes",

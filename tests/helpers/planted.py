@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from audiosae_steer import SAE
+from audiosae_steer.analyse import Residuals
 
 Flags = NDArray[np.bool_]
 
@@ -27,3 +32,20 @@ def cut(pattern: Flags, clips: int) -> list[Flags]:
 def log_uniform(rng: np.random.Generator, count: int, low: float = 0.02, high: float = 0.2) -> NDArray[np.float64]:
     """Densities."""
     return np.exp(rng.uniform(np.log(low), np.log(high), count))
+
+
+def exact(rng: np.random.Generator, frames: int, counts: Sequence[int]) -> Flags:
+    """Patterns (frames, F) of features that fire on exactly so many frames, anywhere."""
+    order = rng.random((frames, len(counts))).argsort(0)
+    return order < np.asarray(counts)
+
+
+def coordinates(features: int) -> SAE:
+    """SAE whose features are the coordinates of the residual, where above zero."""
+    rows = torch.eye(features)
+    return SAE(rows, torch.zeros(features), rows, torch.zeros(features), gate="relu")
+
+
+def as_clips(patterns: Sequence[Any], **given: Any) -> Residuals:
+    """Residuals whose `coordinates` are these patterns, or values, clip by clip; see `Residuals.of`."""
+    return Residuals.of([torch.from_numpy(np.asarray(each, np.float32)) for each in patterns], **given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import stability
+from . import domains, stability
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -14,4 +14,5 @@ def analyse() -> None:
     """Analyse an SAE's features, each figure beside its null and its controls."""
 
 
+app.command()(domains.domains)
 app.command()(stability.stability)
