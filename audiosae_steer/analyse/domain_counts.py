@@ -80,15 +80,12 @@ def domains(
     parts, warnings = _parts(cut, settings)
     controls = tuple(_control(name, sae, cut, rules, settings, progress) for name in settings.controls)
     l0 = float(whole.frames.sum() / (whole.count.sum() * cut.length))
+    origin = provenance(
+        sites=[SiteFacts.of(residuals)], saes=[SAEFacts.of(sae, l0)], settings=settings, seed=settings.seed,
+        in_sample=parts is None, warnings=(*_short(cut), *warnings),
+    )  # fmt: skip
     found = Domains(
-        provenance=provenance(
-            sites=[SiteFacts.of(residuals)],
-            saes=[SAEFacts.of(sae, l0)],
-            settings=settings,
-            seed=settings.seed,
-            in_sample=parts is None,
-            warnings=(*_short(cut), *warnings),
-        ),
+        provenance=origin,
         domains=_facts(cut, counted),
         piece_frames=cut.length,
         piece_seconds=rounded(cut.length / residuals.rate) if residuals.rate else None,
