@@ -8,6 +8,7 @@ from .domain_assignments import Domains
 from .domain_counts import domains
 from .domain_excerpts import DomainExcerpts, excerpts_of_domains
 from .domain_records import DomainSettings
+from .feature_labels import label_search, search_codes
 from .feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
@@ -16,6 +17,8 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
+from .label_findings import LabelSearch
+from .label_records import LabelSettings
 
 __all__ = [
     "ClipCodes",
@@ -27,6 +30,8 @@ __all__ = [
     "Excerpt",
     "Excerpts",
     "Interval",
+    "LabelSearch",
+    "LabelSettings",
     "Outcome",
     "Parts",
     "Patterns",
@@ -38,10 +43,12 @@ __all__ = [
     "excerpts_from_csv",
     "excerpts_of",
     "excerpts_of_domains",
+    "label_search",
     "parts_of",
     "patterns_of",
     "pool_codes",
     "read_residuals",
+    "search_codes",
     "split_parts",
     "stability",
 ]

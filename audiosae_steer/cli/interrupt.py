@@ -91,6 +91,7 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "discover": _beside_recipe,
     "domains": _analysis,
     "false-speech": lambda given: _in(given["cache"], "everything decoded so far"),
+    "labels": _analysis,
     "learn": _beside_recipe,
     "make": _make,
     "stability": _analysis,

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from audiosae_steer import load_sae
-from audiosae_steer.analyse import Coverage, Domains
+from audiosae_steer.analyse import Coverage, Domains, LabelSearch
 from audiosae_steer.cli.app import app
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -126,3 +126,41 @@ def test_domains_that_cannot_be_told_apart_end_with_2(words, says):
     assert result.exit_code == 2
     assert says in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+def test_labels_from_a_csv_to_a_page(two_domains):
+    lines = ["file,label"]
+    for folder, label in (("speech", "speech"), ("street", "other"), ("home", "other")):
+        for number, path in enumerate(sorted((two_domains / folder).iterdir())):
+            name = path.rename(path.with_name(f"{folder}{chr(97 + number)}.flac")).name  # each a recording of its own
+            lines.append(f"{folder}/{name},{label}")
+    table = two_domains / "labels.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    words = (
+        "analyse",
+        "labels",
+        "--sae",
+        SHIPPED,
+        "--layer",
+        4,
+        "--labels",
+        table,
+        "--min-frames",
+        1,
+        "--min-clips",
+        1,
+    )
+    few = ("--permutations", 20, "--naive-permutations", 1, "--draws", 10, "--controls", "random")
+    out, page = two_domains / "a.json", two_domains / "a.html"
+    result = run(*words, *few, "--out", out, "--html", page, "--png", two_domains / "a.png")
+    assert result.exit_code == 0, result.output
+    assert "| speech |" in result.output
+    assert "ask for at least 40" in result.output
+    found = LabelSearch.from_json(out.read_text(encoding="utf-8"))
+    assert [row.label for row in found.rows] == ["other", "speech"]
+    assert found.of("speech").best.find_f1 == 1.0
+    assert found.of("speech").naive >= found.of("speech").naive_null
+    assert found.found == ()  # seven clips cannot show anything, and it says so
+    assert found.of("speech").smallest_f1 == 1.0
+    assert "Labels: features that tell them" in page.read_text(encoding="utf-8")
+    assert run("analyse", "labels", "--sae", SHIPPED, "--layer", 4).exit_code == 2

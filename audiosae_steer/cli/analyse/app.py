@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import domains, stability
+from . import domains, labels, stability
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -15,4 +15,5 @@ def analyse() -> None:
 
 
 app.command()(domains.domains)
+app.command()(labels.labels)
 app.command()(stability.stability)
