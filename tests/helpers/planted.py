@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,3 +56,20 @@ def marked(
     codes = 8 + rng.standard_normal((len(kinds), features))
     codes[:, list(carriers)] += by * (np.asarray(kinds) == 1)[:, None]
     return np.maximum(codes, 0.01)
+
+
+def exact(rng: np.random.Generator, frames: int, counts: Sequence[int]) -> Flags:
+    """Patterns (frames, F) of features that fire on exactly so many frames, anywhere."""
+    order = rng.random((frames, len(counts))).argsort(0)
+    return order < np.asarray(counts)
+
+
+def coordinates(features: int) -> SAE:
+    """SAE whose features are the coordinates of the residual, where above zero."""
+    rows = torch.eye(features)
+    return SAE(rows, torch.zeros(features), rows, torch.zeros(features), gate="relu")
+
+
+def as_clips(patterns: Sequence[Any], **given: Any) -> Residuals:
+    """Residuals whose `coordinates` are these patterns, or values, clip by clip; see `Residuals.of`."""
+    return Residuals.of([torch.from_numpy(np.asarray(each, np.float32)) for each in patterns], **given)
