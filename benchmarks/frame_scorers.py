@@ -41,9 +41,9 @@ PENALTIES = np.geomspace(1e-4, 1.0, 25)
 """Those of the shipped gates, the strongest penalty first."""
 FINER = np.geomspace(1e-4, 1.0, 73)
 """Three times as many, so that a control can read as many features as the gate."""
-DENSE = (1e-4, 1e-3, 1e-2, 1e-1)
+DENSE = (1e-3, 1e-2, 1e-1, 1.0)
 """Inverse penalties of the dense probe, of which `calibrate` chooses."""
-SMOOTHED = (1, 5, 11)
+SMOOTHED = (1, 5, 11, 21)
 """Frames over which the dense probe's log odds are averaged, of which `calibrate` chooses."""
 
 
