@@ -280,7 +280,7 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--recipe", default="no-false-speech-mixed")
+    parser.add_argument("--recipe", default="no-false-speech")
     parser.add_argument("--windows", type=int, default=24, help="of each condition")
     parser.add_argument(
         "--fit-windows", type=int, default=150, help="to fit controls on; a third as many to place them"

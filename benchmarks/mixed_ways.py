@@ -41,7 +41,6 @@ from audiosae_steer.steering.recipes.schema import FrameGateSpec
 RESULTS = Path(__file__).parent / "results"
 FLOOR = 0.02
 """Least probability of speech that a bias is made of: it stays above −3.9."""
-MIXED = "no-false-speech-mixed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +164,8 @@ def ways(recipe: Recipe, beams: int) -> list[MixedArm]:
     """All of them, after the unsteered model and its control."""
     spec = recipe.timestamp_gate
     if spec is None:
-        raise SystemExit(f"{recipe.name} has no timestamp gate; take {MIXED}")
-    frame = FrameGateSpec(**{name: getattr(spec, name) for name in FrameGateSpec.model_fields})
+        raise SystemExit(f"{recipe.name} has no timestamp gate")
+    frame = FrameGateSpec.of(spec.build(), spec.layer, spec.sae)
     decoding = decoding_as_it_comes(beams=beams)
     biases = [(0.5, "logp"), (1.0, "logp"), (1.0, "gaps"), (2.0, "constant"), (6.0, "constant")]
     said = {"logp": "{:g} log p(speech)", "gaps": "{:g} log p(speech), in gaps", "constant": "−{:g} in gaps"}
@@ -207,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--recipe", default=MIXED)
+    parser.add_argument("--recipe", default="no-false-speech")
     parser.add_argument("--files", type=int, default=40)
     parser.add_argument("--part", default="calibrate", choices=("find", "calibrate"))
     parser.add_argument("--beams", type=int, default=1)

@@ -1,9 +1,9 @@
 """Fit the timestamp gate of a recipe on windows of the `find` part, place its threshold on `calibrate`, and write it.
 
     python benchmarks/timestamp_gate.py --model tiny.en --cache CACHE \
-        --out checkpoints/whisper-tiny.en/no-false-speech-mixed.json
+        --out checkpoints/whisper-tiny.en/no-false-speech.json
 
-The recipe is named after the file. Needs the real audio beside the repository.
+The recipe is named after the file; one that has such a gate gets another. Needs the real audio beside the repository.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from mixed import files
 
 from audiosae_steer import load_recipe, load_whisper
-from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate, timestamp_spec
+from audiosae_steer.discover.gates.fit_timestamps import make_timestamp_gate
 from audiosae_steer.discover.gates.settings import TimestampGateSettings
+from audiosae_steer.steering.recipes.schema import TimestampGateSpec
 
 DEFAULTS = TimestampGateSettings()
 SPLIT = "benchmarks/corpus.py: fitted on windows of `find`, its threshold placed on windows of `calibrate`"
@@ -53,15 +54,17 @@ def main() -> None:
         ),
         cache=given.cache,
     )  # fmt: skip
-    spec = timestamp_spec(gate, layer, name)
+    spec = TimestampGateSpec.of(gate, layer, name)
     command = f"python benchmarks/timestamp_gate.py --model {given.model} --cache CACHE --out {given.out.name}"
-    made = {"of": recipe.name, "command": command, "windows": [given.windows, given.windows // 3], "split": SPLIT}
+    made = {"command": command, "windows": [given.windows, given.windows // 3], "split": SPLIT}
     update = {
         "name": given.out.stem,
-        "description": f"{recipe.description.rstrip('.')}; and timestamps only where somebody speaks.",
+        "description": recipe.description
+        if recipe.timestamp_gate
+        else f"{recipe.description.rstrip('.')}; and timestamps only where somebody speaks.",
         "timestamp_gate": spec,
         "provenance": {**recipe.provenance, "timestamp_gate": made},
-        "measured": {},  # of the recipe without this gate
+        "measured": {},  # of the recipe with another gate, or none
     }
     recipe.model_copy(update=update).save(given.out)
     print(f"{given.out}: {gate.calibration}")

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
 from . import bake, bench, describe, discover, hub, make, sae, train, transcribe
+from .analyse.app import app as analyses
 from .console import complain, say
 from .interrupt import Interruptible
 
@@ -62,6 +63,7 @@ app.command()(transcribe.transcribe)
 app.command()(describe.info)
 app.command()(describe.sites)
 app.add_typer(bench.app, name="bench")
+app.add_typer(analyses, name="analyse")
 app.command()(train.train)
 app.command()(discover.discover)
 app.command()(discover.learn)
@@ -73,7 +75,7 @@ app.command("calibrate-threshold")(sae.calibrate_threshold)
 app.command()(hub.publish)
 app.command()(hub.search)
 app.command()(bake.bake)
-for _each in (*app.registered_commands, *bench.app.registered_commands):
+for _each in (*app.registered_commands, *bench.app.registered_commands, *analyses.registered_commands):
     _each.cls = Interruptible
 
 

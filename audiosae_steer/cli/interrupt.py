@@ -70,6 +70,12 @@ def _convert(given: Mapping[str, Any]) -> str:
     return f"nothing was written to {out}" + ("; " + _in(given["cache"], "activations") if given.get("cache") else "")
 
 
+def _analysis(given: Mapping[str, Any]) -> str:
+    if given["cache"] is None:
+        return "nothing was kept; with --cache FOLDER the next run keeps what it encodes"
+    return _in(given["cache"], "clips encoded so far")
+
+
 def _in(folder: Path, what: str) -> str:
     if not folder.is_dir() or not any(folder.iterdir()):
         return "nothing was kept yet; the same command starts anew"
@@ -86,6 +92,7 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "false-speech": lambda given: _in(given["cache"], "everything decoded so far"),
     "learn": _beside_recipe,
     "make": _make,
+    "stability": _analysis,
     "train": _train,
 }
 """Sentences on what is kept, by the command's name, made of its options and arguments."""

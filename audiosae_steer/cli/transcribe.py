@@ -37,6 +37,9 @@ class Decoding:
     """Beams; 1 is greedy."""
     word_timestamps: bool = False
     """Times of each word as well, in json."""
+    drop_unheard: float | None = None
+    """Leave out words (with --word-timestamps) or segments in less than this share of whose time the timestamp gate
+    hears speech, such as 0.5."""
     filters: bool = True
     """Whisper's own filters, and its retries at higher temperatures."""
 
@@ -143,7 +146,7 @@ def transcribe(
     from ..evaluate.transcription.recordings import Tally, transcribe_files
 
     check_formats(written.formats)
-    _check(decoding, written, machine)
+    _check(decoding, written, steered, machine)
     jobs = plan_jobs(find_recordings(files), written.formats, written.out, overwrite=written.overwrite)
     _make(written.out)
     done = sum(job.is_done for job in jobs)
@@ -153,10 +156,16 @@ def transcribe(
     tally = Tally()
     try:
         if done < len(jobs):
-            model, processor = _load(machine, steered)
+            model, processor = _load(machine, steered, hears=decoding.drop_unheard is not None)
             with _bars() as tell:
                 for outcome in transcribe_files(
-                    model, jobs, _options(decoding), processor=processor, batch=machine.batch, progress=tell
+                    model,
+                    jobs,
+                    _options(decoding),
+                    processor=processor,
+                    batch=machine.batch,
+                    least_speech=decoding.drop_unheard,
+                    progress=tell,
                 ):
                     tally = tally.plus(outcome)
                     _report(outcome, len(jobs), steered.verbose)
@@ -168,13 +177,17 @@ def transcribe(
         what = lost if not written.formats else kept if not written.overwrite else f"{kept} without --overwrite"
         say(f"interrupted after {tally.done} of {len(jobs) - done} files; {what}", stderr=True)
         raise typer.Exit(130) from None
-    if len(jobs) > 1:
-        say(str(tally), stderr=True)
+    summary = [str(tally)] if len(jobs) > 1 else []
+    if decoding.drop_unheard is not None and tally.done:
+        what = "word" if decoding.word_timestamps else "segment"
+        summary.append(f"{tally.dropped} {what}{'' if tally.dropped == 1 else 's'} left out as unheard")
+    if summary:
+        say("; ".join(summary), stderr=True)
     if tally.failed:
         raise typer.Exit(2)
 
 
-def _check(decoding: Decoding, written: Files, machine: Machine) -> None:
+def _check(decoding: Decoding, written: Files, steered: Steered, machine: Machine) -> None:
     """Refuse what cannot be done before anything is loaded.
 
     Raises:
@@ -182,10 +195,18 @@ def _check(decoding: Decoding, written: Files, machine: Machine) -> None:
     """
     import torch
 
+    from ..evaluate.transcription.unheard import check_share
+
     library = _library(machine.library)
     if machine.batch > 1 and library == "openai":
         raise SteeringError("openai-whisper decodes one window at a time; for --batch take --library transformers")
-    if decoding.word_timestamps and "json" not in written.formats:
+    if decoding.drop_unheard is not None:
+        check_share(decoding.drop_unheard)
+        if not steered.steer:
+            raise SteeringError(
+                "--drop-unheard asks a recipe's timestamp gate, and --no-steer runs none; leave one out"
+            )
+    elif decoding.word_timestamps and "json" not in written.formats:
         raise SteeringError("the times of words are written in json alone; add --format json")
     try:
         torch.zeros(1, device=machine.device).item()
@@ -202,8 +223,12 @@ def _make(out: Path | None) -> None:
             raise SteeringError(f"--out {out} cannot be made: {error.strerror}") from error
 
 
-def _load(machine: Machine, steered: Steered) -> tuple[Any, Any]:
-    """The model, steered, and its processor if it needs one."""
+def _load(machine: Machine, steered: Steered, *, hears: bool) -> tuple[Any, Any]:
+    """The model, steered, and its processor if it needs one.
+
+    Raises:
+        SteeringError: the recipe does not hear where somebody speaks, though it has to.
+    """
     from ..models.load import load_processor, load_whisper
     from ..steering.steering import steer
 
@@ -212,7 +237,12 @@ def _load(machine: Machine, steered: Steered) -> tuple[Any, Any]:
     processor = load_processor(machine.model) if library == "transformers" else None
     if steered.steer:
         with logged(steered.verbose):
-            steer(model, steered.recipe, strength=steered.strength, threshold=steered.threshold)
+            recipe = steer(model, steered.recipe, strength=steered.strength, threshold=steered.threshold).recipe
+        if hears and not (recipe and (recipe.timestamp_gate or recipe.frame_gate)):
+            raise SteeringError(
+                f"--drop-unheard needs a recipe with a timestamp gate, which {steered.recipe} has not; add --recipe "
+                "no-false-speech"
+            )
     return model, processor
 
 

@@ -70,6 +70,27 @@ def from_csv(
         AudioError: the CSV lacks a column or a label, or names files that are not there.
     """
     path = Path(path)
+    root, rows = label_rows(path, root)
+    flags = _flags([row["label"] for row in rows], positive, path)
+    known: dict[Path, bool] = {}
+    for row, flag in zip(rows, flags, strict=True):
+        if known.setdefault(root / row["file"], flag) != flag:
+            raise AudioError(f"{path} gives {row['file']} two labels; keep one")
+    named = {root / row["file"]: row.get("group") or _group(root / row["file"], groups) for row in rows}
+    return [LabelledWindow(window, named[window.path], known[window.path]) for window in windows_of(list(known))]
+
+
+def label_rows(path: str | Path, root: str | Path | None = None) -> tuple[Path, list[dict[str, str]]]:
+    """Rows of a CSV of labels, by column, and the folder that its files are in; `file` and `label` are there.
+
+    Args:
+        path: the CSV, UTF-8, with a header.
+        root: the folder that its files are relative to; None takes the CSV's own.
+
+    Raises:
+        AudioError: there is no such CSV, it lacks a column, or names files that are not there.
+    """
+    path = Path(path)
     if not path.is_file():
         raise AudioError(f"there is no list of labels at {path}")
     root = path.parent if root is None else Path(root)
@@ -91,13 +112,7 @@ def from_csv(
             f"{path} names {len(unknown)} of {len(rows)} files that are not there, the first: {root / unknown[0]}; "
             "name the folder that they are in"
         )
-    flags = _flags([row["label"] or "" for row in rows], positive, path)
-    known: dict[Path, bool] = {}
-    for row, flag in zip(rows, flags, strict=True):
-        if known.setdefault(root / row["file"], flag) != flag:
-            raise AudioError(f"{path} gives {row['file']} two labels; keep one")
-    named = {root / row["file"]: row.get("group") or _group(root / row["file"], groups) for row in rows}
-    return [LabelledWindow(window, named[window.path], known[window.path]) for window in windows_of(list(known))]
+    return root, [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in rows]
 
 
 def _flags(labels: Sequence[str], positive: str | None, path: Path) -> list[bool]:

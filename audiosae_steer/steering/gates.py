@@ -238,10 +238,6 @@ class FrameProbe(Reader):
         f = self.read(x) if frames is None else self.read(x) * frames[..., None]
         return nearby(f, self.reach_frames) @ self.weights + self.offset
 
-    def scores(self, x: Tensor) -> Tensor:
-        """Scores of every frame of x, without the threshold: (clips, frames)."""
-        return nearby(self.read(x), self.reach_frames) @ self.weights + (self.offset + self.threshold)
-
 
 class TimestampProbe(FrameProbe):
     """A timestamp gate compiled for one SAE and one frame rate.
@@ -253,6 +249,10 @@ class TimestampProbe(FrameProbe):
     def __init__(self, gate: TimestampGate, sae: SAE, frame_rate: float, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(gate, sae, frame_rate, dtype)
         self.least_speech, self.least_gap = (round(each * frame_rate) for each in (gate.least_speech, gate.least_gap))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores of every frame of x, without the threshold: (clips, frames)."""
+        return super().forward(x) + self.threshold
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """As for a frame gate, with the opposite sign for stretches that are too brief to count."""

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from commands import CLIPS, run
 
+from audiosae_steer.cli.analyse.app import app as analyses
 from audiosae_steer.cli.app import app
 from audiosae_steer.cli.app import bench as bench_commands
 from audiosae_steer.cli.interrupt import AGAIN, KEPT, Interruptible, kept
@@ -106,7 +107,8 @@ def test_in_the_middle_of_others(name: str, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_every_command_is_interruptible_and_every_sentence_is_of_one() -> None:
-    commands = [*app.registered_commands, *bench_commands.app.registered_commands]
+    groups = (app, bench_commands.app, analyses)
+    commands = [each for group in groups for each in group.registered_commands]
     assert all(each.cls is Interruptible for each in commands)
     names = {each.name or str(getattr(each.callback, "__name__", "")).replace("_", "-") for each in commands}
     assert set(KEPT) <= names
@@ -121,6 +123,8 @@ def test_the_sentences(tmp_path: Path) -> None:
     assert kept("make", {"out": out, "cache": None}) == (
         f"kept in {out / '.work'}: finished stages (learn) and encoded clips; {AGAIN}"
     )
+    assert "with --cache FOLDER" in kept("stability", {"cache": None})
+    assert kept("stability", {"cache": out}) == f"kept in {out}: clips encoded so far; {AGAIN}"
     assert kept("false-speech", {"out": out, "cache": out}) == f"kept in {out}: everything decoded so far; {AGAIN}"
     (out / "layer-3.safetensors").write_bytes(b"")
     assert kept("convert", {"out": out, "cache": None}) == f"{out} holds 1 whole file; {AGAIN}"

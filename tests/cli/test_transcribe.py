@@ -124,6 +124,8 @@ def test_a_batch_of_transformers(calls: Path) -> None:
         (("--word-timestamps",), "add --format json"),
         (("--device", "abacus"), "--device abacus cannot be used here"),
         (("--library", "jax"), "--library jax is unknown"),
+        (("--drop-unheard", "50"), "least share of speech is 50; expected a number above 0 and up to 1"),
+        (("--drop-unheard", "0.5", "--no-steer"), "--no-steer runs none"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_loaded(
@@ -135,3 +137,14 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(
 def test_english_models_do_not_translate(calls: Path) -> None:
     said = failed(run("transcribe", calls / "a.flac", "--task", "translate"))
     assert said.startswith("this Whisper knows English alone and cannot translate")
+
+
+def test_what_no_gate_hears_is_left_out(calls: Path) -> None:
+    words = ("transcribe", calls / "a.flac", "--format", "srt", "--word-timestamps", "--drop-unheard", 0.5)
+    refused = failed(run(*words))
+    assert refused.startswith("--drop-unheard needs a recipe with a timestamp gate, which no-false-speech has not; add")
+    assert not (calls / "a.flac.srt").exists()
+    result = run(*words, "--recipe", "no-false-speech")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.endswith("0 words left out as unheard\n")
+    assert RIVER in (calls / "a.flac.srt").read_text()

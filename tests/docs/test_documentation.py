@@ -17,7 +17,7 @@ import typer
 from packaging.specifiers import SpecifierSet
 
 import audiosae_steer
-from audiosae_steer import errors
+from audiosae_steer import analyse, errors
 from audiosae_steer.cli.app import app
 from audiosae_steer.io import strict_json
 from audiosae_steer.steering.edits import KINDS
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "analyse").glob("*.md")),
     *sorted((ROOT / "docs" / "guides").glob("*.md")),
     ROOT / "benchmarks" / "results" / "README.md",
     *sorted((ROOT / "checkpoints").glob("*/README.md")),
@@ -133,6 +134,20 @@ def test_the_api_page_has_every_name_of_the_front_door() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     found = re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE)
     assert sorted(found) == sorted(audiosae_steer.__all__)
+
+
+def test_the_api_page_of_the_analyses_has_every_name() -> None:
+    text = (ROOT / "docs" / "analyse" / "api.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE)
+    assert sorted(found) == sorted(analyse.__all__)
+    assert [name for name in analyse.__all__ if not getattr(analyse, name).__doc__] == []
+
+
+def test_every_analysis_has_a_page_that_the_index_lists() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for name in typer.main.get_command(app).commands["analyse"].commands:  # type: ignore[attr-defined]
+        assert (ROOT / "docs" / "analyse" / f"{name}.md").is_file(), name
+        assert f"\nanalyse/{name}\n" in index, name
 
 
 def test_the_pages_of_edits_have_every_edit() -> None:

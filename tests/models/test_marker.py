@@ -19,7 +19,7 @@ def test_the_same_recipe_once_more_is_warned_of_and_another_is_not() -> None:
     model = make_openai(d=384, layers=4)  # tiny.en's sizes
     recipe = load_recipe("no-false-speech", model)
     spec = recipe.model.model_copy(update={"fingerprint": None})
-    recipe = recipe.model_copy(update={"gate": None, "model": spec})
+    recipe = recipe.model_copy(update={"gate": None, "timestamp_gate": None, "model": spec})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         steer(model, recipe).bake()

@@ -81,7 +81,6 @@ def test_words_and_a_model_narrow_it(hub: Hub) -> None:
     assert {(each.id, each.model) for each in search("false", model="base").listed} == {
         ("no-false-speech", "base"),
         ("no-false-speech-constant", "base"),
-        ("no-false-speech-mixed", "base"),
         ("no-false-speech-ungated", "base"),
     }
 

@@ -22,6 +22,7 @@ from audiosae_steer import (
     FrameGate,
     GateError,
     GateEvent,
+    Recipe,
     Site,
     SiteEdits,
     load_audio,
@@ -54,6 +55,11 @@ def long() -> np.ndarray:
     return np.concatenate([padded(clip("rain")), padded(clip("speech-01")), clip("footsteps")])
 
 
+def clip_gated(model: Any) -> Recipe:
+    """`no-false-speech` with its clip gate alone."""
+    return load_recipe("no-false-speech", model).model_copy(update={"timestamp_gate": None})
+
+
 def small(**options: Any) -> tuple[Any, Any]:
     model = make_openai(d=D)
     return model, steer(model, sae=make_sae("relu", D, 200), layer=2, edits=[Add(3, 1.0)], **{"gate": GATE} | options)
@@ -66,7 +72,7 @@ def features() -> dict[str, torch.Tensor]:
 
 
 def test_a_score_is_that_of_the_gates_features(tiny_en: Any) -> None:
-    recipe = load_recipe("no-false-speech", tiny_en)
+    recipe = clip_gated(tiny_en)
     gate = recipe.gate.build()
     sae = load_sae(checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors")
     with steer(tiny_en, recipe) as steering:
@@ -101,7 +107,7 @@ def _residual(model: Any, sound: np.ndarray) -> torch.Tensor:
 
 
 def test_windows_of_whisper_transcribe_begin_where_they_do(tiny_en: Any) -> None:
-    with steer(tiny_en, "no-false-speech") as steering:
+    with steer(tiny_en, clip_gated(tiny_en)) as steering:
         tiny_en.transcribe(long(), temperature=0.0, condition_on_previous_text=False)
         events = list(steering.events)
         steering.offset = 100.0
@@ -129,7 +135,7 @@ def test_windows_of_generate_and_of_a_pipeline(tiny_en_hf: Any) -> None:
         "automatic-speech-recognition", model=tiny_en_hf, tokenizer=processor.tokenizer,
         feature_extractor=processor.feature_extractor, chunk_length_s=30, stride_length_s=(0, 10),
     )  # fmt: skip
-    with steer(tiny_en_hf, "no-false-speech") as steering:
+    with steer(tiny_en_hf, clip_gated(tiny_en_hf)) as steering:
         tiny_en_hf.generate(**inputs, return_timestamps=True, condition_on_prev_tokens=False, num_beams=1)
         generated = [event.start for event in steering.events]
         steering.events.clear()
@@ -143,7 +149,7 @@ def test_windows_of_generate_and_of_a_pipeline(tiny_en_hf: Any) -> None:
 
 
 def test_a_batch_gives_an_event_for_each_clip(tiny_en_hf: Any, features: dict[str, torch.Tensor]) -> None:
-    with steer(tiny_en_hf, "no-false-speech") as steering, torch.no_grad():
+    with steer(tiny_en_hf, clip_gated(tiny_en_hf)) as steering, torch.no_grad():
         tiny_en_hf.generate(torch.cat(list(features.values())), max_new_tokens=4)
         together = list(steering.events)
         assert [event.opened for event in together] == steering.opened.tolist() == [True, False, True, False]
@@ -163,7 +169,7 @@ def test_threads_and_their_sessions(tiny_en_hf: Any, features: dict[str, torch.T
         heard.setdefault(threading.current_thread().name, []).append(event.thread)
 
     found: dict[str, list[GateEvent]] = {}
-    with steer(tiny_en_hf, "no-false-speech", on_gate=listen) as steering:
+    with steer(tiny_en_hf, clip_gated(tiny_en_hf), on_gate=listen) as steering:
 
         def run(name: str) -> None:
             with steering.session(strength=0.5) as session, torch.no_grad():
@@ -254,7 +260,7 @@ def test_padding_is_left_out_where_the_model_knows_of_it() -> None:
 
 
 def test_a_listener_that_raises_is_told_of_and_changes_nothing(tiny_en: Any, caplog: pytest.LogCaptureFixture) -> None:
-    with steer(tiny_en, "no-false-speech"):
+    with steer(tiny_en, clip_gated(tiny_en)):
         plain = tiny_en.transcribe(clip("rain"), temperature=0.0)["text"]
     heard: list[GateEvent] = []
 
@@ -262,7 +268,7 @@ def test_a_listener_that_raises_is_told_of_and_changes_nothing(tiny_en: Any, cap
         heard.append(event)
         raise LookupError("no such dashboard")
 
-    with steer(tiny_en, "no-false-speech", on_gate=listen) as steering:
+    with steer(tiny_en, clip_gated(tiny_en), on_gate=listen) as steering:
         with pytest.warns(CallbackWarning, match="LookupError: no such dashboard.*the model goes on"):
             assert tiny_en.transcribe(clip("rain"), temperature=0.0)["text"] == plain
         assert heard == list(steering.events)

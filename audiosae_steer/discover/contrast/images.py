@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,18 +12,17 @@ from numpy.typing import NDArray
 from ...data.activations.capture import frames_of, residuals
 from ...data.audio import SAMPLE_RATE
 from ...data.windows import Window, read_window
-from ...errors import MissingExtraError
+from ...evaluate.drawing import INK, MUTED, base64_of, new_figure, png_of
 from ...io.progress import Tell
 from ...models.families.whisper_mel import Pad, mel
 from ...sae.autoencoder import SAE
 from .results import ContrastResult, Feature
 
-WITH, WITHOUT, INK, MUTED = "#b3471e", "#1f5fa8", "#1c2430", "#5b6675"
+WITH, WITHOUT = "#b3471e", "#1f5fa8"
 CLIPS = 3
 """Clips that a feature is shown on."""
 SECONDS = 10.0
 """Most of a clip that is drawn, round the feature's peak."""
-DPI = 120
 
 
 class _Shown(NamedTuple):
@@ -179,24 +176,8 @@ def _span(scores: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the report needs matplotlib; run: pip install 'audiosae-steer[train]'") from error
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return new_figure(width, height, extra="train")
 
 
 def _png(figure: Any) -> str:
-    for axis in figure.axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8, colors=MUTED)
-        for text in (axis.xaxis.label, axis.yaxis.label):
-            text.set_fontsize(9)
-            text.set_color(MUTED)
-    file = io.BytesIO()
-    # the date that matplotlib writes would make two runs differ
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return base64_of(png_of(figure))

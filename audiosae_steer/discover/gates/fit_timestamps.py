@@ -19,7 +19,6 @@ from ...evaluate.benchmark.mixed_recordings import mix
 from ...evaluate.metrics.logistic_regression import Matrix
 from ...sae.autoencoder import SAE
 from ...steering.gates import FrameGate, TimestampGate, TimestampProbe, frame_features
-from ...steering.recipes.schema import TimestampGateSpec
 from .labelled_frames import FRAME, LabelledClips
 from .probe import fit_frame_gate
 from .reader import LayerReader
@@ -93,22 +92,6 @@ def mixed_windows(clips: LabelledClips, count: int, seed: int = 0) -> list[LongF
         utterances = [(present[each][: LONGEST * SAMPLE_RATE], "speech") for each in some]
         found.append(mix(utterances, {"sound": absent}, seed + number, SECONDS, name=f"window {number}").mixed)
     return found
-
-
-def timestamp_spec(gate: TimestampGate, layer: int, sae: str) -> TimestampGateSpec:
-    """The gate as a recipe writes it, its numbers rounded; `sae` is the SAE's name in the recipe."""
-    return TimestampGateSpec(
-        layer=layer,
-        sae=sae,
-        features=list(gate.features),
-        weights=[round(weight, 6) for weight in gate.weights],
-        bias=round(gate.bias, 6),
-        threshold=round(gate.threshold, 6),
-        reach=gate.reach,
-        least_speech=gate.least_speech,
-        least_gap=gate.least_gap,
-        calibration=gate.calibration,
-    )
 
 
 def _placed(

@@ -15,13 +15,12 @@ from ...evaluate.transcription.from_residuals import encode
 from ...io.strict_json import plain
 from ...models.registry import fingerprint
 from ...sae.autoencoder import SAE
-from ...steering.gates import ClipGate, FrameGate
 from ...steering.recipes.load import load_recipe
-from ...steering.recipes.schema import FrameGateSpec, GateSpec
+from ...steering.recipes.schema import FrameGateSpec, GateSpec, TimestampGateSpec
 from ...training.settings import TrainSettings
 from ...training.train import train_sae
 from ..gates.fit import make_clip_gate, make_frame_gate
-from ..gates.fit_timestamps import make_timestamp_gate, mixed_windows, timestamp_spec
+from ..gates.fit_timestamps import make_timestamp_gate, mixed_windows
 from ..gates.labelled_frames import LabelledClips
 from ..gates.settings import ClipGateSettings, FrameGateSettings, TimestampGateSettings
 from ..learning.learn import learn, learning_clips
@@ -132,30 +131,19 @@ def _gates(context: StageContext, learned: Path, folder: Path) -> None:
     options: dict[str, Any] = {"cache": context.encoded, "progress": context.show}
     chosen: dict[str, Any] = {"margin": settings.margin, "seed": settings.seed}
     clip = make_clip_gate(context.model, sae, context.layer, fit, place, settings=ClipGateSettings(**chosen), **options)
-    update: dict[str, Any] = {"gate": GateSpec(layer=context.layer, sae=key, **_numbers(clip), pool=clip.pool)}
+    update: dict[str, Any] = {"gate": GateSpec.of(clip, context.layer, key)}
     sides = [LabelledClips(side.absent.samples, side.present.samples) for side in (find, calibration)]
     if settings.frame_gate and all(site.side == "encoder" for site in recipe.sites):
         frame = make_frame_gate(
             context.model, sae, context.layer, *sides, settings=FrameGateSettings(**chosen), **options
         )
-        update["frame_gate"] = FrameGateSpec(layer=context.layer, sae=key, **_numbers(frame), reach=frame.reach)
+        update["frame_gate"] = FrameGateSpec.of(frame, context.layer, key)
     if settings.timestamp_windows:
         counts = (settings.timestamp_windows, max(settings.timestamp_windows // 3, 1))
         windows = [mixed_windows(side, count, settings.seed) for side, count in zip(sides, counts, strict=True)]
         stamps = TimestampGateSettings(seed=settings.seed)
         timed = make_timestamp_gate(context.model, sae, context.layer, *windows, settings=stamps, **options)
-        update["timestamp_gate"] = timestamp_spec(timed, context.layer, key)
+        update["timestamp_gate"] = TimestampGateSpec.of(timed, context.layer, key)
     for file in (spec.file for spec in recipe.saes.values() if spec.file is not None):
         shutil.copyfile(learned.parent / file, folder / file)
     recipe.model_copy(update=update).save(folder / "gated.json")
-
-
-def _numbers(gate: ClipGate | FrameGate) -> dict[str, Any]:
-    """Fields that both kinds of gate share in a recipe, rounded."""
-    return {
-        "features": list(gate.features),
-        "weights": [round(w, 6) for w in gate.weights],
-        "bias": round(gate.bias, 6),
-        "threshold": round(gate.threshold, 6),
-        "calibration": {k: round(v, 5) if isinstance(v, float) else v for k, v in gate.calibration.items()},
-    }

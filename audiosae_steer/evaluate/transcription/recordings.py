@@ -12,6 +12,7 @@ from .decoding import Decoding
 from .jobs import Job
 from .subtitles import write_transcript
 from .transcribe import Transcript, transcribe_batch
+from .unheard import check_share, drop_unheard
 
 
 class Outcome(NamedTuple):
@@ -37,6 +38,8 @@ class Tally(NamedTuple):
     """Whose transcripts were there already."""
     failed: tuple[Path, ...] = ()
     """Recordings that failed."""
+    dropped: int = 0
+    """Words or segments left out of them, since the gates heard no speech there."""
 
     def plus(self, outcome: Outcome) -> Tally:
         """The counts with one more."""
@@ -44,7 +47,10 @@ class Tally(NamedTuple):
             return self._replace(failed=(*self.failed, outcome.recording))
         if outcome.transcript is None:
             return self._replace(skipped=self.skipped + 1)
-        return self._replace(done=self.done + 1, empty=self.empty + (not outcome.transcript.text))
+        said = outcome.transcript
+        return self._replace(
+            done=self.done + 1, empty=self.empty + (not said.text), dropped=self.dropped + len(said.dropped)
+        )
 
     def __str__(self) -> str:
         total = self.done + self.skipped + len(self.failed)
@@ -66,6 +72,7 @@ def transcribe_files(
     *,
     processor: Any = None,
     batch: int = 1,
+    least_speech: float | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Transcribe recordings one after another, and write their transcripts, each atomically, as soon as it is known.
@@ -78,27 +85,32 @@ def transcribe_files(
         decoding: how.
         processor: transformers' `WhisperProcessor`; needed for its models.
         batch: recordings that are decoded at once; more than one needs a model of transformers.
+        least_speech: leave out words, or segments without words, in less than this share of whose time a gate heard
+            speech; see `unheard.drop_unheard`.
         progress: called with the recordings at work, the seconds encoded, about, and the seconds there are.
 
     Yields:
         One outcome for each job, in their order.
 
     Raises:
-        SteeringError: the batch is less than one.
+        SteeringError: the batch is less than one, or the share not above 0 and up to 1.
     """
+    if least_speech is not None:
+        check_share(least_speech)
     if batch < 1:
         raise SteeringError(f"batch is {batch}; expected at least 1")
     waiting: list[Job] = []
     for number, job in enumerate(jobs, 1):
         waiting.append(job)
         if sum(not each.is_done for each in waiting) == batch or number == len(jobs):
-            yield from _transcribe(model, waiting, decoding, processor, progress)
+            for each, found in _transcribe(model, waiting, decoding, processor, progress):
+                yield _outcome(each, found, least_speech)
             waiting = []
 
 
 def _transcribe(
     model: Any, jobs: Sequence[Job], decoding: Decoding, processor: Any, progress: Progress | None
-) -> Iterator[Outcome]:
+) -> Iterator[tuple[Job, Transcript | Exception | None]]:
     loaded: dict[Job, Samples] = {}
     found: dict[Job, Transcript | Exception] = {}
     for job in jobs:
@@ -109,7 +121,7 @@ def _transcribe(
                 found[job] = error
     found |= _decode(model, loaded, decoding, processor, progress)
     for job in jobs:
-        yield _outcome(job, found.get(job))
+        yield job, found.get(job)
 
 
 def _decode(
@@ -135,11 +147,13 @@ def _decode(
     return {job: result for each in alone for job, result in each.items()}
 
 
-def _outcome(job: Job, found: Transcript | Exception | None) -> Outcome:
+def _outcome(job: Job, found: Transcript | Exception | None, least_speech: float | None) -> Outcome:
     if not isinstance(found, Transcript):
         return Outcome(job.recording, None, error=found)
     written: list[Path] = []
     try:
+        if least_speech is not None:
+            found = drop_unheard(found, least_speech)
         for target in job.missing:
             target.parent.mkdir(parents=True, exist_ok=True)
             written.append(write_transcript(found, target))

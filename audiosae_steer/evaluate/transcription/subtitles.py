@@ -13,6 +13,7 @@ from ...errors import SteeringError
 from ...io.files import write_atomic
 from .gate_windows import gate_record
 from .transcribe import Segment, Transcript
+from .words import Word
 
 ARROW = re.compile("-{2,}>")  # would begin another cue
 
@@ -66,21 +67,25 @@ def _txt(transcript: Transcript) -> str:
     return "".join(f"{_line(segment.text)}\n" for segment in transcript.segments)
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    """A segment's fields; words only where they were asked for."""
-    fields = segment._asdict()
-    words = fields.pop("words")
-    return fields if words is None else fields | {"words": [word._asdict() for word in words]}
+def _part(part: Segment | Word) -> dict[str, Any]:
+    """Fields of a segment or word; words only where they were asked for, speech where a gate told."""
+    fields = part._asdict()
+    if fields["speech"] is None:
+        del fields["speech"]
+    words = fields.pop("words", None)
+    return fields if words is None else fields | {"words": [_part(word) for word in words]}
 
 
 def _json(transcript: Transcript) -> str:
     content = {
         "text": transcript.text,
         "language": transcript.language,
-        "segments": [_segment(segment) for segment in transcript.segments],
+        "segments": [_part(segment) for segment in transcript.segments],
         "windows": None if transcript.windows is None else [window._asdict() for window in transcript.windows],
         "gates": [gate_record(event) for event in transcript.gates],
     }
+    if transcript.dropped:
+        content["dropped"] = [_part(part) for part in transcript.dropped]
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 

@@ -17,6 +17,7 @@ from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
 from ...steering.events import Events, GateEvent, collecting
 from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding
+from .evidence import speech_shares
 from .gate_windows import gates_of
 from .words import Word, words_of_openai, words_of_transformers
 
@@ -49,6 +50,8 @@ class Segment(NamedTuple):
     """Seconds at which the window began that it comes from; None where the library does not tell."""
     words: tuple[Word, ...] | None = None
     """Its words with their times, if they were asked for."""
+    speech: float | None = None
+    """Share of its time in which the model's gates heard speech, 0 to 1; None where no gate tells."""
 
 
 class Transcript(NamedTuple):
@@ -64,6 +67,8 @@ class Transcript(NamedTuple):
     """The stretches that were encoded at once; None where the library does not tell (transformers)."""
     gates: tuple[GateEvent, ...] = ()
     """Decisions of the model's gates, one for each window; the last window ends where the recording does."""
+    dropped: tuple[Word | Segment, ...] = ()
+    """Words or segments that were left out, since the gates heard no speech in them."""
 
     @classmethod
     def of(
@@ -77,6 +82,19 @@ class Transcript(NamedTuple):
         kept = tuple(segment for segment in segments if segment.text.strip())
         joined = "".join(segment.text for segment in kept) if text is None else text
         return cls(joined.strip(), kept, language, windows)
+
+    def with_gates(self, gates: tuple[GateEvent, ...]) -> Transcript:
+        """The same with these decisions, and with what they tell of speech in its words and segments."""
+        parts: list[Segment | Word] = []
+        for segment in self.segments:
+            parts += [segment, *(segment.words or ())]
+        shares = iter(speech_shares(gates, [(part.start, part.end) for part in parts]))
+        segments = []
+        for segment in self.segments:
+            own = next(shares)
+            words = None if segment.words is None else tuple(w._replace(speech=next(shares)) for w in segment.words)
+            segments.append(segment._replace(speech=own, words=words))
+        return self._replace(segments=tuple(segments), gates=gates)
 
     def filtered(self, no_speech: float = NO_SPEECH, logprob: float = LOGPROB) -> Transcript:
         """The rest that Whisper's own filters leave of a transcript made without them.
@@ -95,7 +113,7 @@ class Transcript(NamedTuple):
             return self
         kept = [s for s in self.segments if not any(d <= (s.window or 0.0) < d + WINDOW_SECONDS for d in dropped)]
         windows = tuple(w for w in self.windows if not any(d <= w.start < d + WINDOW_SECONDS for d in dropped))
-        return Transcript.of(kept, self.language, windows)._replace(gates=self.gates)
+        return Transcript.of(kept, self.language, windows)._replace(gates=self.gates, dropped=self.dropped)
 
 
 def transcribe(
@@ -174,7 +192,7 @@ def transcribe_batch(
             else:
                 texts = _transformers(inner, processor, [given[n] for n in group], decoding)
         for row, n in enumerate(group):
-            found[n] = texts[row]._replace(gates=gates_of(events, seconds[row], row))
+            found[n] = texts[row].with_gates(gates_of(events, seconds[row], row))
     return [found[n] for n in range(len(given))]
 
 
@@ -307,7 +325,8 @@ def _generation(model: Any, decoding: Decoding, long: bool) -> dict[str, Any]:
 def _segment(found: dict[str, Any], tokenizer: Any, language: str | None) -> Segment:
     """A segment of transformers' `generate`, with its words if it has the times of its tokens."""
     text = tokenizer.decode(found["tokens"], skip_special_tokens=True)
-    words = None
+    span, words = (float(found["start"]), float(found["end"])), None
     if "token_timestamps" in found:
-        words = words_of_transformers(found["tokens"].tolist(), found["token_timestamps"].tolist(), tokenizer, language)
-    return Segment(float(found["start"]), float(found["end"]), text, words=words)
+        times = found["token_timestamps"].tolist()
+        words = words_of_transformers(found["tokens"].tolist(), times, tokenizer, language, span)
+    return Segment(*span, text, words=words)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+SLACK = 0.5
+"""Seconds by which a word may go beyond its segment."""
+
 
 class Word(NamedTuple):
     """One word, with the punctuation at it."""
@@ -15,6 +18,8 @@ class Word(NamedTuple):
     """Seconds."""
     text: str
     """As written; it begins with a space as a rule."""
+    speech: float | None = None
+    """Share of its time in which the model's gates heard speech, 0 to 1; None where no gate tells."""
 
 
 def words_of_openai(segment: dict[str, Any]) -> tuple[Word, ...] | None:
@@ -25,15 +30,17 @@ def words_of_openai(segment: dict[str, Any]) -> tuple[Word, ...] | None:
 
 
 def words_of_transformers(
-    tokens: Sequence[int], times: Sequence[float], tokenizer: Any, language: str | None
+    tokens: Sequence[int], times: Sequence[float], tokenizer: Any, language: str | None, span: tuple[float, float]
 ) -> tuple[Word, ...]:
     """Words of a segment of transformers' `generate`.
 
     Args:
         tokens: of the segment, (n,), timestamps and other special tokens included.
-        times: seconds at which each begins, (n,).
+        times: seconds at which each ends, (n,), as transformers' own decoding to words reads them.
         tokenizer: transformers' `WhisperTokenizer`.
         language: code; languages without spaces are divided by characters. None: by spaces.
+        span: (start, end) of the segment in seconds. It bounds its first and last word where these go more than 0.5 s
+            beyond, through a gap, as openai-whisper has it.
     """
     from transformers.models.whisper import tokenization_whisper as whisper
 
@@ -44,6 +51,10 @@ def words_of_transformers(
     found = []
     for text, index in zip(texts, indices, strict=True):
         first, last = places[index[0]], places[index[-1]]
-        start, end = times[first], times[min(last + 1, len(times) - 1)]
+        start, end = times[first - 1] if first else span[0], times[last]
         found.append(Word(round(start, 3), round(max(start, end), 3), text))
+    if found and found[-1].start < span[1] < found[-1].end - SLACK:
+        found[-1] = found[-1]._replace(end=round(span[1], 3))
+    if found and found[0].start + SLACK < span[0] < found[0].end:
+        found[0] = found[0]._replace(start=round(span[0], 3))
     return tuple(found)

@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -21,6 +21,8 @@ from .fields import MAX_EDITS, MAX_SAES, MAX_SITES, EditSpec, Line, Text, check_
 from .sae_source import SAESpec, Strict
 
 Features = Annotated[list[int], Field(min_length=1)]
+DIGITS = 6
+"""Decimals of a fitted gate's numbers."""
 
 
 class SiteSpec(Strict):
@@ -43,8 +45,8 @@ class SiteSpec(Strict):
         return [from_spec(spec) for spec in self.edits]
 
 
-class GateSpec(Strict):
-    """The clip gate, and the site whose features it reads."""
+class ProbeSpec(Strict):
+    """A gate as a recipe writes it, and the site whose features it reads."""
 
     layer: int = Field(ge=1)
     side: Literal["encoder", "decoder"] = "encoder"
@@ -53,34 +55,42 @@ class GateSpec(Strict):
     weights: list[float]
     bias: float = 0.0
     threshold: float = 0.0
-    pool: Literal["max", "mean", "nonzero_mean"] = "max"
     calibration: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, gate: ClipGate | FrameGate, layer: int, sae: str) -> Self:
+        """Its fields from a fitted gate's of the same names, rounded; `sae` is the SAE's name in the recipe."""
+        found = {name: value for name, value in vars(gate).items() if name in cls.model_fields}
+        found |= {name: round(found[name], DIGITS) for name in ("bias", "threshold")}
+        weights = [round(weight, DIGITS) for weight in gate.weights]
+        seen = {k: round(v, DIGITS - 1) if isinstance(v, float) else v for k, v in gate.calibration.items()}
+        return cls(**{**found, "layer": layer, "sae": sae, "weights": weights, "calibration": seen})
+
+    def _given(self, *more: str) -> dict[str, Any]:
+        """Arguments of the gate."""
+        names = ("features", "weights", "bias", "threshold", "calibration", *more)
+        return {name: getattr(self, name) for name in names}
+
+
+class GateSpec(ProbeSpec):
+    """The clip gate, and the site whose features it reads."""
+
+    pool: Literal["max", "mean", "nonzero_mean"] = "max"
 
     def build(self) -> ClipGate:
         """The gate."""
-        return ClipGate(
-            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.pool, self.calibration
-        )
+        return ClipGate(**self._given("pool"))
 
 
-class FrameGateSpec(Strict):
+class FrameGateSpec(ProbeSpec):
     """The frame gate, and the encoder layer whose features it reads."""
 
-    layer: int = Field(ge=1)
     side: Literal["encoder"] = "encoder"
-    sae: Line
-    features: Features
-    weights: list[float]
-    bias: float = 0.0
-    threshold: float = 0.0
     reach: float = Field(0.5, ge=0, le=LONGEST)
-    calibration: dict[str, Any] = Field(default_factory=dict)
 
     def build(self) -> FrameGate:
         """The gate."""
-        return FrameGate(
-            tuple(self.features), tuple(self.weights), self.bias, self.threshold, self.reach, self.calibration
-        )
+        return FrameGate(**self._given("reach"))
 
 
 class TimestampGateSpec(FrameGateSpec):
@@ -92,16 +102,7 @@ class TimestampGateSpec(FrameGateSpec):
 
     def build(self) -> TimestampGate:
         """The gate."""
-        return TimestampGate(
-            tuple(self.features),
-            tuple(self.weights),
-            self.bias,
-            self.threshold,
-            self.reach,
-            self.calibration,
-            self.least_speech,
-            self.least_gap,
-        )
+        return TimestampGate(**self._given("reach", "least_speech", "least_gap"))
 
 
 class ModelSpec(Strict):

@@ -1,0 +1,1 @@
+"""Parts, nulls, controls, intervals and results: what every analysis has in common."""

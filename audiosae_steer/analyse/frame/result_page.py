@@ -1,0 +1,97 @@
+"""Self-contained HTML page of a result: figures, tables, pictures, sounds and origin."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...data.audio import SAMPLE_RATE
+from ...evaluate.drawing import base64_of, new_figure, png_of
+from ...evaluate.html_page import render
+from .excerpts import Excerpts
+from .presented import Figure, Moment, Picture, Table
+from .provenance import Provenance
+
+
+class _Sound(NamedTuple):
+    """A sound of the page."""
+
+    name: str
+    says: str
+    wav: str
+    """A WAV file in base64."""
+
+
+def page_of(
+    title: str,
+    claim: str,
+    provenance: Provenance,
+    figures: Sequence[Figure],
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    moments: Sequence[Moment],
+    audio: Excerpts | None,
+) -> str:
+    """The page, with the sounds of the moments where the clips are given.
+
+    Raises:
+        AudioError: a clip cannot be read.
+        MissingExtraError: matplotlib is not installed.
+    """
+    origin = asdict(provenance)
+    return render(
+        Path(__file__).with_suffix(".html"),
+        title=title,
+        claim=claim,
+        warnings=origin.pop("warnings"),
+        figures=list(figures),
+        tables=list(tables),
+        pictures=[(each, _png(each)) for each in pictures],
+        sounds=[] if audio is None else list(_sounds(moments, audio)),
+        origin=list(_flat(origin)),
+    )
+
+
+def _png(picture: Picture) -> str:
+    figure = new_figure(picture.width, picture.height, extra="analyse")
+    picture.draw(figure)
+    return base64_of(png_of(figure))
+
+
+def _sounds(moments: Sequence[Moment], audio: Excerpts) -> Iterator[_Sound]:
+    import soundfile
+
+    for moment in moments:
+        samples = audio.items[moment.clip].read()
+        first = int(moment.start * SAMPLE_RATE)
+        file = io.BytesIO()
+        soundfile.write(
+            file,
+            samples[first : first + int(moment.seconds * SAMPLE_RATE)],
+            SAMPLE_RATE,
+            format="WAV",
+            subtype="PCM_16",
+        )
+        name = f"{moment.name}, {moment.start:.1f} to {moment.start + moment.seconds:.1f} s"
+        yield _Sound(name, moment.says, base64_of(file.getvalue()))
+
+
+def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Keys and values of nested records, as words."""
+    for key, value in content.items():
+        name = f"{before}{key.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            for number, each in enumerate(value, 1):
+                yield from _flat(each, f"{name} {number}: ")
+        elif value not in (None, (), [], ""):
+            yield name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else _word(value)
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool) else str(value)

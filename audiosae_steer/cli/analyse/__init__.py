@@ -1,0 +1,1 @@
+"""Commands of `audiosae-steer analyse`, each one call of `audiosae_steer.analyse`."""

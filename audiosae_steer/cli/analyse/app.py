@@ -1,0 +1,17 @@
+"""The group `analyse`, and its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from . import stability
+
+app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
+
+
+@app.callback()
+def analyse() -> None:
+    """Analyse an SAE's features, each figure beside its null and its controls."""
+
+
+app.command()(stability.stability)
