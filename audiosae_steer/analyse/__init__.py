@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from .concept_erasure import Erasure
 from .coverage import Coverage
 from .coverage_records import StabilitySettings
+from .domain_assignments import Domains
+from .domain_counts import domains
+from .domain_excerpts import DomainExcerpts, excerpts_of_domains
+from .domain_records import DomainSettings
+from .erasing import erasure
+from .erasure_records import ErasureSettings
+from .feature_labels import label_search, search_codes
 from .feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
@@ -12,27 +20,47 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
+from .label_findings import LabelSearch
+from .label_records import LabelSettings
+from .probe_curve import ProbeCurve
+from .probe_records import ProbeSettings
+from .probing import probe
 
 __all__ = [
     "ClipCodes",
     "Coverage",
     "Dense",
+    "DomainExcerpts",
+    "DomainSettings",
+    "Domains",
+    "Erasure",
+    "ErasureSettings",
     "Excerpt",
     "Excerpts",
     "Interval",
+    "LabelSearch",
+    "LabelSettings",
     "Outcome",
     "Parts",
     "Patterns",
+    "ProbeCurve",
+    "ProbeSettings",
     "Residuals",
     "StabilitySettings",
     "compare_patterns",
     "control",
+    "domains",
+    "erasure",
     "excerpts_from_csv",
     "excerpts_of",
+    "excerpts_of_domains",
+    "label_search",
     "parts_of",
     "patterns_of",
     "pool_codes",
+    "probe",
     "read_residuals",
+    "search_codes",
     "split_parts",
     "stability",
 ]

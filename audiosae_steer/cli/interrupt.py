@@ -89,9 +89,13 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "convert": _convert,
     "demo": lambda given: "nothing was kept: a demo writes its picture at the end; the same command starts anew",
     "discover": _beside_recipe,
+    "domains": _analysis,
+    "erasure": _analysis,
     "false-speech": lambda given: _in(given["cache"], "everything decoded so far"),
+    "labels": _analysis,
     "learn": _beside_recipe,
     "make": _make,
+    "probe": _analysis,
     "stability": _analysis,
     "train": _train,
 }

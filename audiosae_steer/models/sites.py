@@ -96,6 +96,8 @@ class Moment(NamedTuple):
     """Step of a diffusion, counted from 0."""
     flow: float | Tensor = 0.0
     """Time t of a flow, from noise (0) to audio (1)."""
+    filled: Tensor | None = None
+    """(rows, n) bool: columns of a spectrogram that only fill up its window, at its end. None: not known."""
 
 
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
@@ -160,7 +162,8 @@ class Family(ABC):
     def watch(self, model: nn.Module, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
         """Call `tell` with the state of each pass before it runs; returns functions that end that.
 
-        The offset of a pass in its recording is needed only where edits have `windows`.
+        The offset of a pass in its recording, and what fills it up, are needed only where edits have `windows`, or a
+        gate decides on timestamps.
         """
         return []
 

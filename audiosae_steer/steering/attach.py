@@ -30,7 +30,7 @@ def attach_all(
         shared.state.moment = moment
 
     windows = any(hook.plan is not None and hook.plan.start is not None for hook in hooks.values())
-    closers += family.watch(model, told, windows=windows)
+    closers += family.watch(model, told, windows=windows or shared.timestamp_gate_site is not None)
     if shared.decides:
         closers += family.carry(model, shared.encoded, shared.decodes)
     if any(hook.when.first for hook in hooks.values()):

@@ -200,7 +200,8 @@ class TimestampGate(FrameGate):
 
     A segment may then begin and end only where somebody speaks, and begins within a second of where speech goes on; the
     text does not end after a segment while a second of speech is left. In clips in which it is open for every frame,
-    or for none, or for which a clip gate opens, nothing is forbidden. It needs decoding with timestamps.
+    or for none but those that fill up a window, or for which a clip gate opens, nothing is forbidden. It needs decoding
+    with timestamps.
 
     What is brief does not count, the reach included: less than `least_speech` seconds between two gaps are no place for
     a timestamp, since a cough or one wrong frame may look like speech, and less than `least_gap` seconds without speech
@@ -261,6 +262,19 @@ class TimestampProbe(FrameProbe):
         brief = opened != (margin > 0)
         other = torch.where(opened, torch.finfo(margin.dtype).tiny - margin, -margin)
         return torch.where(brief, other, margin)
+
+    def beside(self, margin: Tensor, filled: Tensor | None) -> Tensor:
+        """Margins (clips, frames) with the opposite sign in clips whose one gap is what fills up their window.
+
+        `filled` (clips, n) bool, as many to each frame; None or of another number: as they are. Such a clip is decoded
+        as it would be without the gate, bit for bit.
+        """
+        frames = margin.shape[1]
+        if filled is None or filled.shape[0] != margin.shape[0] or filled.shape[1] % frames:
+            return margin
+        inner = ~filled.to(margin.device).reshape(len(filled), frames, -1).all(2)
+        gap = lasting((margin > 0) & inner, self.least_gap).any(1, keepdim=True)
+        return torch.where(gap, margin, -margin.abs())
 
     def opened(self, above: Tensor) -> Tensor:
         """Frames (clips, frames) for which it opens, of a mask of those whose score is above the threshold."""

@@ -147,7 +147,7 @@ class Hook(nn.Module):
             self.shared.decided(frames=margin > 0)
             self._record("frame", self.frame_probe, margin, x, unpadded)
         if self.timestamp_probe is not None:
-            margin = self.timestamp_probe(x, unpadded)
+            margin = self.timestamp_probe.beside(self.timestamp_probe(x, unpadded), moment.filled)
             self.shared.decided(unspoken=margin > 0)
             self._record("timestamp", self.timestamp_probe, margin, x, unpadded)
         if self.when.steps is not None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from audiosae_steer import load_sae
-from audiosae_steer.analyse import Coverage
+from audiosae_steer.analyse import Coverage, Domains, LabelSearch
 from audiosae_steer.cli.app import app
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -73,3 +73,94 @@ def test_data_that_cannot_bear_it_ends_with_2_and_a_sentence(words, says):
     assert result.exit_code == 2
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def two_domains(tmp_path):
+    for domain, names in (
+        ("speech", ("speech-01", "speech-02", "speech-03")),
+        ("street", ("siren", "engine")),
+        ("home", ("dripping-tap", "fan")),
+    ):
+        (tmp_path / domain).mkdir()
+        for name in names:
+            shutil.copy(CLIPS / f"{name}.flac", tmp_path / domain)
+    return tmp_path
+
+
+def test_domains_from_folders_to_a_page(two_domains):
+    words = (
+        *("analyse", "domains", "--sae", SHIPPED, "--layer", 4, "--domain", f"speech={two_domains / 'speech'}"),
+        *("--domain", f"sounds={two_domains / 'street'}", "--domain", f"sounds={two_domains / 'home'}"),
+        *("--min-frames", 20, "--min-clips", 2, "--permutations", 5, "--draws", 10, "--controls", "random"),
+        *("--clip-taus", 0.5, "--frame-taus", 0.1, "--cache", two_domains / "cache"),
+    )
+    out, page = two_domains / "a.json", two_domains / "a.html"
+    result = run(*words, "--out", out, "--html", page, "--png", two_domains / "a.png")
+    assert result.exit_code == 0, result.output
+    assert "| frames, τ 0.1 |" in result.output
+    found = Domains.from_json(out.read_text(encoding="utf-8"))
+    assert found.names == ("sounds", "speech")
+    assert [domain.sources for domain in found.domains] == [("home", "street"), ("speech",)]
+    assert {each.domain for each in found.survivals} == {"sounds"}
+    assert [each.rule.bound for each in found.compared] == [0.1, 4.0, 0.5, 4.0]
+    assert found.compared[0].total > found.compared[0].null_total
+    feature = found.leading("speech")[0]
+    assert found.frame_frequency[feature][1] > found.frame_frequency[feature][0]
+    assert page.read_text(encoding="utf-8").count("<audio") == 4
+    assert str(two_domains) not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "say which clips are of which domain"),
+        (("--domain", "speech"), "is not NAME=PATH"),
+        (("--domain", f"rain={CLIPS / 'rain.flac'}"), "there are 1 domains"),
+        (("--domain", f"a={CLIPS}", "--domain", f"b={CLIPS}"), "is in the domains a and b"),
+        (("--domain", f"a={CLIPS}", "--frame-taus", "2"), "frame_taus holds 2"),
+    ],
+)
+def test_domains_that_cannot_be_told_apart_end_with_2(words, says):
+    result = run("analyse", "domains", "--sae", SHIPPED, "--layer", 4, *words)
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_labels_from_a_csv_to_a_page(two_domains):
+    lines = ["file,label"]
+    for folder, label in (("speech", "speech"), ("street", "other"), ("home", "other")):
+        for number, path in enumerate(sorted((two_domains / folder).iterdir())):
+            name = path.rename(path.with_name(f"{folder}{chr(97 + number)}.flac")).name  # each a recording of its own
+            lines.append(f"{folder}/{name},{label}")
+    table = two_domains / "labels.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    words = (
+        "analyse",
+        "labels",
+        "--sae",
+        SHIPPED,
+        "--layer",
+        4,
+        "--labels",
+        table,
+        "--min-frames",
+        1,
+        "--min-clips",
+        1,
+    )
+    few = ("--permutations", 20, "--naive-permutations", 1, "--draws", 10, "--controls", "random")
+    out, page = two_domains / "a.json", two_domains / "a.html"
+    result = run(*words, *few, "--out", out, "--html", page, "--png", two_domains / "a.png")
+    assert result.exit_code == 0, result.output
+    assert "| speech |" in result.output
+    assert "ask for at least 40" in result.output
+    found = LabelSearch.from_json(out.read_text(encoding="utf-8"))
+    assert [row.label for row in found.rows] == ["other", "speech"]
+    assert found.of("speech").best.find_f1 == 1.0
+    assert found.of("speech").naive >= found.of("speech").naive_null
+    assert found.found == ()  # seven clips cannot show anything, and it says so
+    assert found.of("speech").smallest_f1 == 1.0
+    assert "Labels: features that tell them" in page.read_text(encoding="utf-8")
+    assert run("analyse", "labels", "--sae", SHIPPED, "--layer", 4).exit_code == 2

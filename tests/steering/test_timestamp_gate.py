@@ -26,6 +26,7 @@ from audiosae_steer import (
     SiteGate,
     SteeringError,
     TimestampGate,
+    load_audio,
     load_processor,
     load_sae,
     steer,
@@ -212,3 +213,33 @@ def test_what_it_cannot_do_is_said(tiny_en: Any, sae: SAE, gate: Any) -> None:
     with pytest.warns(NeverCalledWarning):
         s.remove()
     assert not limits(tiny_en)
+
+
+@pytest.mark.parametrize(("quiet", "limited"), [(0.5, False), (1.5, True)])
+def test_silence_that_fills_up_a_window_is_no_gap(sae: SAE, quiet: float, limited: bool) -> None:
+    gate = TimestampGate((3,), (-1.0,), 0.0, -1.0, 0.0, {}, 0.0, 1.0)
+    probe = TimestampProbe(gate, sae, 50.0)
+    spoken = torch.arange(1500) < 300
+    margin = torch.where(spoken, -0.5, 0.5)[None].expand(2, -1)
+    filled = torch.arange(3000)[None] >= torch.tensor([[600 + round(100 * quiet)], [3000]])
+    found = probe.beside(margin, filled)
+    assert torch.equal(found[1], margin[1])
+    assert torch.equal(found[0], margin[0] if limited else -margin[0].abs())
+    for other in (None, filled[:1], filled[:, :2999]):
+        assert probe.beside(margin, other) is margin
+
+
+def test_utterances_in_silence_are_written_bit_for_bit(tiny_en: Any, tiny_en_hf: Any) -> None:
+    clips = [load_audio(path) for path in sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[:2]]
+    processor = load_processor("tiny.en")
+    features = processor(clips, sampling_rate=RATE, return_tensors="pt").input_features
+    generate = {"return_timestamps": True, "max_new_tokens": 40}
+    plain, texts = tiny_en_hf.generate(features, **generate), decoded(tiny_en, *clips)
+    noisy = np.pad(clips[0], (0, 10 * RATE)) + late_utterance()[: len(clips[0]) + 10 * RATE] * 30
+    with steer(tiny_en, "no-false-speech") as steering:
+        assert decoded(tiny_en, *clips) == texts
+        assert not any(event.opened for event in steering.events)
+        decoded(tiny_en, noisy.astype(np.float32))
+        assert [event.kind for event in steering.events if event.opened][-1:] == ["timestamp"]
+    with steer(tiny_en_hf, "no-false-speech"):
+        assert torch.equal(tiny_en_hf.generate(features, **generate), plain)

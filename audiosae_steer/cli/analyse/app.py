@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import stability
+from . import domains, erasure, labels, probe, stability
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -14,4 +14,8 @@ def analyse() -> None:
     """Analyse an SAE's features, each figure beside its null and its controls."""
 
 
+app.command()(domains.domains)
+app.command()(erasure.erasure)
+app.command()(labels.labels)
+app.command()(probe.probe)
 app.command()(stability.stability)

@@ -91,12 +91,25 @@ def window_places(sample_rate: int = SAMPLE_RATE) -> Places:
 
 
 def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
-    """Call `tell` with the offset of each of a Whisper's windows; returns a function that ends that."""
+    """Call `tell` with the offset and the filling of each of a Whisper's windows; returns a function that ends that."""
     timed = Offset()
 
     def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         given = args[0] if args else kwargs["input_features"]
-        compiling = torch.compiler.is_compiling()
-        tell(Moment(offset=0.0 if compiling else timed.recording.offset(len(given), SAMPLE_RATE)))
+        if torch.compiler.is_compiling():
+            tell(Moment())
+        else:
+            tell(Moment(offset=timed.recording.offset(len(given), SAMPLE_RATE), filled=filling(given)))
 
     return encoder.register_forward_pre_hook(look, with_kwargs=True).remove
+
+
+def filling(spectrograms: Tensor) -> Tensor:
+    """(rows, n) bool: columns at the end of log-mel spectrograms (rows, mels, n) that are all alike.
+
+    Both libraries fill a window up so, with digital silence or zeros, which is constant to the last bit. A recording is
+    not, unless it ends in digital silence itself.
+    """
+    alike = (spectrograms == spectrograms[..., -1:]).all(1)
+    found: Tensor = alike.flip(1).int().cumprod(1).flip(1).bool()
+    return found

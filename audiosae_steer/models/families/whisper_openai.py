@@ -58,7 +58,7 @@ class WhisperOpenAI(Family):
         return model.encoder, (mel(model, [samples]),), {}
 
     def watch(self, model: Any, tell: Watch, *, windows: bool) -> list[Callable[[], None]]:
-        """The offset of the window of 30 s in its recording."""
+        """The offset of the window of 30 s in its recording, and what fills it up."""
         return [watch_windows(model.encoder, tell)] if windows else []
 
     def window_places(self, model: Any) -> Places:

@@ -14,6 +14,7 @@ from make import make_openai
 from torch import Tensor, nn
 
 from audiosae_steer import Push, load_processor, steer
+from audiosae_steer.models.families.input_offset import filling
 
 START, END = 33.0, 41.5
 pytestmark = pytest.mark.filterwarnings("ignore")  # the pipeline's own, of chunks and of settings
@@ -183,3 +184,20 @@ def test_a_single_pass_begins_at_nought() -> None:
     with steer(model, layer=1, edits=[Push(torch.ones(24), window=(START, END))]) as steering, torch.no_grad():
         steering.offset = 30.0
         assert not torch.equal(model.encoder(mel), model.encoder(mel) * 0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0, 29.0])
+def test_what_fills_a_window_up_is_found_in_both_libraries(seconds: float) -> None:
+    import whisper
+
+    sound = np.random.default_rng(0).standard_normal(round(seconds * 16_000)).astype(np.float32) * 0.01
+    of_openai = whisper.log_mel_spectrogram(np.pad(sound, (0, 480_000 - len(sound))))[None]
+    later = whisper.pad_or_trim(whisper.log_mel_spectrogram(sound, padding=1600), 3000)[None]
+    of_transformers = load_processor("tiny.en")(sound, sampling_rate=16_000, return_tensors="pt").input_features
+    for spectrogram in (of_openai, later, of_transformers):
+        found = filling(spectrogram.expand(2, -1, -1))
+        begins = (~found[0]).sum().item()
+        assert found[0, begins:].all()
+        assert found[1].equal(found[0])
+        assert seconds * 100 <= begins <= seconds * 100 + 12
+    assert not filling(torch.randn(1, 80, 3000)).sum() > 1

@@ -1,0 +1,37 @@
+"""Command `analyse labels`."""
+
+from __future__ import annotations
+
+from ...analyse.label_records import LabelSettings
+from ...errors import SteeringError
+from ..console import progress
+from ..options import Options, with_settings
+from ..train import Place
+from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+
+
+@with_settings(
+    Options(defaults=Place(), parameter="place"),
+    Options(defaults=Data(), parameter="data", help={"audio": "folder that the files of --labels are in"}),
+    Options(defaults=LabelSettings(), commas=("controls",), help={"controls": "controls of the SAE, with commas"}),
+    Options(defaults=Written(), parameter="written"),
+)
+def labels(
+    sae: SAEOption,
+    place: Place,
+    data: Data,
+    settings: LabelSettings,
+    written: Written,
+    model: AnyModelOption = "tiny.en",
+) -> None:
+    """Search an SAE's features for those that tell the labels of clips."""
+    from ...analyse.feature_labels import label_search
+
+    if data.labels is None:
+        raise SteeringError("say what the clips' labels are: --labels CSV, with columns file,label[,group][,start,end]")
+    clips = read_data(data)
+    opened = read_sae(sae, place.layer)
+    with progress() as tell:
+        residuals = read_site(model, place.site, clips, data, tell)
+        found = label_search(opened, residuals, settings=settings, progress=tell)
+    finish(found, written, clips)
