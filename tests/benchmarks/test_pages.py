@@ -12,7 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.fixture(params=["beams", "clients"])
+@pytest.fixture(params=["beams", "clients", "frame_gates", "mixed"])
 def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     before = set(sys.modules)
@@ -24,7 +24,8 @@ def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 def test_the_page_has_the_tables_of_the_results(script: Any) -> None:
     name = script.__name__
-    text = (BENCHMARKS.parent / "docs" / {"beams": "results.md", "clients": "clients.md"}[name]).read_text("utf-8")
+    page = "clients.md" if name == "clients" else "results.md"
+    text = (BENCHMARKS.parent / "docs" / page).read_text("utf-8")
     pages = importlib.import_module("pages")
     assert pages.filled(text, f"{name}.py", script.page()) == text
     assert pages.filled(text, f"{name}.py", "other") != text

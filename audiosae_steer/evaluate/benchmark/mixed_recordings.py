@@ -59,6 +59,7 @@ def mix(
     seed: int = 0,
     seconds: float = 30.0,
     *,
+    under: tuple[float, float] = UNDER,
     name: str = "",
 ) -> MixedFile:
     """Alternate one to three utterances with gaps of 1 to 15 s, beginning and ending with a gap.
@@ -71,6 +72,8 @@ def mix(
         sounds: of each kind, without speech; short ones go round. Gaps of silence are added as a kind of their own.
         seed: of everything that is drawn.
         seconds: length of the mixed recording.
+        under: decibels, from and to, by which the sound of a gap lies below the speech that follows; with other
+            numbers and the same seed all else stays as it is.
         name: for tables.
 
     Raises:
@@ -81,7 +84,8 @@ def mix(
         raise AudioError("a mixed recording needs at least one utterance, and one sound to fill the gaps with")
     rng = np.random.default_rng(seed)
     spoken = [(levelled(trimmed(mono(samples), QUIET_DB), SPOKEN_DB), text) for samples, text in utterances]
-    slots, voices, beds = _drawn(rng, spoken, {kind: sounds[kind] for kind in kinds}, round(seconds * SAMPLE_RATE))
+    own = {kind: sounds[kind] for kind in kinds}
+    slots, voices, beds = _drawn(rng, spoken, own, round(seconds * SAMPLE_RATE), under)
     total = slots[-1].stop
     speech = np.zeros(total, np.float32)
     for slot, voice in zip([slot for slot in slots if slot.text is not None], voices, strict=True):
@@ -99,6 +103,7 @@ def _drawn(
     spoken: Sequence[tuple[Samples, str]],
     sounds: Mapping[str, Sequence[Samples]],
     total: int,
+    below: tuple[float, float],
 ) -> tuple[list[_Slot], list[Samples], list[Samples | None]]:
     """Slots from 0 to `total`, the utterances in them in order, and the sounds by number."""
     order = Turns(rng, len(spoken))
@@ -117,7 +122,7 @@ def _drawn(
     while at < total:
         kind = kinds[next(turns)]
         beside = -np.inf if kind == SILENCE else SPOKEN_DB + rng.uniform(*BESIDE)
-        under = -np.inf if kind == SILENCE else SPOKEN_DB - rng.uniform(*UNDER)
+        under = -np.inf if kind == SILENCE else SPOKEN_DB - rng.uniform(*below)
         sound(kind)
         gap = int(rng.integers(least, max(longest, least) + 1))
         block = _block(rng, spoken, order, total - at - gap - least)

@@ -86,6 +86,22 @@ def test_gaps_have_the_levels_that_are_promised_and_go_on_under_speech(seed: int
                 assert -25.8 < hiss < -9.2
 
 
+def test_the_level_under_speech_can_be_given_and_nothing_else_changes() -> None:
+    usual = drawn(3)
+    loud, faint = (mix(UTTERANCES, SOUNDS, 3, under=(level, level)) for level in (0.0, 30.0))
+    assert loud.mixed.pieces == faint.mixed.pieces == usual.mixed.pieces
+    (first, after), *_ = [
+        (gap, next_one)
+        for gap, next_one in zip(usual.mixed.pieces, usual.mixed.pieces[1:], strict=False)
+        if gap.kind == "hiss" and next_one.text is not None
+    ]
+    inner = first.start + CROSSFADE, first.end - CROSSFADE
+    np.testing.assert_array_equal(part(loud.mixed, *inner), part(faint.mixed, *inner))
+    spoken = [part(each.mixed, after.start + CROSSFADE, after.end - CROSSFADE) for each in (loud, faint)]
+    assert db(spoken[0]) - SPOKEN_DB == pytest.approx(3, abs=0.7)  # as much again
+    assert db(spoken[1]) - SPOKEN_DB == pytest.approx(0, abs=0.7)
+
+
 def test_the_cut_control_keeps_speech_and_a_little_of_each_gap() -> None:
     each = drawn(3)
     assert [piece.text for piece in each.cut.speech] == [piece.text for piece in each.mixed.speech]
