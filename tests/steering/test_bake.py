@@ -444,7 +444,7 @@ def test_a_recipe_that_cannot_names_what_would_have_to_go_and_one_that_can(tiny:
     able = [recipe.name for recipe in shipped() if bakes(recipe) and recipe.misfit(tiny) is None]
     nearest = f"of the recipes for this model {', '.join(map(repr, able))} can be" if able else "learns constants that"
     for name, says in (
-        ("no-false-speech", "its clip gate at encoder layer 4.*without the clip gate it could be; "),
+        ("no-false-speech", "its clip gate at encoder layer 4.*its timestamp gate limits what the decoding may write"),
         ("no-false-speech-ungated", 'at decoder layer 1 only the step.*without steps="first" it could be; '),
     ):
         before = weights_of(tiny)
@@ -463,6 +463,8 @@ def test_which_recipes_bake() -> None:
     assert not found["no-false-speech-ungated", "base"]
     assert all(found["no-false-speech-constant", model] for model in ("tiny.en", "base"))
     recipe = load_recipe("no-false-speech", make_like_tiny())
+    assert not bakes(recipe.model_copy(update={"gate": None}))
+    recipe = recipe.model_copy(update={"timestamp_gate": None})
     assert bakes(recipe.model_copy(update={"gate": None}))
     site = recipe.sites[0]
     window = site.model_copy(update={"edits": [{**site.edits[0], "window": [0.0, 1.0]}]})

@@ -211,11 +211,12 @@ def test_a_transcript_holds_what_the_gate_decided_for_each_window(
         said = transcribe(model, long, processor=processor)
         warmer = transcribe(model, long, processor=processor, temperature=(0.0, 0.2), filters=True)
         threshold = steering.threshold
-    assert [(event.start, event.opened) for event in said.gates] == [(0.0, True), (30.0, False), (60.0, True)]
+    clip_gates = [event for event in said.gates if event.kind == "clip"]
+    assert [(event.start, event.opened) for event in clip_gates] == [(0.0, True), (30.0, False), (60.0, True)]
     assert said.gates[-1].end == pytest.approx(len(long) / 16_000)
-    assert [event.start for event in warmer.gates] == [0.0, 30.0, 60.0]
+    assert [event.start for event in warmer.gates] == [0.0, 0.0, 30.0, 30.0, 60.0, 60.0]
     content = json.loads(write_transcript(said, tmp_path / "a.json").read_text())
-    assert [gate["opened"] for gate in content["gates"]] == [True, False, True]
+    assert [gate["opened"] for gate in content["gates"] if gate["gate"] == "clip"] == [True, False, True]
     first = content["gates"][0]
     assert (first["gate"], first["site"], first["threshold"]) == ("clip", "encoder layer 4", threshold)
     assert first["score"] > threshold

@@ -54,7 +54,7 @@ def test_openai_whisper(tiny_en: Any, options: dict[str, Any]) -> None:
     before = whisper_decoding_task.holders()
     with steer(tiny_en, RECIPE, strength=STRENGTH):
         assert openai_texts(tiny_en, **options) == ""
-        assert whisper_decoding_task.holders() == before + 1
+        assert whisper_decoding_task.holders() == before + 2  # for empty texts, and for timestamps
         assert hasattr(DecodingTask.__init__, "_audiosae_steer_replaced")
     assert whisper_decoding_task.holders() == before
     assert hasattr(DecodingTask.__init__, "_audiosae_steer_replaced") == (before > 0)
