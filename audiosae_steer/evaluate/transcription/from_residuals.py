@@ -118,8 +118,8 @@ def write(
 ) -> list[Written]:
     """The texts of residuals that `encode` gave, by the model, steered or not: greedy, each clip's first 30 s.
 
-    Only hooks at `layer` and later run. The texts are those of `model.decode`, but for a timestamp gate: the spectrogram
-    is not at hand, so that what fills a window up counts as a gap.
+    Only hooks at `layer` and later run. The texts are those of `model.decode`, but for a timestamp gate: without the
+    spectrogram, what fills a window up counts as a gap.
 
     Args:
         model: an openai-whisper model.
