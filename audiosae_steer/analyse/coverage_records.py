@@ -13,7 +13,7 @@ class StabilitySettings:
     theta: float = 0.5
     """χ above which a feature is covered."""
     cosine: float = 0.7
-    """cosine, in size, of decoder rows above which they count as the same."""
+    """Cosine of decoder rows, without its sign, above which they count as the same."""
     min_frames: int = 50
     """Frames on which a feature has to fire to be seen."""
     min_clips: int = 5
@@ -69,7 +69,7 @@ class DecoderMatch(NamedTuple):
     """Second opinion, by decoder rows."""
 
     share: float
-    """Share of A's seen features with cosine, in size, above the bound to a row of B's."""
+    """Share of A's seen features with a cosine, without its sign, above the bound to a row of B's."""
     null_share: float
     """The same with the entries of each of B's rows shuffled."""
     same_partner: float | None
