@@ -163,7 +163,7 @@ class Evaluator:
                         layer,
                         timestamps=mode == "timed",
                         language=self.settings.language,
-                        batch=batch,
+                        clips=[self._clips[kind][i] for i in part],
                     )
                     new = {clips[i]: Transcript(w.text, w.filtered) for i, w in zip(part, found, strict=True)}
                     self.texts.add(name, new)

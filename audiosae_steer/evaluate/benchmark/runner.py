@@ -88,7 +88,7 @@ class Runner:
                 x = self.residuals(chunk, mode.pad)
                 rows = write(
                     self.model, x, self.layer, steering=steering, timestamps=mode.timestamps, language=self.language,
-                    limit=limit,
+                    limit=limit, clips=[s.samples() for s in chunk],
                 )  # fmt: skip
                 self._append(path, [(s.key, row._asdict()) for s, row in zip(chunk, rows, strict=True)])
                 self.tell(what, min((number + 1) * BATCH, total), total)

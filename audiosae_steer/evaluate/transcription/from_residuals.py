@@ -21,7 +21,7 @@ from ...data.audio import WINDOW, Samples
 from ...errors import AudioError, SiteError, SteeringError
 from ...io.files import atomic_file
 from ...io.progress import track
-from ...models.families.whisper_mel import Pad
+from ...models.families.whisper_mel import Pad, mel
 from ...models.registry import fingerprint
 from ...steering.steering import Steering
 from .decoding import LOGPROB, NO_SPEECH
@@ -94,15 +94,27 @@ def encode(
     return [row for row in rows if row is not None]
 
 
-def resume(model: Any, layer: int, x: Tensor) -> Tensor:
-    """The encoder's output (clips, frames, d_model) from the unsteered output x of block `layer` on, hooks included."""
+def resume(model: Any, layer: int, x: Tensor, spectrograms: Tensor | None = None) -> Tensor:
+    """The encoder's output (clips, frames, d_model) from the unsteered output x of block `layer` on, hooks included.
+
+    `spectrograms` (clips, mels, n) are what hooks on the encoder itself are shown; None: they do not run.
+    """
     block = model.encoder.blocks[layer - 1]
-    with torch.no_grad(), _replaced(block, lambda *args, **kwargs: x):
-        x = block(x)
+
+    def rest(*args: Any, **kwargs: Any) -> Tensor:
+        with _replaced(block, lambda *args, **kwargs: x):
+            found = block(x)
         for later in model.encoder.blocks[layer:]:
-            x = later(x)
-        out: Tensor = model.encoder.ln_post(x)
-    return out
+            found = later(found)
+        out: Tensor = model.encoder.ln_post(found)
+        return out
+
+    with torch.no_grad():
+        if spectrograms is None:
+            return rest()
+        with _replaced(model.encoder, rest):
+            whole: Tensor = model.encoder(spectrograms)
+            return whole
 
 
 def write(
@@ -114,12 +126,11 @@ def write(
     timestamps: bool = True,
     language: str | None = "en",
     limit: int | None = None,
-    batch: int = BATCH,
+    clips: Sequence[Samples] | None = None,
 ) -> list[Written]:
     """The texts of residuals that `encode` gave, by the model, steered or not: greedy, each clip's first 30 s.
 
-    Only hooks at `layer` and later run. The texts are those of `model.decode`, but for a timestamp gate: without the
-    spectrogram, what fills a window up counts as a gap.
+    Only hooks at `layer` and later run, and those on the encoder itself. The texts are those of `model.decode`.
 
     Args:
         model: an openai-whisper model.
@@ -129,7 +140,8 @@ def write(
         timestamps: decode with timestamps, as `whisper.transcribe` does by default.
         language: code; None lets a multilingual model detect it.
         limit: most tokens to write for a clip; Whisper's own limit is 224.
-        batch: clips at once.
+        clips: the samples of each, of which a timestamp gate is told what fills their windows up; without them that
+            counts as a gap.
 
     Raises:
         SteeringError: not an openai-whisper model.
@@ -149,9 +161,12 @@ def write(
         fp16=weight.dtype == torch.float16,
     )
     found: list[Written] = []
-    for start in range(0, len(rows), batch):
-        x = torch.stack(list(rows[start : start + batch])).to(weight.device, weight.dtype)
-        encoded = resume(model, layer, x)
+    told = clips is not None and bool(model.encoder._forward_pre_hooks)
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        x = torch.stack(list(rows[part])).to(weight.device, weight.dtype)
+        # filled up as `whisper.transcribe` does, whose timestamps these are
+        encoded = resume(model, layer, x, mel(model, clips[part], "zeros") if told and clips is not None else None)
         opened = None if steering is None else steering.opened
         with _pruned(model, steering):
             results = model.decode(encoded, options)

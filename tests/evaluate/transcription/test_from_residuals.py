@@ -8,6 +8,7 @@ import torch
 from make import make_hf
 
 from audiosae_steer import AudioError, NeverCalledWarning, Push, SiteError, SteeringError, load_audio, steer
+from audiosae_steer.evaluate.transcription import from_residuals
 from audiosae_steer.evaluate.transcription.from_residuals import encode, resume, write
 from audiosae_steer.models.families.whisper_mel import mel
 from audiosae_steer.steering.recipes.load import checkpoints_dir
@@ -36,8 +37,9 @@ def decoded(model, clips, **options):
 
 @pytest.mark.parametrize("layer", [2, 4])
 @pytest.mark.parametrize("timed", [True, False])
-def test_the_texts_are_those_of_decode(tiny_en, clips, rows, layer, timed):
-    written = write(tiny_en, rows[layer], layer, timestamps=timed, batch=3)
+def test_the_texts_are_those_of_decode(tiny_en, clips, rows, layer, timed, monkeypatch):
+    monkeypatch.setattr(from_residuals, "BATCH", 3)
+    written = write(tiny_en, rows[layer], layer, timestamps=timed)
     wanted = decoded(tiny_en, clips, without_timestamps=not timed)
     assert [w.tokens for w in written] == [tuple(r.tokens) for r in wanted]
     # residuals are kept in float16, of relative error 2^-11: four times that, and once in a probability
@@ -51,9 +53,12 @@ def test_the_texts_are_those_of_decode(tiny_en, clips, rows, layer, timed):
 
 def test_a_steered_model_writes_what_it_writes_from_the_audio(tiny_en, clips, rows):
     with steer(tiny_en, "no-false-speech") as steering:
-        written = write(tiny_en, rows[4], 4, steering=steering)
+        written = write(tiny_en, rows[4], 4, steering=steering, clips=clips)
+        told = [(event.kind, event.opened) for event in steering.events]
+        steering.events.clear()
         wanted = decoded(tiny_en, clips)
-    assert [w.text for w in written] == [r.text.strip() for r in wanted]
+        assert told == [(event.kind, event.opened) for event in steering.events]
+    assert [w.tokens for w in written] == [tuple(r.tokens) for r in wanted]
     assert [w.opened for w in written] == [True, True, False, False]
     assert [bool(w.text) for w in written] == [False, False, True, True]
 
