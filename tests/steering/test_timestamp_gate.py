@@ -243,3 +243,19 @@ def test_utterances_in_silence_are_written_bit_for_bit(tiny_en: Any, tiny_en_hf:
         assert [event.kind for event in steering.events if event.opened][-1:] == ["timestamp"]
     with steer(tiny_en_hf, "no-false-speech"):
         assert torch.equal(tiny_en_hf.generate(features, **generate), plain)
+
+
+def test_compiled_code_knows_what_fills_a_window_up(tiny_en: Any) -> None:
+    import whisper
+
+    clip = load_audio(sorted((checkpoints_dir() / "clips").glob("speech-*.flac"))[0])
+    padded, noise = (whisper.log_mel_spectrogram(whisper.pad_or_trim(x))[None] for x in (clip, late_utterance()))
+    with steer(tiny_en, "no-false-speech") as steering, torch.no_grad():
+        compiled = torch.compile(tiny_en.encoder, backend="eager")
+        for spectrogram in (padded, noise, padded):
+            found = []
+            for encoder in (tiny_en.encoder, compiled):
+                encoder(spectrogram)
+                found.append(steering._shared.newest.unspoken)
+            assert torch.equal(*found)
+            assert bool(found[0].any()) == (spectrogram is noise)

@@ -96,10 +96,9 @@ def watch_windows(encoder: nn.Module, tell: Watch) -> Callable[[], None]:
 
     def look(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         given = args[0] if args else kwargs["input_features"]
-        if torch.compiler.is_compiling():
-            tell(Moment())
-        else:
-            tell(Moment(offset=timed.recording.offset(len(given), SAMPLE_RATE), filled=filling(given)))
+        compiling = torch.compiler.is_compiling()
+        offset = 0.0 if compiling else timed.recording.offset(len(given), SAMPLE_RATE)
+        tell(Moment(offset=offset, filled=filling(given)))
 
     return encoder.register_forward_pre_hook(look, with_kwargs=True).remove
 
