@@ -20,6 +20,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import corpus
 import torch
@@ -33,7 +34,7 @@ from audiosae_steer.evaluate.benchmark.bench_clips import spread
 from audiosae_steer.evaluate.benchmark.mixed_arms import decoding_as_it_comes, mixed_arms
 from audiosae_steer.evaluate.benchmark.mixed_recordings import MixedFile, mix
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
-from audiosae_steer.evaluate.benchmark.results import as_plain
+from audiosae_steer.evaluate.benchmark.results import MixedRow, as_plain
 from audiosae_steer.io.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -108,6 +109,14 @@ def page() -> str:
     return "\n\n".join(found)
 
 
+def write_results(out: Path, recordings: Sequence[MixedFile], rows: Sequence[MixedRow], asked: dict[str, Any]) -> None:
+    """Write rows beside what was asked for: JSON and its table, `out` without its ending."""
+    minutes = sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60
+    content = {**asked, "gap minutes": round(minutes, 2), "rows": as_plain(rows)}
+    write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")
+
+
 def record(recipe: Path) -> None:
     """Write what the committed results say of a shipped recipe under its `measured`."""
     given = load_recipe(recipe)
@@ -177,20 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.arms and given.out is None:
         return
     out = given.out or RESULTS / f"mixed-{given.model}-{given.library}-{given.beams}"
-    content = {
-        "machine": {**machine(), "threads": given.threads},
-        "model": given.model,
-        "library": given.library,
-        "part": given.part,
-        "files": len(recordings),
-        "seconds": 60 * given.minutes,
-        "accented": given.accented,
-        "beams": given.beams,
-        "gap minutes": round(sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60, 2),
-        "rows": as_plain(rows),
-    }
-    write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")
+    asked = {"model": given.model, "library": given.library, "part": given.part, "files": len(recordings)}
+    asked |= {"seconds": 60 * given.minutes, "accented": given.accented, "beams": given.beams}
+    write_results(out, recordings, rows, {"machine": {**machine(), "threads": given.threads}, **asked})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Ways to steer inside a window of speech and noise, beside the shipped rule on timestamps, and without its parts.
 
     python benchmarks/mixed_ways.py --model tiny.en --cache CACHE       # 40 windows of the `calibrate` part
-    python benchmarks/mixed_ways.py --docs                              # writes the tables into docs/results.md
 
 Chosen by: these windows are not those that the results are measured on. Beside the rule: a bias on cross-attention, by
 the gate's log-probability of speech or constant, on every frame or on those of gaps alone; the recipe's constants on
@@ -13,7 +12,6 @@ repository. Interrupted, it resumes; several processes may share a cache, each w
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,16 +22,13 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from machine import machine
-from mixed import ACCENTED, files
-from pages import fill
+from mixed import ACCENTED, files, write_results
 from torch import Tensor
 
 from audiosae_steer import Recipe, load_recipe, load_whisper, steer
 from audiosae_steer.cli.console import progress
 from audiosae_steer.evaluate.benchmark.mixed_arms import MixedArm, decoding_as_it_comes
 from audiosae_steer.evaluate.benchmark.mixed_run import mixed_table, run_mixed
-from audiosae_steer.evaluate.benchmark.results import as_plain
-from audiosae_steer.io.files import write_atomic
 from audiosae_steer.models.families.timestamps import TimestampMask
 from audiosae_steer.steering.gates import TimestampProbe
 from audiosae_steer.steering.recipes.schema import FrameGateSpec
@@ -189,19 +184,6 @@ def ways(recipe: Recipe, beams: int) -> list[MixedArm]:
     ]
 
 
-def page() -> str:
-    """The tables of docs/results.md, of the committed results."""
-    found = []
-    for path in sorted(RESULTS.glob("ways-*.json"), reverse=True):  # tiny.en before base
-        content = json.loads(path.read_text(encoding="utf-8"))
-        table = path.with_suffix(".md").read_text(encoding="utf-8").strip()
-        found.append(
-            f"{content['model']}, {content['files']} windows of the `{content['part']}` part, "
-            f"{content['gap minutes']:.1f} minutes of gap:\n\n{table}"
-        )
-    return "\n\n".join(found)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -211,15 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--part", default="calibrate", choices=("find", "calibrate"))
     parser.add_argument("--beams", type=int, default=1)
     parser.add_argument("--ways", help="parts of names, divided by semicolons; default: all. Prints, writes no results")
-    parser.add_argument("--cache", type=Path, help="folder for texts")
-    parser.add_argument("--docs", action="store_true", help="write the tables into docs/results.md, and no more")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for texts")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
-    if given.docs:
-        fill("results.md", "mixed_ways.py", page())
-        return
-    if given.cache is None:
-        parser.error("--cache says where texts are kept")
     torch.set_num_threads(given.threads)
     model = load_whisper(given.model, library="openai")
     arms = ways(load_recipe(given.recipe, model), given.beams)
@@ -231,20 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(mixed_table(rows))
     if given.ways:
         return
+    asked = {"model": given.model, "recipe": given.recipe, "part": given.part, "files": len(recordings)}
+    asked |= {"accented": ACCENTED, "beams": given.beams}
     out = RESULTS / f"ways-{given.model}"
-    content = {
-        "machine": {**machine(), "threads": given.threads},
-        "model": given.model,
-        "recipe": given.recipe,
-        "part": given.part,
-        "files": len(recordings),
-        "accented": ACCENTED,
-        "beams": given.beams,
-        "gap minutes": round(sum(gap.end - gap.start for each in recordings for gap in each.mixed.gaps) / 60, 2),
-        "rows": as_plain(rows),
-    }
-    write_atomic(out.with_name(f"{out.name}.json"), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_atomic(out.with_name(f"{out.name}.md"), mixed_table(rows) + "\n")
+    write_results(out, recordings, rows, {"machine": {**machine(), "threads": given.threads}, **asked})
 
 
 if __name__ == "__main__":
