@@ -189,7 +189,8 @@ def _around(scored: Scored) -> str:
 
 
 def _cells(scored: Scored) -> tuple[str, str, str]:
-    return tuple("" if each is None else str(each) for each in (f"{scored.score:.3f}", scored.interval, scored.null))  # type: ignore[return-value]
+    interval, null = ("" if each is None else str(each) for each in (scored.interval, scored.null))
+    return f"{scored.score:.3f}", interval, null
 
 
 def _text(k: int | None) -> str:

@@ -37,7 +37,7 @@ def examples_of(
             free = [row for row in rows if row not in taken and whole.frames[row, feature]]
             if len(taken) == EACH or not free:
                 break
-            clip = max(free, key=lambda row, f=feature: (whole.frames[row, f] / whole.count[row], -row))  # type: ignore[misc]
+            clip = free[int(np.argmax(whole.frames[free, feature] / whole.count[free]))]  # of equals the first
             taken.add(clip)
             item = residuals.excerpts.items[numbers[clip]]
             start = whole.busiest[clip, feature] * whole.length / residuals.rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -110,7 +111,7 @@ def _firing_counts(sae: Dictionary, residuals: Residuals) -> Tensor:
     return counts
 
 
-def _thresholds(residuals: Residuals, counts: Tensor, scores: object) -> Tensor:
+def _thresholds(residuals: Residuals, counts: Tensor, scores: Callable[[Tensor, slice], Tensor]) -> Tensor:
     """Thresholds (features,) above which each score lies on so many frames; a few features at a time."""
     frames = int(residuals.frames.sum())
     step = max(int(BLOCK_BYTES / 4 / max(frames, 1)), 1)
@@ -118,7 +119,7 @@ def _thresholds(residuals: Residuals, counts: Tensor, scores: object) -> Tensor:
     for start in range(0, len(counts), step):
         block = slice(start, min(start + step, len(counts)))
         with torch.no_grad():
-            values = torch.cat([scores(x, block) for x in residuals if len(x)])  # type: ignore[operator]
+            values = torch.cat([scores(x, block) for x in residuals if len(x)])
         ranked = values.sort(0, descending=True).values
         wanted = counts[block].clamp(max=frames)
         above = ranked.gather(0, (wanted - 1).clamp(min=0)[None])[0]

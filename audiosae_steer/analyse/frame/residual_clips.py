@@ -189,9 +189,10 @@ def read_residuals(
         items = excerpts.items[start : start + CHUNK]
         if weights is None or not path.is_file():
             _write(path, inner, site, Excerpts(items), family.sample_rate(inner))
-        for key, (count, width) in _shapes(path).items():  # noqa: B007
+        for key, (count, across) in _shapes(path).items():
             clips.append(_Stored(path, key))
             frames.append(count)
+            width = across
     if progress is not None:
         progress(f"encoding at {site}", len(excerpts), len(excerpts))
     if rate is not None and tap.times is not None:  # several frames, of several bands, at one time
