@@ -8,6 +8,8 @@ encoder to the decoder it goes with the encoding itself: a clip's encoding is re
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,6 +179,19 @@ class Shared:
         if not state.encoded.made and torch._C._current_graph_task_id() != -1:
             state = self.last  # recomputed in a thread of autograd
         return state.encoded
+
+    @contextmanager
+    def of_rows(self, rows: Tensor) -> Iterator[None]:
+        """Take the decisions for these rows (long) of what is being decoded, for the length of a block."""
+        state = self.state
+        kept = state.decoding, state.given, state.unknown
+        found = self.decision()
+        if found.made:
+            state.decoding, state.given, state.unknown = found.of(rows), False, False
+        try:
+            yield
+        finally:
+            state.decoding, state.given, state.unknown = kept
 
     @property
     def newest(self) -> PassState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -144,6 +145,14 @@ class Steering(Controls):
         Where a clip gate opens, it is edited whole, whatever this says.
         """
         return self._shared.newest.opened_frames
+
+    def of_rows(self, rows: Tensor) -> AbstractContextManager[None]:
+        """A context in which a decoder runs on these rows (long) of its batch alone, for decoding loops of one's own.
+
+        The gates' decisions are those for these rows; after it, those for all rows again. Not for settings of
+        `for_clips`, which stay one for each clip.
+        """
+        return self._shared.of_rows(rows)
 
     def bake(self) -> Baked:
         """Write its constants, at the strength it has, into the model's own biases, and take the hooks away.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,7 +165,7 @@ def write(
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
         x = torch.stack(list(rows[part])).to(weight.device, weight.dtype)
-        # filled up as `whisper.transcribe` does, whose timestamps these are
+        # padded as `whisper.transcribe` does, whose timestamps these are
         encoded = resume(model, layer, x, mel(model, clips[part], "zeros") if told and clips is not None else None)
         opened = None if steering is None else steering.opened
         with _pruned(model, steering):
@@ -222,7 +222,8 @@ def _pruned(model: Any, steering: Steering | None) -> Iterator[None]:
                 kv_cache[module] = kept[going]
         out = tokens.new_zeros((len(tokens), 1, width), dtype=torch.float32)
         if len(live):
-            out[live] = own(tokens[live], xa[live], kv_cache=kv_cache)
+            with nullcontext() if steering is None else steering.of_rows(live):
+                out[live] = own(tokens[live], xa[live], kv_cache=kv_cache)
         return out
 
     with _replaced(decoder, forward):

@@ -7,11 +7,23 @@ import pytest
 import torch
 from make import make_hf
 
-from audiosae_steer import AudioError, NeverCalledWarning, Push, SiteError, SteeringError, load_audio, steer
+from audiosae_steer import (
+    AudioError,
+    NeverCalledWarning,
+    Push,
+    Site,
+    SiteEdits,
+    SiteError,
+    SteeringError,
+    load_audio,
+    load_recipe,
+    steer,
+)
 from audiosae_steer.evaluate.transcription import from_residuals
 from audiosae_steer.evaluate.transcription.from_residuals import encode, resume, write
 from audiosae_steer.models.families.whisper_mel import mel
 from audiosae_steer.steering.recipes.load import checkpoints_dir
+from audiosae_steer.steering.site_edits import ByHand, given_parts
 
 NAMES = ("rain", "clicks", "speech-01", "speech-07")
 
@@ -69,6 +81,21 @@ def test_a_steered_decoder_is_left_whole(tiny_en, clips, rows):
         written = write(tiny_en, rows[4], 4, limit=12)
         wanted = decoded(tiny_en, clips, sample_len=12)
     assert [w.tokens for w in written] == [tuple(r.tokens) for r in wanted]
+
+
+@pytest.mark.parametrize("steps", ["all", "first"])
+def test_each_row_of_a_gated_decoder_has_its_own_decision(tiny_en, clips, rows, steps):
+    """Texts of other lengths end at other steps: the rows that are left keep their own clips' decisions."""
+    _, _, gates = given_parts(load_recipe("no-false-speech", tiny_en), ByHand(), tiny_en)
+    vector = torch.randn(384, generator=torch.Generator().manual_seed(0))
+    sites = [SiteEdits(Site(layer, "decoder"), None, [Push(vector, 2.0)], steps=steps) for layer in (1, 3)]
+    with steer(tiny_en, sites, gate=gates) as steering:
+        written = write(tiny_en, rows[4], 4, steering=steering, clips=clips, limit=30)
+        wanted = decoded(tiny_en, clips, sample_len=30)
+    assert [w.tokens for w in written] == [tuple(r.tokens) for r in wanted]
+    unsteered = [tuple(r.tokens) for r in decoded(tiny_en, clips, sample_len=30)]
+    assert len({len(tokens) for tokens in unsteered}) > 2  # rows are left out one after another
+    assert [w.tokens != t for w, t in zip(written, unsteered, strict=True)] == [True, True, False, False]
 
 
 def test_nothing_is_left_on_the_model(tiny_en, rows):
