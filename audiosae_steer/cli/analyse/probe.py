@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analyse.probe_records import ProbeSettings
+from ...analyse.probes.records import ProbeSettings
 from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
@@ -29,8 +29,8 @@ def probe(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Measure how many features tell the clips' labels, and without how many they can no longer be told."""
-    from ...analyse.probing import checked_labels, labelled_parts
-    from ...analyse.probing import probe as measure
+    from ...analyse.probes.probing import checked_labels, labelled_parts
+    from ...analyse.probes.probing import probe as measure
 
     clips = read_data(data)
     checked_labels(clips)

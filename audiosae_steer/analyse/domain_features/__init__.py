@@ -1,0 +1,1 @@
+"""Domains of features: speech, music, sounds."""

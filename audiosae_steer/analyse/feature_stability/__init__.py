@@ -1,0 +1,1 @@
+"""Stability of features over seeds, layers and models."""

@@ -1,0 +1,1 @@
+"""Probes of classes over few features, and without them."""
