@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
-from .concept_erasure.outcome import Erasure
-from .concept_erasure.records import ErasureSettings
-from .domain_features.assignments import Domains
-from .domain_features.counts import domains
-from .domain_features.excerpts import DomainExcerpts, excerpts_of_domains
-from .domain_features.records import DomainSettings
+from .concept_erasure.erasure_records import ErasureSettings
+from .domain_features.domain_assignments import Domains
+from .domain_features.domain_counts import domains
+from .domain_features.domain_excerpts import DomainExcerpts, excerpts_of_domains
+from .domain_features.domain_records import DomainSettings
 from .feature_stability.coverage import Coverage
-from .feature_stability.measuring import compare_patterns, stability
-from .feature_stability.records import StabilitySettings
+from .feature_stability.coverage_records import StabilitySettings
+from .feature_stability.feature_stability import compare_patterns, stability
 from .frame.codes import ClipCodes, Patterns, patterns_of, pool_codes
 from .frame.control_dictionaries import Dense, control
 from .frame.excerpts import Excerpt, Excerpts, excerpts_from_csv, excerpts_of
@@ -19,12 +19,12 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
-from .labels.findings import LabelSearch
-from .labels.records import LabelSettings
-from .labels.searching import label_search, search_codes
-from .probes.curve import ProbeCurve
+from .labels.feature_labels import label_search, search_codes
+from .labels.label_findings import LabelSearch
+from .labels.label_records import LabelSettings
+from .probes.probe_curve import ProbeCurve
+from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
-from .probes.records import ProbeSettings
 
 __all__ = [
     "ClipCodes",

@@ -18,7 +18,7 @@ from ..frame.nulls import p_value
 from ..frame.parts import Parts
 from ..frame.provenance import Provenance, SAEFacts, SiteFacts, provenance
 from ..frame.residual_clips import Residuals
-from ..probes.classifiers import (
+from ..probes.class_probes import (
     Judge,
     Matrix,
     Scaling,
@@ -31,12 +31,11 @@ from ..probes.classifiers import (
     logits,
     middle,
 )
-from ..probes.nonlinear import nonlinear_scores
+from ..probes.nonlinear_probes import nonlinear_scores
 from ..probes.probing import labelled_parts, plain
-from .concepts import CLOSED, Roles, check_settings, roles_of
-from .error_term import ERROR, residual_means
-from .outcome import Erasure
-from .records import (
+from .concept_erasure import Erasure
+from .concept_labels import CLOSED, Roles, check_settings, roles_of
+from .erasure_records import (
     ControlErasure,
     ErasurePoint,
     ErasureSettings,
@@ -45,6 +44,7 @@ from .records import (
     Scored,
     erased_from,
 )  # fmt: skip
+from .error_term import ERROR, residual_means
 
 Columns = NDArray[np.int64]
 FINE = 0.02

@@ -13,8 +13,8 @@ from typing import ClassVar
 from ..frame.intervals import Interval
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
-from .pictures import pictures_of
-from .records import ControlCoverage, DecoderMatch, DensityRow, HeldOut, Side
+from .coverage_pictures import pictures_of
+from .coverage_records import ControlCoverage, DecoderMatch, DensityRow, HeldOut, Side
 
 
 @dataclass(frozen=True, kw_only=True)

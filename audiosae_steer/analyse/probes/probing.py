@@ -21,9 +21,9 @@ from ..frame.parts import Parts, parts_of, split_parts
 from ..frame.presented import Moment
 from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
 from ..frame.residual_clips import Residuals
-from .classifiers import Judge, Kinds, Matrix, Scaling, Split, choose_penalty, fisher_scores, grid, logits, middle
-from .curve import ProbeCurve
-from .records import ControlCurves, Curves, ProbePoint, ProbeSettings, RandomOrder, erased_of, saturation_of
+from .class_probes import Judge, Kinds, Matrix, Scaling, Split, choose_penalty, fisher_scores, grid, logits, middle
+from .probe_curve import ProbeCurve
+from .probe_records import ControlCurves, Curves, ProbePoint, ProbeSettings, RandomOrder, erased_of, saturation_of
 
 EXAMPLES = 4
 SECONDS = 4.0
@@ -259,7 +259,7 @@ def _random_orders(
 
 def _quick(codes: _Codes, columns: NDArray[np.int64], split: Split, C: float | None, seed: int, once: Matrix) -> float:
     """Balanced accuracy alone."""
-    from .classifiers import accuracies
+    from .class_probes import accuracies
 
     fit, held = codes.inputs(columns)
     guessed: Kinds = logits(fit, split.kinds, held, C, seed).argmax(1)

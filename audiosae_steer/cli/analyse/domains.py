@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...analyse.domain_features.records import DomainSettings
+from ...analyse.domain_features.domain_records import DomainSettings
 from ...errors import SteeringError
 from ..console import progress
 from ..options import Options, with_settings
@@ -40,8 +40,8 @@ def domains(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Count the features of an SAE that fire mostly in one domain: speech, music, other sounds."""
-    from ...analyse.domain_features.counts import domains as count
-    from ...analyse.domain_features.excerpts import excerpts_of_domains
+    from ...analyse.domain_features.domain_counts import domains as count
+    from ...analyse.domain_features.domain_excerpts import excerpts_of_domains
 
     sources = None
     settings.rules()  # refuses bounds before anything is loaded

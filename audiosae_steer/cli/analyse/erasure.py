@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ...analyse.concept_erasure.records import ErasureSettings
+from ...analyse.concept_erasure.erasure_records import ErasureSettings
 from ...errors import SteeringError
 from ..console import progress, say
 from ..options import Options, with_settings
@@ -49,7 +49,7 @@ def erasure(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Remove the features that tell a concept best until it can no longer be told, and see what others lose by it."""
-    from ...analyse.concept_erasure.concepts import roles_of
+    from ...analyse.concept_erasure.concept_labels import roles_of
     from ...analyse.concept_erasure.erasing import erasure as remove
     from ...analyse.probes.probing import labelled_parts
     from ...models.load import load_model

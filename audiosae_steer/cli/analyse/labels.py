@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analyse.labels.records import LabelSettings
+from ...analyse.labels.label_records import LabelSettings
 from ...errors import SteeringError
 from ..console import progress
 from ..options import Options, with_settings
@@ -25,7 +25,7 @@ def labels(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Search an SAE's features for those that tell the labels of clips."""
-    from ...analyse.labels.searching import label_search
+    from ...analyse.labels.feature_labels import label_search
 
     if data.labels is None:
         raise SteeringError("say what the clips' labels are: --labels CSV, with columns file,label[,group][,start,end]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...analyse.probes.records import ProbeSettings
+from ...analyse.probes.probe_records import ProbeSettings
 from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place

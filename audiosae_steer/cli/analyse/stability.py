@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...analyse.feature_stability.records import StabilitySettings
+from ...analyse.feature_stability.coverage_records import StabilitySettings
 from ...analyse.frame.control_dictionaries import CONTROLS
 from ...errors import SteeringError
 from ..console import progress
@@ -42,7 +42,7 @@ def stability(
     model: AnyModelOption = "tiny.en",
 ) -> None:
     """Measure how many of an SAE's features another SAE has as well, of another seed, layer or model."""
-    from ...analyse.feature_stability.measuring import stability as compare
+    from ...analyse.feature_stability.feature_stability import stability as compare
     from ...analyse.frame.control_dictionaries import control
     from ...models.load import load_model
     from ...models.sites import Site

@@ -9,7 +9,7 @@ import pytest
 from planted import identity_sae, marked, one_frame_clips
 
 from audiosae_steer.analyse import ProbeCurve, ProbeSettings, probe
-from audiosae_steer.analyse.probes.classifiers import accuracies, areas, fisher_scores, logits
+from audiosae_steer.analyse.probes.class_probes import accuracies, areas, fisher_scores, logits
 from audiosae_steer.errors import SiteError, SteeringError
 
 FEATURES = 120

@@ -18,11 +18,11 @@ from ..frame.nulls import p_value, permuted_labels
 from ..frame.parts import Parts, parts_of, split_parts
 from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
 from ..frame.residual_clips import Residuals
-from .assignments import Domains
-from .controls import confirmed, interval_of_totals, survivals
-from .examples import examples_of
-from .frequencies import Tally, ahead, assigned, counts, tally, weights_of
-from .records import Assigned, ControlDomains, DomainFacts, DomainSettings, Rule
+from .domain_assignments import Domains
+from .domain_controls import confirmed, interval_of_totals, survivals
+from .domain_examples import examples_of
+from .domain_frequencies import Tally, ahead, assigned, counts, tally, weights_of
+from .domain_records import Assigned, ControlDomains, DomainFacts, DomainSettings, Rule
 
 MOST = 12
 """Domains that are compared at most."""

@@ -10,7 +10,7 @@ import numpy as np
 from ...evaluate.drawing import GRID, INK, MUTED
 from ..frame.intervals import Interval
 from ..frame.presented import Picture
-from .records import DensityRow, Side
+from .coverage_records import DensityRow, Side
 
 SEEN, NULL = "#1f5fa8", "#c9ced6"
 

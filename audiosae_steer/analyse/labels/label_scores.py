@@ -12,8 +12,8 @@ from ..frame.extra import import_extra
 from ..frame.intervals import Interval, group_counts, group_rows, interval_of
 from ..frame.parts import Parts
 from ..frame.provenance import rounded
-from .records import FeatureScore, LabelSettings
-from .thresholds import Flags, Numbers, Thresholds, f1_of
+from .label_records import FeatureScore, LabelSettings
+from .label_thresholds import Flags, Numbers, Thresholds, f1_of
 
 
 def scores_of(

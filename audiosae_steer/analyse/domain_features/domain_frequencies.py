@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...io.progress import Tell
 from ..frame.codes import Dictionary, Seen, fires
 from ..frame.residual_clips import Residuals, check_fits
-from .records import Rule
+from .domain_records import Rule
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]

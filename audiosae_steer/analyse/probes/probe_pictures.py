@@ -7,7 +7,7 @@ from typing import Any
 
 from ...evaluate.drawing import GRID, INK, MUTED
 from ..frame.presented import Picture
-from .records import ControlCurves, Curves, ProbePoint, RandomOrder
+from .probe_records import ControlCurves, Curves, ProbePoint, RandomOrder
 
 LINES = {"dense": "#b8651b", "random": "#7a8594", "permuted": "#a9b1bc"}
 SAE_LINE = "#1f5fa8"

@@ -13,8 +13,8 @@ from typing import ClassVar
 from ..frame.intervals import Interval
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
-from .pictures import pictures_of
-from .records import ControlCurves, Curves, ProbePoint, RandomOrder
+from .probe_pictures import pictures_of
+from .probe_records import ControlCurves, Curves, ProbePoint, RandomOrder
 
 SHOWN = 12
 """Features that the page names."""

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
-from .pictures import pictures_of
-from .records import Assigned, Confirmed, ControlDomains, DomainFacts, Level, Survival
+from .domain_pictures import pictures_of
+from .domain_records import Assigned, Confirmed, ControlDomains, DomainFacts, Level, Survival
 
 LISTED = 5
 """Features of each domain in the table."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...evaluate.drawing import GRID
 from ..frame.presented import Picture
-from .records import Assigned, ControlDomains
+from .domain_records import Assigned, ControlDomains
 
 COLOURS = ("#1f5fa8", "#b5482f", "#3b7d4f", "#8a5fa8", "#a8871f", "#4f9aa8", "#a84f7d", "#6b6b6b")
 NULL = "#c9ced6"

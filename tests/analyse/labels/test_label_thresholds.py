@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from audiosae_steer.analyse.labels.thresholds import Ranked, best_thresholds
+from audiosae_steer.analyse.labels.label_thresholds import Ranked, best_thresholds
 
 
 @pytest.mark.parametrize("seed", range(3))

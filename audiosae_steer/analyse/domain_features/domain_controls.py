@@ -11,8 +11,8 @@ from ..frame.intervals import Interval, group_counts, interval_of
 from ..frame.nulls import permuted_labels
 from ..frame.parts import Parts
 from ..frame.provenance import rounded
-from .frequencies import Indices, Numbers, Tally, assigned, weights_of
-from .records import Confirmed, DomainSettings, Rule, Survival
+from .domain_frequencies import Indices, Numbers, Tally, assigned, weights_of
+from .domain_records import Confirmed, DomainSettings, Rule, Survival
 
 
 def confirmed(

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...evaluate.drawing import GRID, INK, MUTED
 from ..frame.presented import Picture
-from ..probes.pictures import LINES, SAE_LINE
-from .records import ControlErasure, ErasurePoint, RandomRemoval
+from ..probes.probe_pictures import LINES, SAE_LINE
+from .erasure_records import ControlErasure, ErasurePoint, RandomRemoval
 
 
 def picture_of(

@@ -20,9 +20,9 @@ from ..frame.parts import split_parts
 from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
 from ..frame.residual_clips import Residuals
 from .coverage import Coverage
-from .examples import examples_of
+from .coverage_examples import examples_of
+from .coverage_records import ControlCoverage, DecoderMatch, DensityRow, HeldOut, Side, StabilitySettings
 from .overlap import Overlap, decoder_cosines, group_counts_of, leading_pairs, one_to_one, overlaps
-from .records import ControlCoverage, DecoderMatch, DensityRow, HeldOut, Side, StabilitySettings
 
 Flags = NDArray[np.bool_]
 EDGES = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)

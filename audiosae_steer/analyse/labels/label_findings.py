@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
-from .pictures import pictures_of
-from .records import ControlLabels, FeatureScore, LabelRow
+from .label_pictures import pictures_of
+from .label_records import ControlLabels, FeatureScore, LabelRow
 
 LISTED = 5
 """Features of each label in the table."""

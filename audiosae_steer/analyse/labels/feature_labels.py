@@ -17,11 +17,11 @@ from ..frame.nulls import benjamini_hochberg, p_value, permuted_labels
 from ..frame.parts import Parts, parts_of, split_parts
 from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
 from ..frame.residual_clips import Residuals
-from .examples import examples_of
-from .findings import LabelSearch
-from .records import ControlLabels, ControlRow, LabelRow, LabelSettings
-from .scores import scores_of
-from .thresholds import Numbers, Ranked, Thresholds, best_thresholds, f1_of
+from .label_examples import examples_of
+from .label_findings import LabelSearch
+from .label_records import ControlLabels, ControlRow, LabelRow, LabelSettings
+from .label_scores import scores_of
+from .label_thresholds import Numbers, Ranked, Thresholds, best_thresholds, f1_of
 
 BLOCK = 200
 """Permutations that are scored at once."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ...errors import SteeringError
 from ..frame.control_dictionaries import CONTROLS
-from ..probes.nonlinear import NONLINEAR
-from .records import ErasureSettings
+from ..probes.nonlinear_probes import NONLINEAR
+from .erasure_records import ErasureSettings
 
 CLOSED = (
     "closed mode: one regression tells the concepts from each other, so that one whose every feature is gone is still "

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..frame.presented import Moment
 from ..frame.residual_clips import Residuals
-from .assignments import Domains
-from .frequencies import Indices, Tally
+from .domain_assignments import Domains
+from .domain_frequencies import Indices, Tally
 
 EACH = 2
 """Stretches of each domain."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...evaluate.drawing import GRID, INK
 from ..frame.presented import Picture
-from .records import ControlLabels, LabelRow
+from .label_records import ControlLabels, LabelRow
 
 BEST, BASE = "#1f5fa8", "#c9ced6"
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..frame.codes import ClipCodes
 from ..frame.presented import Moment
 from ..frame.residual_clips import Residuals
-from .findings import LabelSearch
+from .label_findings import LabelSearch
 
 SECONDS = 5.0
 """Longest stretch."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..frame.intervals import Interval
-from ..probes.records import Pool
+from ..probes.probe_records import Pool
 
 
 @dataclass(frozen=True, kw_only=True)

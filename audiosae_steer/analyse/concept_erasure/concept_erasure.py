@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...errors import SteeringError
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Picture, Table
+from .ablation_recipes import Ablation
+from .erasure_pictures import picture_of
+from .erasure_records import ControlErasure, ErasurePoint, InputScore, RandomRemoval, Scored
 from .error_term import ERROR
-from .pictures import picture_of
-from .recipes import Ablation
-from .records import ControlErasure, ErasurePoint, InputScore, RandomRemoval, Scored
 
 if TYPE_CHECKING:
     from ...sae.autoencoder import SAE
