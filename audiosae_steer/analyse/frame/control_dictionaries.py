@@ -120,11 +120,25 @@ def _thresholds(residuals: Residuals, counts: Tensor, scores: Callable[[Tensor, 
         block = slice(start, min(start + step, len(counts)))
         with torch.no_grad():
             values = torch.cat([scores(x, block) for x in residuals if len(x)])
-        ranked = values.sort(0, descending=True).values
         wanted = counts[block].clamp(max=frames)
-        above = ranked.gather(0, (wanted - 1).clamp(min=0)[None])[0]
-        below = ranked.gather(0, wanted.clamp(max=frames - 1)[None])[0]
+        above, below = _beside(values, wanted)
         middle = (above + below) / 2
         middle = torch.where(wanted == 0, above + above.abs() * 1e-6 + 1e-6, middle)
         found.append(torch.where(wanted == frames, above - above.abs() * 1e-6 - 1e-6, middle))
     return torch.cat(found)
+
+
+def _beside(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers of each column of values (frames, n) just above and below its `wanted` (n,) largest.
+
+    Of none or of all wanted, both are the largest or the smallest.
+    """
+    frames = len(values)
+    columns = values.T.contiguous().float().cpu().numpy()
+    found = np.empty((2, len(columns)), np.float32)
+    for at, (column, count) in enumerate(zip(columns, wanted.tolist(), strict=True)):
+        places = [frames - max(count, 1), frames - min(count + 1, frames)]
+        column.partition(sorted(set(places)))  # a sort would take most of an analysis's time
+        found[:, at] = column[places]
+    above, below = torch.from_numpy(found)
+    return above, below
