@@ -1,0 +1,5 @@
+"""Command `analyse trf`."""
+
+
+def trf() -> None:
+    """Stub."""
