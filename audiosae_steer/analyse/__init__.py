@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from .brain_responses.brain_response import Trf
+from .brain_responses.responding import trf
+from .brain_responses.response_files import Responses
+from .brain_responses.response_preparation import Stimuli
+from .brain_responses.response_tests import trf_of_stimuli
+from .brain_responses.trf_records import TrfSettings
 from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
 from .concept_erasure.erasure_records import ErasureSettings
@@ -56,8 +62,12 @@ __all__ = [
     "ProbeSettings",
     "PropertyReader",
     "Residuals",
+    "Responses",
     "StabilitySettings",
+    "Stimuli",
     "Trajectory",
+    "Trf",
+    "TrfSettings",
     "compare_patterns",
     "control",
     "domains",
@@ -76,4 +86,6 @@ __all__ = [
     "search_codes",
     "split_parts",
     "stability",
+    "trf",
+    "trf_of_stimuli",
 ]
