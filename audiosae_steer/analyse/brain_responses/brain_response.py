@@ -103,9 +103,9 @@ class Trf(Outcome):
         )  # fmt: skip
         note = (
             f"{len(self.subjects)} subjects, {len(self.channels)} channels, {self.seconds:.0f} s: "
-            f"{len(self.fitted_on)} sounds to fit on and {len(self.reported_on)} to report on. Envelope and onsets alone: "
-            f"r {self.sound_r:.3f}. Gain, predict: features with q below the level (Benjamini and Hochberg); family: "
-            "against the highest of all features in each shift; peaks: the paper's test, Holm."
+            f"{len(self.fitted_on)} sounds to fit on and {len(self.reported_on)} to report on. Envelope and onsets "
+            f"alone: r {self.sound_r:.3f}. Gain, predict: features with q below the level (Benjamini and Hochberg); "
+            "family: against the highest of all features in each shift; peaks: the paper's test, Holm."
         )
         return Table("Features that responses follow", header, rows, note)
 

@@ -13,6 +13,7 @@ from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ..frame.codes import Dictionary
 from ..frame.control_dictionaries import control
+from ..frame.excerpts import Excerpts
 from ..frame.parts import Parts, parts_of
 from ..frame.provenance import SAEFacts, SiteFacts, provenance
 from ..frame.residual_clips import Residuals
@@ -51,9 +52,7 @@ def trf(
     settings = settings or TrfSettings()
     if residuals.excerpts is None:
         raise SteeringError("envelopes take the sound: give residuals that read_residuals() read of files")
-    parts = parts_of(residuals.excerpts, share=settings.share, seed=settings.seed)
-    if parts.in_sample:
-        raise SteeringError("all clips are of one recording, so there is none to report on; give several")
+    parts = _parts(residuals.excerpts, settings)
     found, l0 = _of_dictionary(sae, residuals, responses, parts, settings, progress)
     made = [found.dictionaries[0]]
     for name in settings.controls:
@@ -82,6 +81,21 @@ def _of_dictionary(
     found = trf_of_stimuli(stimuli, responses, report=report, settings=settings, progress=progress)
     count = counted("SAE", found.features, len(often), settings)
     return replace(found, dictionaries=(count,)), float(density.sum() / (residuals.rate or 1))
+
+
+def _parts(excerpts: Excerpts, settings: TrfSettings) -> Parts:
+    """Parts by sound: whoever listens hears each but once, and so a file is a trial, whoever speaks in it.
+
+    Raises:
+        SteeringError: there is one sound only.
+    """
+    if not excerpts.grouped:
+        items = tuple(item._replace(group=item.path.stem) for item in excerpts.items)
+        excerpts = replace(excerpts, items=items, grouped=True)
+    parts = parts_of(excerpts, share=settings.share, seed=settings.seed)
+    if parts.in_sample:
+        raise SteeringError("there is one sound only, so there is none to report on; give several")
+    return parts
 
 
 def _wanted(often: Any, dictionary: Dictionary, settings: TrfSettings) -> Sequence[int]:

@@ -60,7 +60,7 @@ def weighed(
     return Weighed((float(lags[at[0]]), float(lags[at[1]])), (units[at[0]], units[at[1]]))
 
 
-def tested(found: Sequence[Weighed], test: str) -> list[tuple[Peak, Peak]]:
+def peak_tests(found: Sequence[Weighed], test: str) -> list[tuple[Peak, Peak]]:
     """One-sided tests of all maxima and minima, with Holm's correction for all of them.
 
     Raises:

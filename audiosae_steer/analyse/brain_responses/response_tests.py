@@ -18,7 +18,7 @@ from .aligned_responses import Aligned, aligned_responses
 from .brain_response import Trf
 from .response_files import Responses
 from .response_functions import Fitted, centred, correlations, fit
-from .response_peaks import Weighed, extrema, tested, weighed
+from .response_peaks import Weighed, extrema, peak_tests, weighed
 from .response_preparation import Stimuli
 from .shifted_gains import Heard, draw_shifts, gains, shifted_correlations, without_sound
 from .trf_records import DictionaryResponses, FeatureResponse, ShiftTest, TrfSettings
@@ -208,7 +208,7 @@ def _feature(
 def _rows(
     found: Sequence[_Figures], aligned: Aligned, base: _Base, stimuli: Stimuli, settings: TrfSettings
 ) -> tuple[FeatureResponse, ...]:
-    peaks = tested([each.peaks for each in found], settings.test)
+    peaks = peak_tests([each.peaks for each in found], settings.test)
     predictions = _tests([each.r for each in found], [each.null_r for each in found], aligned, settings)
     added = _tests([each.gain for each in found], [each.null_gain for each in found], aligned, settings)
     density = stimuli.per_second or (float("nan"),) * len(found)

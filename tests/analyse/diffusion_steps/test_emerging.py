@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def ends_of(rng):
 def euler(noise, heads_for):
     """States of Euler steps whose velocity at time t heads for `heads_for(t)`."""
     x = [noise.double()]
-    for t, later in zip(TIMES[:-1], TIMES[1:], strict=True):
+    for t, later in pairwise(TIMES):
         x.append(x[-1] + (later - t) * (heads_for(t).double() - x[-1]) / (1 - t))
     return torch.stack(x)
 
