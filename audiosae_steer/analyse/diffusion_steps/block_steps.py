@@ -53,10 +53,7 @@ def read_block_steps(
             kept.append(x.detach().float().cpu())
             times.append(t)
 
-    def tell(now: Moment) -> None:
-        moment[0] = now
-
-    closers = list(family.watch(inner, tell, windows=False))
+    closers = list(family.watch(inner, lambda now: moment.__setitem__(0, now), windows=False))
     if tap.place == "output":
         closers.append(tap.module.register_forward_hook(lambda module, args, out: keep(out)).remove)
     else:
