@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from .brain_responses.brain_response import Trf
+from .brain_responses.responding import trf
+from .brain_responses.response_files import Responses
+from .brain_responses.response_preparation import Stimuli
+from .brain_responses.response_tests import trf_of_stimuli
+from .brain_responses.trf_records import TrfSettings
 from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
 from .concept_erasure.erasure_records import ErasureSettings
+from .diffusion_steps.block_steps import read_block_steps
+from .diffusion_steps.diffusion_emergence import Emergence
+from .diffusion_steps.emergence_records import EmergenceSettings
+from .diffusion_steps.emerging import emergence
+from .diffusion_steps.property_readers import LinearReader, PropertyReader
+from .diffusion_steps.trajectories import Trajectory
 from .domain_features.domain_assignments import Domains
 from .domain_features.domain_counts import domains
 from .domain_features.domain_excerpts import DomainExcerpts, excerpts_of_domains
@@ -33,6 +45,8 @@ __all__ = [
     "DomainExcerpts",
     "DomainSettings",
     "Domains",
+    "Emergence",
+    "EmergenceSettings",
     "Erasure",
     "ErasureSettings",
     "Excerpt",
@@ -40,16 +54,24 @@ __all__ = [
     "Interval",
     "LabelSearch",
     "LabelSettings",
+    "LinearReader",
     "Outcome",
     "Parts",
     "Patterns",
     "ProbeCurve",
     "ProbeSettings",
+    "PropertyReader",
     "Residuals",
+    "Responses",
     "StabilitySettings",
+    "Stimuli",
+    "Trajectory",
+    "Trf",
+    "TrfSettings",
     "compare_patterns",
     "control",
     "domains",
+    "emergence",
     "erasure",
     "excerpts_from_csv",
     "excerpts_of",
@@ -59,8 +81,11 @@ __all__ = [
     "patterns_of",
     "pool_codes",
     "probe",
+    "read_block_steps",
     "read_residuals",
     "search_codes",
     "split_parts",
     "stability",
+    "trf",
+    "trf_of_stimuli",
 ]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
-from audiosae_steer import load_sae
-from audiosae_steer.analyse import Coverage, Domains, LabelSearch
+from audiosae_steer import SAE, Site, load_model, load_sae
+from audiosae_steer.analyse import Coverage, Domains, Emergence, LabelSearch, Trf, excerpts_of, read_residuals
 from audiosae_steer.cli.app import app
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
@@ -164,3 +165,77 @@ def test_labels_from_a_csv_to_a_page(two_domains):
     assert found.of("speech").smallest_f1 == 1.0
     assert "Labels: features that tell them" in page.read_text(encoding="utf-8")
     assert run("analyse", "labels", "--sae", SHIPPED, "--layer", 4).exit_code == 2
+
+
+def test_emergence_from_files_to_a_page(tmp_path):
+    rng = np.random.default_rng(0)
+    eye = torch.eye(6)
+    SAE(eye, torch.zeros(6), eye, torch.zeros(6), gate="relu").save(tmp_path / "sae.safetensors")
+    noise, final = rng.standard_normal((4, 10, 6)), np.eye(6)[rng.integers(3, size=(4, 10))]
+    times = np.linspace(0, 1, 9)
+    states = np.stack([(1 - t) * noise + t * final for t in times]).astype(np.float32)
+    np.savez(tmp_path / "path.npz", trajectory=states, times=times)
+    np.savez(tmp_path / "heads.npz", **{"pitch.weight": 9 * np.eye(3, 6), "pitch.bias": np.zeros(3)})
+    words = ("analyse", "emergence", "--sae", tmp_path / "sae.safetensors", "--heads", tmp_path / "heads.npz")
+    files = [tmp_path / f"a.{kind}" for kind in ("json", "html", "png")]
+    result = run(*words, "--trajectory", tmp_path / "path.npz", "--draws", 20,
+                 "--out", files[0], "--html", files[1], "--png", files[2])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "| pitch: predicted | 0 |" in result.output
+    found = Emergence.from_json(files[0].read_text(encoding="utf-8"))
+    assert found.settled("pitch").step == 0
+    assert found.settled("pitch", reading="line").step > 2
+    assert all(path.stat().st_size > 1000 for path in files)
+    refused = run(*words, "--trajectory", tmp_path / "heads.npz")
+    assert refused.exit_code == 2
+    assert "expected an array named trajectory" in " ".join(refused.output.split())
+
+
+def test_trf_from_clips_and_responses_to_a_page(tmp_path):
+    """Four clips; a made response that follows one feature of the model in time."""
+    (tmp_path / "clips").mkdir()
+    names = ["speech-01", "speech-02", "speech-03", "speech-04"]
+    for name in names:
+        shutil.copy(CLIPS / f"{name}.flac", tmp_path / "clips")
+    sae = load_sae(SHIPPED).float()
+    clips = excerpts_of([tmp_path / "clips"])
+    residuals = read_residuals(load_model("tiny.en"), Site(4), clips, cache=tmp_path / "cache")
+    f = [sae.encode(x).numpy() for x in residuals]
+    feature = int(np.argmin(np.abs(np.concatenate(f).astype(bool).mean(0) - 0.3)))
+    rng = np.random.default_rng(0)
+    made = {name: np.repeat(x[:, feature], 2) for name, x in zip(names, f, strict=True)}  # 50 frames/s, at 100 Hz
+    scale = np.concatenate(list(made.values())).std()
+    made = {name: np.roll(x, 12)[:, None] + 0.5 * scale * rng.standard_normal((len(x), 2)) for name, x in made.items()}
+    np.savez(tmp_path / "eeg.npz", **made, rate=100)
+    words = (
+        *("analyse", "trf", "--sae", SHIPPED, "--layer", 4, "--audio", tmp_path / "clips", "--shifts", 60),
+        *("--cache", tmp_path / "cache", "--rate", 50, "--least-shift", 2, "--high-pass", 0, "--low-pass", 0),
+        *(
+            "--draws",
+            20,
+            "--controls",
+            "random",
+            "--most",
+            1,
+            "--feature",
+            feature,
+            "--penalty",
+            0.01,
+            "--penalty",
+            100,
+        ),
+    )
+    files = [tmp_path / f"a.{kind}" for kind in ("json", "html", "png")]
+    result = run(*words, "--responses", tmp_path / "eeg.npz", "--out", files[0], "--html", files[1], "--png", files[2])
+    assert result.exit_code == 0, result.output
+    found = Trf.from_json(files[0].read_text(encoding="utf-8"))
+    assert [each.name for each in found.dictionaries] == ["SAE", "random"]
+    own = found.of(feature)
+    assert own.highest.lag == pytest.approx(0.12, abs=0.021)
+    assert own.prediction.p < 0.02
+    assert own.gain.p < 0.02
+    assert "there is one subject" in " ".join(result.output.split())
+    assert str(tmp_path) not in files[1].read_text(encoding="utf-8")
+    refused = run(*words, "--responses", tmp_path / "clips")
+    assert refused.exit_code == 2
+    assert "holds no responses" in " ".join(refused.output.split())

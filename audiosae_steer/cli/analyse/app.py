@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import domains, erasure, labels, probe, stability
+from . import domains, emergence, erasure, labels, probe, stability, trf
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -15,7 +15,9 @@ def analyse() -> None:
 
 
 app.command()(domains.domains)
+app.command()(emergence.emergence)
 app.command()(erasure.erasure)
 app.command()(labels.labels)
 app.command()(probe.probe)
 app.command()(stability.stability)
+app.command()(trf.trf)

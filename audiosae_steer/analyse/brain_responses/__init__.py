@@ -1,0 +1,1 @@
+"""Features of sound beside responses of the brain to it."""

@@ -1,0 +1,1 @@
+"""Emergence of properties over the steps of a diffusion."""
