@@ -155,6 +155,8 @@ class Shared:
             state.decoding, state.unknown = None, False
             return
         state.decoding = self.memory.recall(encoding)
+        if state.decoding is None:
+            check_numbers(encoding)
         state.unknown = state.decoding is None and not self.last.compiled
         if state.decoding is None and self.last.compiled:  # whose encodings cannot be noted
             state.opened, state.opened_frames, state.unspoken = self.last.encoded
@@ -198,3 +200,19 @@ class Shared:
         """The last decision of this thread, of compiled code if that was later, or of any thread."""
         own = self.state
         return self.last if self.last.compiled or not own.encoded.made else own
+
+
+def check_numbers(encoding: Tensor) -> None:
+    """Refuse an encoding (rows, frames, d) that holds NaN: no decision is found by its numbers.
+
+    Raises:
+        GateError: names the rows.
+    """
+    rows = encoding.isnan().flatten(1).any(1).nonzero()[:, 0].tolist()
+    if rows:
+        which = ", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else "")
+        raise GateError(
+            f"the encoding of row {which} of {len(encoding)} (counted from 0) holds NaN, of which no text can be made: "
+            "its audio holds NaN or infinite samples, or the model overflows in its dtype; leave it out, or check with "
+            "numpy.isfinite"
+        )

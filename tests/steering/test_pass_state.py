@@ -267,3 +267,12 @@ def test_memory_sees_changes_in_place_and_forgets_the_oldest() -> None:
     assert memory.recall(buffer).clips.tolist() == [False]
     memory.remember(torch.full((1, 3, 4), 2.0), Decision(torch.tensor([True])))
     assert memory.recall(one) is None
+
+
+def test_an_encoding_without_numbers_is_named(tiny_en_hf: Any, inputs: dict[str, torch.Tensor]) -> None:
+    both = torch.cat([inputs["speech-01"], inputs["rain"] * torch.nan])
+    with steer(tiny_en_hf, "no-false-speech"):
+        with pytest.raises(GateError, match=r"row 1 of 2 \(counted from 0\) holds NaN"):
+            text(tiny_en_hf, both)
+        assert text(tiny_en_hf, inputs["speech-01"])
+        assert text(tiny_en_hf, inputs["rain"]) == ""
