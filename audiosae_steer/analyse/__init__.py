@@ -8,6 +8,11 @@ from .brain_responses.response_files import Responses
 from .brain_responses.response_preparation import Stimuli
 from .brain_responses.response_tests import trf_of_stimuli
 from .brain_responses.trf_records import TrfSettings
+from .code_completeness.attribute_codes import CodeTables, code_tables
+from .code_completeness.attribute_tables import Attributes, attributes_of
+from .code_completeness.completeness_records import CompletenessSettings
+from .code_completeness.completeness_result import Completeness
+from .code_completeness.measuring_completeness import completeness
 from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
 from .concept_erasure.erasure_records import ErasureSettings
@@ -39,7 +44,11 @@ from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
 
 __all__ = [
+    "Attributes",
     "ClipCodes",
+    "CodeTables",
+    "Completeness",
+    "CompletenessSettings",
     "Coverage",
     "Dense",
     "DomainExcerpts",
@@ -68,7 +77,10 @@ __all__ = [
     "Trajectory",
     "Trf",
     "TrfSettings",
+    "attributes_of",
+    "code_tables",
     "compare_patterns",
+    "completeness",
     "control",
     "domains",
     "emergence",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from . import domains, emergence, erasure, labels, probe, stability, trf
+from . import completeness, domains, erasure, labels, probe, stability
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -14,6 +15,7 @@ def analyse() -> None:
     """Analyse an SAE's features, each figure beside its null and its controls."""
 
 
+app.command()(completeness.completeness)
 app.command()(domains.domains)
 app.command()(emergence.emergence)
 app.command()(erasure.erasure)

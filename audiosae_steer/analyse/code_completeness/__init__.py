@@ -1,0 +1,1 @@
+"""Completeness of codes: by how few of their numbers attributes of the sound are carried."""
