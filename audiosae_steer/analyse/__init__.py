@@ -13,6 +13,14 @@ from .code_completeness.attribute_tables import Attributes, attributes_of
 from .code_completeness.completeness_records import CompletenessSettings
 from .code_completeness.completeness_result import Completeness
 from .code_completeness.measuring_completeness import completeness
+from .code_quality.measuring_quality import quality
+from .code_quality.quality_records import QualitySettings
+from .code_quality.quality_result import Quality
+from .code_quality.reconstructing import reconstruction_wer
+from .code_quality.reconstruction_records import ReconstructionSettings
+from .code_quality.reconstruction_result import Reconstructions
+from .comparisons.comparing import compare, read_outcome
+from .comparisons.comparison_result import Comparison
 from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
 from .concept_erasure.erasure_records import ErasureSettings
@@ -47,6 +55,7 @@ __all__ = [
     "Attributes",
     "ClipCodes",
     "CodeTables",
+    "Comparison",
     "Completeness",
     "CompletenessSettings",
     "Coverage",
@@ -70,6 +79,10 @@ __all__ = [
     "ProbeCurve",
     "ProbeSettings",
     "PropertyReader",
+    "Quality",
+    "QualitySettings",
+    "ReconstructionSettings",
+    "Reconstructions",
     "Residuals",
     "Responses",
     "StabilitySettings",
@@ -79,6 +92,7 @@ __all__ = [
     "TrfSettings",
     "attributes_of",
     "code_tables",
+    "compare",
     "compare_patterns",
     "completeness",
     "control",
@@ -94,7 +108,10 @@ __all__ = [
     "pool_codes",
     "probe",
     "read_block_steps",
+    "quality",
+    "read_outcome",
     "read_residuals",
+    "reconstruction_wer",
     "search_codes",
     "split_parts",
     "stability",

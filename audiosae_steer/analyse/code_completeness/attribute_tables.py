@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,9 @@ def attributes_of(excerpts: Excerpts, kind: str | Path = "free", *, progress: Te
     if kind not in ("free", "egemaps"):
         return _from_csv(Path(kind), excerpts)
     if kind == "free":
-        names, families, warned = NAMES, tuple(family for family, own in FAMILIES.items() for _ in own), ()
-        found = (attributes_of_sound(item.read(), SAMPLE_RATE) for item in excerpts.items)
+        names, families = NAMES, tuple(family for family, own in FAMILIES.items() for _ in own)
+        warned: tuple[str, ...] = ()
+        found: Iterator[NDArray[np.float64]] = (attributes_of_sound(e.read(), SAMPLE_RATE) for e in excerpts.items)
         source = "free: numpy and scipy"
     else:
         names, found = egemaps(excerpts)

@@ -96,13 +96,13 @@ class Completeness(Outcome):
             "explain. c_paper grows with n alone: never compare it over codes of different sizes."
         )
         codes = Table("Codes", header, rows, note)
-        header = ("against the first", "attributes", "exp(H), times", "95 %", "R²", "95 %", "c_paper", "so it is")
+        columns = ("against the first", "attributes", "exp(H), times", "95 %", "R²", "95 %", "c_paper", "so it is")
         pairs = tuple(
             (pair.name, str(pair.attributes), _word(pair.ratio, 2), str(pair.interval or ""), _word(pair.r2),
              str(pair.r2_interval or ""), _word(pair.c_paper), pair.verdict)
             for pair in self.pairs
         )  # fmt: skip
-        return [codes, Table("Pairs", header, pairs, "Over the attributes that both explain."), self._by_attribute()]
+        return [codes, Table("Pairs", columns, pairs, "Over the attributes that both explain."), self._by_attribute()]
 
     def _by_attribute(self) -> Table:
         names = tuple(row.name for row in self.codes)

@@ -16,7 +16,8 @@ LICENCE = (
     "(https://github.com/audeering/opensmile-python/blob/main/LICENSE)"
 )
 FAMILIES = (
-    ("F0", "pitch"), ("Voiced", "rhythm"), ("Unvoiced", "rhythm"), ("loudnessPeaks", "rhythm"), ("loudness", "loudness"),
+    ("F0", "pitch"), ("Voiced", "rhythm"), ("Unvoiced", "rhythm"), ("loudnessPeaks", "rhythm"),
+    ("loudness", "loudness"),
     ("equivalentSound", "loudness"), ("jitter", "quality"), ("shimmer", "quality"), ("HNR", "quality"),
     ("logRelF0", "quality"), ("mfcc", "mfcc"), ("F1", "formants"), ("F2", "formants"), ("F3", "formants"),
 )  # fmt: skip

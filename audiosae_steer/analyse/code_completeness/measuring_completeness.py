@@ -55,7 +55,7 @@ class _Study:
 
     @property
     def smallest(self) -> int:
-        return min(code.shape[1] for code in self.codes.values())
+        return min(int(code.shape[1]) for code in self.codes.values())
 
     def rows(self, attribute: int) -> tuple[Any, Any]:
         """Clips of both parts that have an attribute."""
@@ -161,12 +161,16 @@ def _fitted(study: _Study, name: str, attribute: int, weights: Matrix | None) ->
     if settings.importance == "permutation" and explained:
         carriers = permutation_importance(fit, code[report], truth, REPEATS, settings.seed)
     order = np.argsort(-np.abs(carriers), kind="stable")[:LISTED]
+    listed = tuple((int(i), float(f"{carriers[i]:.4g}")) for i in order if carriers[i] != 0)
+    used = int((fit.weights != 0).sum())
+    number, c_paper, c_common = (
+        (effective(carriers), concentration(carriers, code.shape[1]), concentration(carriers, study.smallest))
+        if explained
+        else (None, None, None)
+    )
     score = AttributeScore(
-        name, rounded(seen), middle(drawn), rounded(bound), rounded(p) or 0.0, rounded(fit.alpha) or 0.0,
-        int((fit.weights != 0).sum()), explained,
-        *([rounded(effective(carriers)), rounded(concentration(carriers, code.shape[1])),
-           rounded(concentration(carriers, study.smallest))] if explained else [None] * 3),
-        tuple((int(i), float(f"{carriers[i]:.4g}")) for i in order if carriers[i] != 0),
+        name, rounded(seen), middle(drawn), rounded(bound), rounded(p) or 0.0, rounded(fit.alpha) or 0.0, used,
+        explained, rounded(number), rounded(c_paper), rounded(c_common), listed,
     )  # fmt: skip
     return _Fitted(fit, carriers, score, drawn)
 

@@ -14,7 +14,7 @@ from ..frame.intervals import Interval
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
 from .probe_pictures import pictures_of
-from .probe_records import ControlCurves, Curves, ProbePoint, RandomOrder
+from .probe_records import ControlCurves, Curves, ProbePoint, RandomOrder, Told
 
 SHOWN = 12
 """Features that the page names."""
@@ -60,6 +60,8 @@ class ProbeCurve(Outcome):
     """Seen features, the best first."""
     examples: tuple[Moment, ...] = ()
     """Clips that the probe on all features takes for another class, the most certain first."""
+    told: Told | None = None
+    """Guesses of the probe on all features, clip by clip."""
 
     @property
     def full(self) -> ProbePoint:

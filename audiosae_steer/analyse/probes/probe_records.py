@@ -98,6 +98,19 @@ class ControlCurves(NamedTuple):
     """95 %, the same draws of groups for both."""
 
 
+class Told(NamedTuple):
+    """Guesses of the probe on all features, clip by clip, for paired comparisons."""
+
+    clips: tuple[int, ...]
+    """Number of each held-out clip in the data."""
+    groups: tuple[str, ...]
+    """Its speaker or recording."""
+    truth: tuple[int, ...]
+    """Its class."""
+    guessed: tuple[int, ...]
+    """The class that it is taken for."""
+
+
 def saturation_of(full: ProbePoint, top: tuple[ProbePoint, ...], chance: float, share: float = 0.95) -> int | None:
     """Smallest k whose score reaches so much of the full score above chance; None where that is at chance itself."""
     if _at_chance(full, chance):

@@ -23,7 +23,7 @@ from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
 from ..frame.residual_clips import Residuals
 from .class_probes import Judge, Kinds, Matrix, Scaling, Split, choose_penalty, fisher_scores, grid, logits, middle
 from .probe_curve import ProbeCurve
-from .probe_records import ControlCurves, Curves, ProbePoint, ProbeSettings, RandomOrder, erased_of, saturation_of
+from .probe_records import ControlCurves, Curves, ProbePoint, ProbeSettings, RandomOrder, Told, erased_of, saturation_of
 
 EXAMPLES = 4
 SECONDS = 4.0
@@ -121,6 +121,8 @@ def probe(
         random_erased_k=next((each.k for each in random if each.unlearned <= bound), None),
         ranking=tuple(int(each) for each in codes.seen[codes.order]),
         examples=_examples(full.logits, split, parts, residuals),
+        told=Told(*(tuple(each) for each in (parts.report.tolist(), split.held_groups, split.held.tolist(),
+                                             full.logits.argmax(1).tolist()))),
     )  # fmt: skip
 
 

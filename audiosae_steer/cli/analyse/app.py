@@ -6,6 +6,7 @@ import typer
 
 from . import domains, emergence, erasure, labels, probe, stability, trf
 from . import completeness, domains, erasure, labels, probe, stability
+from . import compare, completeness, domains, erasure, labels, probe, quality, reconstruction, stability
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -15,11 +16,14 @@ def analyse() -> None:
     """Analyse an SAE's features, each figure beside its null and its controls."""
 
 
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(compare.compare)
 app.command()(completeness.completeness)
 app.command()(domains.domains)
 app.command()(emergence.emergence)
 app.command()(erasure.erasure)
 app.command()(labels.labels)
 app.command()(probe.probe)
+app.command()(quality.quality)
+app.command()(reconstruction.reconstruction)
 app.command()(stability.stability)
 app.command()(trf.trf)

@@ -1,0 +1,1 @@
+"""Comparisons of one analysis over SAEs, layers and models."""
