@@ -34,6 +34,9 @@ from .domain_features.domain_assignments import Domains
 from .domain_features.domain_counts import domains
 from .domain_features.domain_excerpts import DomainExcerpts, excerpts_of_domains
 from .domain_features.domain_records import DomainSettings
+from .feature_retrieval.retrieval_records import RetrievalSettings
+from .feature_retrieval.retrieval_result import Retrieval
+from .feature_retrieval.retrieving import read_names, retrieval
 from .feature_stability.coverage import Coverage
 from .feature_stability.coverage_records import StabilitySettings
 from .feature_stability.feature_stability import compare_patterns, stability
@@ -47,6 +50,9 @@ from .frame.residual_clips import Residuals, read_residuals
 from .labels.feature_labels import label_search, search_codes
 from .labels.label_findings import LabelSearch
 from .labels.label_records import LabelSettings
+from .localisation.localisation_records import LocaliseSettings
+from .localisation.localisation_result import Localisation
+from .localisation.localising import localise
 from .probes.probe_curve import ProbeCurve
 from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
@@ -73,6 +79,8 @@ __all__ = [
     "LabelSearch",
     "LabelSettings",
     "LinearReader",
+    "Localisation",
+    "LocaliseSettings",
     "Outcome",
     "Parts",
     "Patterns",
@@ -85,6 +93,8 @@ __all__ = [
     "Reconstructions",
     "Residuals",
     "Responses",
+    "Retrieval",
+    "RetrievalSettings",
     "StabilitySettings",
     "Stimuli",
     "Trajectory",
@@ -103,15 +113,18 @@ __all__ = [
     "excerpts_of",
     "excerpts_of_domains",
     "label_search",
+    "localise",
     "parts_of",
     "patterns_of",
     "pool_codes",
     "probe",
     "read_block_steps",
     "quality",
+    "read_names",
     "read_outcome",
     "read_residuals",
     "reconstruction_wer",
+    "retrieval",
     "search_codes",
     "split_parts",
     "stability",

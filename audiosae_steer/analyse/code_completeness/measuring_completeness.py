@@ -108,11 +108,7 @@ def completeness(
             f"attributes are of {clips} clips, groups of {len(named)}; give codes and groups of the same"
         )
     parts = parts or split_parts(named, share=settings.share, seed=settings.seed)
-    if len({named[i] for i in parts.find}) < 2:
-        raise SteeringError(
-            "the clips to fit on are of one speaker or recording, so no penalty can be chosen on others; give clips of "
-            "at least three, or name them in the column group of the labels"
-        )
+    check_groups(named, parts)
     tables, said = with_controls(given.tables, parts.find, settings)
     study = _Study(tables, attributes, named, parts, settings)
     weights = clip_weights([named[i] for i in parts.report], settings.draws, settings.seed)
@@ -136,6 +132,15 @@ def completeness(
         common=tuple(attributes.names[i] for i in common),
         pairs=tuple(_pair(study, name, fitted) for name in list(tables)[1:]),
     )  # fmt: skip
+
+
+def check_groups(groups: Sequence[str], parts: Parts) -> None:
+    """Refuse parts of which no penalty can be chosen. SteeringError: the clips to fit on are of one group."""
+    if len({groups[i] for i in parts.find}) < 2:
+        raise SteeringError(
+            "the clips to fit on are of one speaker or recording, so no penalty can be chosen on others; give clips of "
+            "at least three, or name them in the column group of the labels"
+        )
 
 
 def _fitted(study: _Study, name: str, attribute: int, weights: Matrix | None) -> _Fitted:

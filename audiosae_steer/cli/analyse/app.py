@@ -7,6 +7,19 @@ import typer
 from . import domains, emergence, erasure, labels, probe, stability, trf
 from . import completeness, domains, erasure, labels, probe, stability
 from . import compare, completeness, domains, erasure, labels, probe, quality, reconstruction, stability
+from . import (
+    compare,
+    completeness,
+    domains,
+    erasure,
+    labels,
+    localise,
+    probe,
+    quality,
+    reconstruction,
+    retrieval,
+    stability,
+)
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
 
@@ -22,8 +35,10 @@ app.command()(domains.domains)
 app.command()(emergence.emergence)
 app.command()(erasure.erasure)
 app.command()(labels.labels)
+app.command()(localise.localise)
 app.command()(probe.probe)
 app.command()(quality.quality)
 app.command()(reconstruction.reconstruction)
+app.command()(retrieval.retrieval)
 app.command()(stability.stability)
 app.command()(trf.trf)

@@ -42,11 +42,13 @@ def completeness(
     """Measure by how few features attributes of the sound are carried, beside dense, random and rotated codes."""
     from ...analyse.code_completeness.attribute_codes import code_tables
     from ...analyse.code_completeness.attribute_tables import attributes_of
+    from ...analyse.code_completeness.measuring_completeness import check_groups
     from ...analyse.code_completeness.measuring_completeness import completeness as measure
     from ...analyse.frame.parts import parts_of
 
     clips = read_data(data)
     parts = parts_of(clips, share=settings.share, seed=settings.seed)
+    check_groups(clips.groups, parts)
     opened = read_sae(sae, place.layer)
     with progress() as tell:
         attributes = attributes_of(clips, described.attributes, progress=tell)

@@ -10,7 +10,7 @@ import pytest
 from audiosae_steer.analyse import Attributes, Completeness, CompletenessSettings, completeness
 from audiosae_steer.errors import SteeringError
 
-QUICK = CompletenessSettings(controls=(), draws=50, permutations=40, blocks=4, alphas=20)
+QUICK = CompletenessSettings(controls=(), draws=50, permutations=40, blocks=4, alphas=15, folds=3)
 SEEDS = range(3)
 
 

@@ -1,0 +1,1 @@
+"""Retrieval: clips ranked by named features."""

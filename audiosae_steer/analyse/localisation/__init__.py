@@ -1,0 +1,1 @@
+"""Localisation: layers whose update carries what two clips differ in."""
