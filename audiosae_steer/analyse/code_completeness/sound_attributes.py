@@ -64,7 +64,7 @@ def attributes_of_sound(samples: Any, sample_rate: int) -> Numbers:
         pitch = [np.nanmean(f0), np.nanstd(f0), *np.nanpercentile(f0, [20, 50, 80]), np.isfinite(f0).mean()]
         quality = [np.nanmean(hnr), np.nanstd(hnr)]
     levels = [level[sound].mean(), level[sound].std(), np.percentile(level[sound], 80)]
-    shape = _spectrum(np.asarray(power[sound], np.float64), np.fft.rfftfreq(size, 1 / sample_rate))
+    shape = _spectrum(power[sound], np.asarray(np.fft.rfftfreq(size, 1 / sample_rate), np.float64))
     mel = np.log(power @ _mel_filters(size, sample_rate).T + 1e-10)
     cepstra = import_extra("scipy.fft").dct(mel[sound], axis=1, norm="ortho")[:, 1:5]
     mfcc = np.stack([cepstra.mean(0), cepstra.std(0)], 1).reshape(-1)
