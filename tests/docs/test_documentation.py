@@ -103,7 +103,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             name, *words = words
             assert name in command.commands, f"audiosae-steer {name}"
             group, command = command, command.commands[name]
-        passed = group.commands.get(words[0]) if command.context_settings.get("ignore_unknown_options") and words else None
+        passed = (
+            group.commands.get(words[0]) if command.context_settings.get("ignore_unknown_options") and words else None
+        )
         params = [*command.params, *(passed.params if passed is not None else ())]
         known = {option for parameter in params for option in (*parameter.opts, *parameter.secondary_opts)}
         used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}

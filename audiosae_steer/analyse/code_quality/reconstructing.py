@@ -59,14 +59,7 @@ def reconstruction_wer(
         raise SteeringError(f"{len(clips)} clips and {len(references)} transcripts; give a transcript for each clip")
     if sae.threshold is None and settings.thresholds:
         raise SteeringError(f"this SAE's gate, {sae.gate.kind}, has no threshold to try others of; leave them out")
-    everything: list[Edit] = [Scale(0, 1.0)]
-    ways: dict[str, tuple[SAE | None, list[Edit]]] = {MODEL: (None, []), "reconstruction": (sae, everything)}
-    for threshold in settings.thresholds:
-        other = copy.deepcopy(sae)
-        other.threshold = torch.tensor(threshold)
-        ways[f"threshold {threshold:g}"] = (other, everything)
-    if settings.bias:
-        ways[BIAS] = (sae, [Ablate(list(range(sae.n_features)))])
+    ways = _ways(sae, settings)
     texts: dict[str, list[str]] = {name: [] for name in ways}
     for start in range(0, len(clips), settings.batch):
         if progress is not None:
@@ -89,6 +82,19 @@ def reconstruction_wer(
         words=sum(plain.words),
         rows=tuple(found),
     )
+
+
+def _ways(sae: SAE, settings: ReconstructionSettings) -> dict[str, tuple[SAE | None, list[Edit]]]:
+    """SAE and edits of each kind of residual; no SAE: the model itself."""
+    everything: list[Edit] = [Scale(0, 1.0)]
+    ways: dict[str, tuple[SAE | None, list[Edit]]] = {MODEL: (None, []), "reconstruction": (sae, everything)}
+    for threshold in settings.thresholds:
+        other = copy.deepcopy(sae)
+        other.threshold = torch.tensor(threshold)
+        ways[f"threshold {threshold:g}"] = (other, everything)
+    if settings.bias:
+        ways[BIAS] = (sae, [Ablate(list(range(sae.n_features)))])
+    return ways
 
 
 def _written(model: Any, rows: Any, layer: int, sae: SAE | None, edits: list[Edit]) -> Any:

@@ -79,20 +79,21 @@ def read_outcome(text: str | bytes) -> Outcome:
     Raises:
         SteeringError: it is of none.
     """
-    from ... import analyse
-
     try:
         content = json.loads(text)
     except ValueError as error:
         raise SteeringError(f"this is no JSON ({error}); give a file that --out of an analysis wrote") from error
     keys = set(content) if isinstance(content, dict) else set()
-    for name in analyse.__all__:
-        kind: Any = getattr(analyse, name)
-        known = isinstance(kind, type) and issubclass(kind, Outcome) and kind is not Outcome
-        if known and keys == {field.name for field in fields(kind)}:
+    for kind in sorted(_kinds(Outcome), key=lambda each: each.__name__):
+        if keys == {field.name for field in fields(kind)}:
             found: Outcome = kind.from_json(text)
             return found
     raise SteeringError("this is no result of an analysis of this version; give a file that --out of one wrote")
+
+
+def _kinds(kind: Any) -> set[Any]:
+    """Classes of results; whoever imports this has imported all analyses of the package."""
+    return {kind for each in kind.__subclasses__() for kind in {each, *_kinds(each)}}
 
 
 def _entry(name: str, result: Outcome) -> Entry:

@@ -53,12 +53,13 @@ def retrieval(
     settings = settings or RetrievalSettings()
     labels = np.array(checked_labels(residuals))
     kinds = np.unique(labels)
+    warned: tuple[str, ...] = (GIVEN,)
     if names is not None:
         chosen = _checked(names, kinds, sae.n_features)
-        rows, warned, said = np.arange(len(residuals)), (GIVEN,), ()
+        rows = np.arange(len(residuals))
     else:
         parts = labelled_parts(residuals, settings.share, settings.seed)
-        rows, warned, said = parts.report, (), parts.warnings
+        rows, warned = parts.report, parts.warnings
     pooled = pool_codes(residuals, sae, progress=progress)
     scores = clip_scores(pooled, settings.score)
     if names is None:
@@ -66,19 +67,15 @@ def retrieval(
     table, groups = scores[rows], [residuals.groups[i] for i in rows]
     order = sorted(chosen, key=lambda each: (chosen[each], each))
     mean = _mean([(table[:, i], chosen[i]) for i in order], labels[rows], groups, settings)
-    controls = []
-    for name in settings.controls if names is None else ():
-        made = control(name, sae, residuals, seed=settings.seed)
-        other = pool_codes(residuals, made, what=f"pooling {name}", progress=progress)
-        own = clip_scores(other, settings.score)
-        theirs = _found(own, other, labels, parts.find, settings)
-        found = [average_precision(own[rows][:, i], labels[rows] == label) for i, label in theirs.items()]
-        controls.append(ControlRetrieval(name, rounded(np.mean(found)) or 0.0))
+    controls = [
+        _control(name, sae, residuals, (parts.find, rows), settings, progress)
+        for name in (settings.controls if names is None else ())
+    ]
     listed = tuple(_row(i, chosen[i], table[:, i], labels[rows] == chosen[i]) for i in order)
     return Retrieval(
         provenance=provenance(
             sites=[SiteFacts.of(residuals)], saes=[SAEFacts.of(sae, pooled.l0)], settings=settings, seed=settings.seed,
-            warnings=(*said, *warned),
+            warnings=warned,
         ),
         found_here=names is None,
         clips=len(rows),
@@ -170,6 +167,25 @@ def _found(scores: Matrix, codes: ClipCodes, labels: Any, find: Any, settings: R
         if free is not None:
             chosen[free] = str(label)
     return chosen
+
+
+def _control(
+    name: str,
+    sae: SAE,
+    residuals: Residuals,
+    parts: tuple[Any, Any],
+    settings: RetrievalSettings,
+    progress: Tell | None,
+) -> ControlRetrieval:
+    """A control's features, named on one part and scored on the other."""
+    find, report = parts
+    labels = np.array([str(label) for label in residuals.labels])
+    made = control(name, sae, residuals, seed=settings.seed)
+    codes = pool_codes(residuals, made, what=f"pooling {name}", progress=progress)
+    scores = clip_scores(codes, settings.score)
+    chosen = _found(scores, codes, labels, find, settings)
+    found = [average_precision(scores[report][:, i], labels[report] == label) for i, label in chosen.items()]
+    return ControlRetrieval(name, rounded(np.mean(found)) or 0.0)
 
 
 def _row(feature: int, name: str, scores: Matrix, relevant: Any) -> NamedFeature:

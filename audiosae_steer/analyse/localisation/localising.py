@@ -35,6 +35,8 @@ class LabelledClips(NamedTuple):
     rate: int = 16_000
     """Hz."""
     warnings: tuple[str, ...] = ()
+    site: SiteFacts | None = None
+    """Origin, for the result."""
 
 
 def localise(
@@ -71,19 +73,17 @@ def localise(
     inner = unwrap(model)
     rate = family_of(inner).sample_rate(inner)
     chosen = [item for item in excerpts.items if item.label in (base, source)]
-    clips = LabelledClips(
-        tuple(item.read(rate) for item in chosen),
-        tuple(str(item.label) for item in chosen),
-        tuple(item.group for item in chosen),
-        rate,
-        () if excerpts.grouped else (UNGROUPED,),
-    )
+    groups = tuple(item.group for item in chosen)
     facts = SiteFacts(
         model=family_of(inner).name, fingerprint=fingerprint(inner), site=f"encoder layer {read}",
-        data=excerpts.digest(), clips=len(chosen), frames=0, groups=len(set(clips.groups)), rate=None,
+        data=excerpts.digest(), clips=len(chosen), frames=0, groups=len(set(groups)), rate=None,
     )  # fmt: skip
-    return localise_runs(ModelRunner(inner), clips, base, source, layers, read=read, settings=settings,
-                         site=facts, progress=progress)  # fmt: skip
+    clips = LabelledClips(
+        tuple(item.read(rate) for item in chosen), tuple(str(item.label) for item in chosen), groups, rate,
+        () if excerpts.grouped else (UNGROUPED,), facts,
+    )  # fmt: skip
+    runner = ModelRunner(inner)
+    return localise_runs(runner, clips, base, source, layers, read=read, settings=settings, progress=progress)
 
 
 def localise_runs(
@@ -95,7 +95,6 @@ def localise_runs(
     *,
     read: int,
     settings: LocaliseSettings | None = None,
-    site: SiteFacts | None = None,
     progress: Tell | None = None,
 ) -> Localisation:
     """The same by anything that runs clips; see `localise`."""
@@ -124,7 +123,7 @@ def localise_runs(
     weights = clip_weights(groups, settings.draws, settings.seed)
     return Localisation(
         provenance=provenance(
-            sites=[site] if site else (), settings=settings, seed=settings.seed,
+            sites=[clips.site] if clips.site else (), settings=settings, seed=settings.seed,
             warnings=(*clips.warnings, *_cautions(groups, probe)),
         ),
         base=base, source=source, read=read, patch=settings.patch, pairs=len(pairs), groups=len(set(groups)),

@@ -63,7 +63,8 @@ class ModelRunner:
         whole = takes_whole_windows(self.model, Site(1))
         if whole:
             module: Any = self.model.get_submodule(encoder_path(self.model))
-            args, kwargs = (mel(self.model, [samples], "silence"),), {}
+            args: Any = (mel(self.model, [samples], "silence"),)
+            kwargs: Any = {}
         else:
             module, args, kwargs = self.family.prepare(self.model, samples)
         try:
