@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from . import domains, emergence, erasure, labels, probe, stability, trf
-from . import completeness, domains, erasure, labels, probe, stability
-from . import compare, completeness, domains, erasure, labels, probe, quality, reconstruction, stability
 from . import (
     compare,
     completeness,
     domains,
+    emergence,
     erasure,
     labels,
     localise,
@@ -19,6 +17,7 @@ from . import (
     reconstruction,
     retrieval,
     stability,
+    trf,
 )
 
 app = typer.Typer(help="Analyse an SAE's features, each figure beside its null and its controls.", no_args_is_help=True)
