@@ -288,7 +288,8 @@ def _start(segment: dict[str, Any], vocabulary: int) -> float:
     if "words" in segment or first < vocabulary - TIMESTAMPS:
         return start
     written = segment["seek"] / 100 + (first - (vocabulary - TIMESTAMPS)) * TIMESTAMP_SECONDS
-    return min(max(start, written), float(segment["end"]))
+    end: float = segment["end"]
+    return min(max(start, written), end)
 
 
 def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding: Decoding) -> list[Transcript]:
