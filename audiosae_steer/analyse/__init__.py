@@ -21,6 +21,9 @@ from .domain_features.domain_assignments import Domains
 from .domain_features.domain_counts import domains
 from .domain_features.domain_excerpts import DomainExcerpts, excerpts_of_domains
 from .domain_features.domain_records import DomainSettings
+from .feature_cards.card_findings import FeatureCard
+from .feature_cards.card_making import feature_card
+from .feature_cards.card_records import CardSettings
 from .feature_stability.coverage import Coverage
 from .feature_stability.coverage_records import StabilitySettings
 from .feature_stability.feature_stability import compare_patterns, stability
@@ -34,11 +37,21 @@ from .frame.residual_clips import Residuals, read_residuals
 from .labels.feature_labels import label_search, search_codes
 from .labels.label_findings import LabelSearch
 from .labels.label_records import LabelSettings
+from .mel_windows.mel_findings import MelPatterns
+from .mel_windows.mel_records import MelPattern, MelSettings
+from .mel_windows.mel_search import mel_patterns
+from .phone_names.alignment_files import Alignments, read_alignments
+from .phone_names.phone_findings import Phones
+from .phone_names.phone_records import PhoneSettings
+from .phone_names.phone_search import name_patterns, phones
+from .phone_names.textgrid import PhoneSpan
 from .probes.probe_curve import ProbeCurve
 from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
 
 __all__ = [
+    "Alignments",
+    "CardSettings",
     "ClipCodes",
     "Coverage",
     "Dense",
@@ -51,13 +64,20 @@ __all__ = [
     "ErasureSettings",
     "Excerpt",
     "Excerpts",
+    "FeatureCard",
     "Interval",
     "LabelSearch",
     "LabelSettings",
     "LinearReader",
+    "MelPattern",
+    "MelPatterns",
+    "MelSettings",
     "Outcome",
     "Parts",
     "Patterns",
+    "PhoneSettings",
+    "PhoneSpan",
+    "Phones",
     "ProbeCurve",
     "ProbeSettings",
     "PropertyReader",
@@ -76,11 +96,16 @@ __all__ = [
     "excerpts_from_csv",
     "excerpts_of",
     "excerpts_of_domains",
+    "feature_card",
     "label_search",
+    "mel_patterns",
+    "name_patterns",
     "parts_of",
     "patterns_of",
+    "phones",
     "pool_codes",
     "probe",
+    "read_alignments",
     "read_block_steps",
     "read_residuals",
     "search_codes",
