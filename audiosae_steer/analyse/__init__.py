@@ -34,6 +34,9 @@ from .domain_features.domain_assignments import Domains
 from .domain_features.domain_counts import domains
 from .domain_features.domain_excerpts import DomainExcerpts, excerpts_of_domains
 from .domain_features.domain_records import DomainSettings
+from .feature_cards.card_findings import FeatureCard
+from .feature_cards.card_making import feature_card
+from .feature_cards.card_records import CardSettings
 from .feature_retrieval.retrieval_records import RetrievalSettings
 from .feature_retrieval.retrieval_result import Retrieval
 from .feature_retrieval.retrieving import read_names, retrieval
@@ -53,12 +56,22 @@ from .labels.label_records import LabelSettings
 from .localisation.localisation_records import LocaliseSettings
 from .localisation.localisation_result import Localisation
 from .localisation.localising import localise
+from .mel_windows.mel_findings import MelPatterns
+from .mel_windows.mel_records import MelPattern, MelSettings
+from .mel_windows.mel_search import mel_patterns
+from .phone_names.alignment_files import Alignments, read_alignments
+from .phone_names.phone_findings import Phones
+from .phone_names.phone_records import PhoneSettings
+from .phone_names.phone_search import name_patterns, phones
+from .phone_names.textgrid import PhoneSpan
 from .probes.probe_curve import ProbeCurve
 from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
 
 __all__ = [
+    "Alignments",
     "Attributes",
+    "CardSettings",
     "ClipCodes",
     "CodeTables",
     "Comparison",
@@ -75,15 +88,22 @@ __all__ = [
     "ErasureSettings",
     "Excerpt",
     "Excerpts",
+    "FeatureCard",
     "Interval",
     "LabelSearch",
     "LabelSettings",
     "LinearReader",
     "Localisation",
     "LocaliseSettings",
+    "MelPattern",
+    "MelPatterns",
+    "MelSettings",
     "Outcome",
     "Parts",
     "Patterns",
+    "PhoneSettings",
+    "PhoneSpan",
+    "Phones",
     "ProbeCurve",
     "ProbeSettings",
     "PropertyReader",
@@ -112,13 +132,18 @@ __all__ = [
     "excerpts_from_csv",
     "excerpts_of",
     "excerpts_of_domains",
+    "feature_card",
     "label_search",
     "localise",
+    "mel_patterns",
+    "name_patterns",
     "parts_of",
     "patterns_of",
+    "phones",
     "pool_codes",
     "probe",
     "quality",
+    "read_alignments",
     "read_block_steps",
     "read_names",
     "read_outcome",

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from ...data.audio import Samples
 from ...errors import SteeringError
 from ...evaluate.drawing import new_figure, png_of
 from ...io.files import write_atomic
@@ -49,6 +50,10 @@ class Outcome(ABC):
     def moments(self) -> Sequence[Moment]:
         """Stretches of clips that the page lets its reader hear."""
         return ()
+
+    def moment_picture(self, moment: Moment, samples: Samples) -> Picture | None:
+        """Picture of a moment, of its whole clip's samples (n,) at 16 kHz; None: it is only heard."""
+        return None
 
     def to_json(self) -> str:
         """The result as JSON, which `from_json` reads; equal results give equal bytes. NaN becomes null."""
@@ -95,7 +100,8 @@ class Outcome(ABC):
             MissingExtraError: matplotlib is not installed.
         """
         shown = (self.figures(), self.tables(), self.pictures(), self.moments() if audio is not None else ())
-        write_atomic(path, page_of(self.TITLE, self.CLAIM, self.provenance, *shown, audio=audio), SteeringError)
+        page = page_of((self.TITLE, self.CLAIM), self.provenance, *shown, audio=audio, drawn=self.moment_picture)
+        write_atomic(path, page, SteeringError)
         return Path(path)
 
     def png(self, path: str | Path) -> Path:

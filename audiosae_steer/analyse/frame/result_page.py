@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...data.audio import SAMPLE_RATE
+from ...data.audio import SAMPLE_RATE, Samples
 from ...evaluate.drawing import base64_of, new_figure, png_of
 from ...evaluate.html_page import render
 from .excerpts import Excerpts
 from .presented import Figure, Moment, Picture, Table
 from .provenance import Provenance
+
+Draw = Callable[[Moment, Samples], Picture | None]
 
 
 class _Sound(NamedTuple):
@@ -24,19 +26,33 @@ class _Sound(NamedTuple):
     says: str
     wav: str
     """A WAV file in base64."""
+    alt: str
+    """Its picture in words; empty without one."""
+    png: str
+    """The picture in base64."""
 
 
 def page_of(
-    title: str,
-    claim: str,
+    words: tuple[str, str],
     provenance: Provenance,
     figures: Sequence[Figure],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
     moments: Sequence[Moment],
     audio: Excerpts | None,
+    drawn: Draw,
 ) -> str:
     """The page, with the sounds of the moments where the clips are given.
+
+    Args:
+        words: its title, and its claim.
+        provenance: origin of the result.
+        figures: headline numbers.
+        tables: tables.
+        pictures: pictures.
+        moments: stretches of clips to hear.
+        audio: the clips.
+        drawn: gives the picture of a moment, of its clip's samples, if it has one.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -45,13 +61,13 @@ def page_of(
     origin = asdict(provenance)
     return render(
         Path(__file__).with_suffix(".html"),
-        title=title,
-        claim=claim,
+        title=words[0],
+        claim=words[1],
         warnings=origin.pop("warnings"),
         figures=list(figures),
         tables=list(tables),
         pictures=[(each, _png(each)) for each in pictures],
-        sounds=[] if audio is None else list(_sounds(moments, audio)),
+        sounds=[] if audio is None else list(_sounds(moments, audio, drawn)),
         origin=list(_flat(origin)),
     )
 
@@ -62,7 +78,7 @@ def _png(picture: Picture) -> str:
     return base64_of(png_of(figure))
 
 
-def _sounds(moments: Sequence[Moment], audio: Excerpts) -> Iterator[_Sound]:
+def _sounds(moments: Sequence[Moment], audio: Excerpts, drawn: Draw) -> Iterator[_Sound]:
     import soundfile
 
     for moment in moments:
@@ -77,7 +93,9 @@ def _sounds(moments: Sequence[Moment], audio: Excerpts) -> Iterator[_Sound]:
             subtype="PCM_16",
         )
         name = f"{moment.name}, {moment.start:.1f} to {moment.start + moment.seconds:.1f} s"
-        yield _Sound(name, moment.says, base64_of(file.getvalue()))
+        picture = drawn(moment, samples)
+        alt, png = ("", "") if picture is None else (picture.alt, _png(picture))
+        yield _Sound(name, moment.says, base64_of(file.getvalue()), alt, png)
 
 
 def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

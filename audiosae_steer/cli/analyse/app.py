@@ -10,8 +10,11 @@ from . import (
     domains,
     emergence,
     erasure,
+    feature,
     labels,
     localise,
+    mel,
+    phones,
     probe,
     quality,
     reconstruction,
@@ -33,8 +36,11 @@ app.command()(completeness.completeness)
 app.command()(domains.domains)
 app.command()(emergence.emergence)
 app.command()(erasure.erasure)
+app.command()(feature.feature)
 app.command()(labels.labels)
 app.command()(localise.localise)
+app.command()(mel.mel)
+app.command()(phones.phones)
 app.command()(probe.probe)
 app.command()(quality.quality)
 app.command()(reconstruction.reconstruction)

@@ -284,12 +284,12 @@ def _start(segment: dict[str, Any], vocabulary: int) -> float:
     `whisper.transcribe` lets the only segment of a window begin with the window, whatever the model wrote, so that a
     subtitle would stand through the noise before it.
     """
-    start, first = float(segment["start"]), next(iter(segment["tokens"]), 0)
+    start = float(segment["start"])
+    first = int(next(iter(segment["tokens"]), 0))
     if "words" in segment or first < vocabulary - TIMESTAMPS:
         return start
-    written = segment["seek"] / 100 + (first - (vocabulary - TIMESTAMPS)) * TIMESTAMP_SECONDS
-    end: float = segment["end"]
-    return min(max(start, written), end)
+    written = float(segment["seek"]) / 100 + (first - (vocabulary - TIMESTAMPS)) * TIMESTAMP_SECONDS
+    return min(max(start, written), float(segment["end"]))
 
 
 def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding: Decoding) -> list[Transcript]:
