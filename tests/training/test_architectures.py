@@ -32,7 +32,7 @@ pytest.importorskip("sae_lens", reason="SAELens (extra [train]) is not installed
 TOPK = TrainSettings(
     n_features=48, architecture="topk", sparsity=0.93, steps=240, batch=128, lr=5e-3, seed=3
 )  # int(.07 · 48) = 3
-RMS = TrainSettings(n_features=48, architecture="relu-rms", l1=0.05, steps=240, batch=128, lr=5e-3, seed=3)
+RMS = TrainSettings(n_features=48, architecture="relu-rms", l1=1.0, steps=240, batch=128, lr=5e-3, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ def test_k_is_what_the_sparsity_says(trained, frames) -> None:
 def test_l1_makes_it_sparser(frames, trained) -> None:
     light = train_sae(frames, replace(RMS, l1=0.0), progress=False)
     heavy = trained["relu-rms"].info["held_out"]
-    assert heavy["l0"] < 0.8 * light.info["held_out"]["l0"]
+    assert heavy["l0"] < 0.6 * light.info["held_out"]["l0"]
     assert "k" not in trained["relu-rms"].info["settings"]
-    assert trained["relu-rms"].info["settings"]["l1"] == 0.05
+    assert trained["relu-rms"].info["settings"]["l1"] == 1.0
 
 
 @pytest.mark.parametrize("settings", [TOPK, RMS], ids=lambda each: each.architecture)
@@ -103,7 +103,7 @@ def test_the_loss_is_the_squared_error_and_l1_ahead_of_the_norm(frames) -> None:
         h = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).relu()
         f = nn.functional.rms_norm(h, (48,), eps=1e-6)
         wanted = (x - f @ sae.W_dec - sae.b_dec).square().sum(-1).mean() + RMS.l1 * h.sum(-1).mean()
-    assert float(trainer.step(x).loss) == pytest.approx(float(wanted), rel=1e-4)
+    assert float(trainer.step(x).loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
 
 
 @pytest.mark.parametrize("settings", [TOPK, RMS], ids=lambda each: each.architecture)
@@ -125,8 +125,8 @@ def test_an_interrupted_training_resumes_to_the_same_sae(settings, trained, fram
 
 
 def test_a_training_goes_on_from_its_own_kind_alone(trained, frames) -> None:
-    again = train_sae(frames, replace(RMS, steps=2, l1=0.0), start=trained["relu-rms"], progress=False)
-    assert again.info["held_out"]["fvu"] < 2 * trained["relu-rms"].info["held_out"]["fvu"]
+    again = train_sae(frames, replace(RMS, steps=2, lr=1e-6), start=trained["relu-rms"], progress=False)
+    assert again.info["held_out"]["fvu"] == pytest.approx(trained["relu-rms"].info["held_out"]["fvu"], rel=0.05)
     with pytest.raises(SteeringError, match="continues from a rms SAE"):
         train_sae(frames, RMS, start=trained["topk"], progress=False)
     with pytest.raises(SteeringError, match="epsilon 1e-06 and gain 1"):
@@ -195,16 +195,13 @@ def test_a_stretch_is_one_vector_the_mean_of_its_own_frames(sounds, tmp_path) ->
 def test_tokens_of_no_time_are_in_no_mean(sounds, tmp_path) -> None:
     from families import ast
 
-    model = ast()
-    collect(model, [sounds], [Site(2)], tmp_path / "frames", augment=False, progress=False)
-    collect(model, [sounds], [Site(2)], tmp_path / "means", augment=False, pool_seconds=30.0, progress=False)
+    model, one = ast(), [sounds / "d.wav"]  # 3 s: two tokens, then 3 rows of 30 patches
+    collect(model, one, [Site(2)], tmp_path / "frames", augment=False, progress=False)
+    collect(model, one, [Site(2)], tmp_path / "means", augment=False, pool_seconds=30.0, progress=False)
     every, means = kept(tmp_path / "frames", Site(2)), kept(tmp_path / "means", Site(2))
-    assert len(means) == 4
-    timed = torch.cat([chunk[2:] for chunk in every.split(92)])  # two tokens, then 3 rows of 30 patches
-    assert len(every) > 4 * 92
-    assert timed.isfinite().all()
-    assert float((means.mean(0) - every.mean(0)).abs().max()) > 0  # tokens are not in it
-    assert means.isfinite().all()
+    assert every.shape == (92, 24)
+    torch.testing.assert_close(means[0], every[2:].mean(0), rtol=2e-3, atol=5e-4)
+    assert float((means[0] - every.mean(0)).abs().max()) > 0.005
 
 
 @pytest.mark.filterwarnings("ignore")
