@@ -55,8 +55,8 @@ def collect(
         batch: clips per forward pass.
         seed: of everything random.
         nnsight: read residuals in nnsight's traces rather than in hooks of torch: clip by clip, every frame.
-        pool_seconds: keep the mean of the frames of every stretch of so many seconds, 0.25 to 30, one vector each, in
-            the place of the frames (Mariotte et al.); frames of padding, and those of no time, are not in it.
+        pool_seconds: keep one vector for each stretch of so many seconds, 0.25 to 30: the mean of its frames, without
+            padding and tokens of no time (Mariotte et al.).
         progress: show a progress bar.
 
     Raises:
@@ -79,7 +79,7 @@ def collect(
     known = _manifest_settings(settings, model, sites, files)
     begun = resumable(folder, known)
     if begun is None or not begun["complete"]:
-        windows = windows_of(files) if pool_seconds is None else windows_of(files, pool_seconds)
+        windows = windows_of(files, pool_seconds or LONGEST)
         if begun is None:
             write_manifest(folder, {"settings": known, "complete": False})
         extractor = Extractor(model=model, sites=sites, windows=windows, settings=settings)
