@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import SteeringError
 from ...io.progress import track
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
-from ...models.sites import Site
+from ...models.sites import Family, Site
 from ..audio_paths import list_audio
 from ..windows import windows_of
 from .extraction import LONGEST, CollectSettings, Extractor
@@ -70,9 +70,7 @@ def collect(
     model = unwrap(model)
     files = list_audio(audio)
     family = family_of(model)
-    sites = [layer if isinstance(layer, Site) else Site(layer) for layer in layers]
-    for site in sites:
-        tap_at(model, family, site)
+    sites = _sites(model, family, layers)
     settings = CollectSettings(
         augment=augment, padding_share=padding_share, batch=batch, seed=seed, nnsight=nnsight, pool_seconds=pool_seconds
     )
@@ -86,6 +84,14 @@ def collect(
         shards = _write_shards(extractor, folder, progress)
         write_manifest(folder, {"settings": known, "complete": True, "clips": len(windows), "shards": shards})
     return folder
+
+
+def _sites(model: Any, family: Family, layers: Sequence[int | Site]) -> list[Site]:
+    """SiteError: the model has no such site."""
+    sites = [layer if isinstance(layer, Site) else Site(layer) for layer in layers]
+    for site in sites:
+        tap_at(model, family, site)
+    return sites
 
 
 def _made(folder: Path) -> Path:
