@@ -155,6 +155,8 @@ def _facts(sae: Any) -> dict[str, Any]:
         "n_features": sae.n_features,
         "gate": sae.gate.kind,
         "k": sae.gate.k,
+        "epsilon": sae.gate.epsilon,
+        "gain": None if sae.gain is None else [float(sae.gain.min()), float(sae.gain.max())],
         "threshold": None if sae.threshold is None else [float(sae.threshold.min()), float(sae.threshold.max())],
         "normalisation": [sae.normalisation.kind, sae.normalisation.scale],
         "dtype": str(sae.W_enc.dtype).removeprefix("torch."),

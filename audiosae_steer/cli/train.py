@@ -56,6 +56,7 @@ class Extras:
         defaults=TrainSettings(), hidden=("buffer",), names={"widths": "width"},
         help={
             "architecture": "architecture of the SAE",
+            "pool": "train on every frame, or on the mean of each stretch of --pool-seconds",
             "widths": "width of a matryoshka's nested dictionary, ascending; repeatable",
         },
     ),

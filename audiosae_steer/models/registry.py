@@ -15,6 +15,7 @@ from .families.ast import AST
 from .families.diffrhythm import DiffRhythm
 from .families.encodec import EnCodec
 from .families.speech_encoder import KIN, SHAPED
+from .families.wavtokenizer import WavTokenizer
 from .families.whisper_openai import WhisperOpenAI
 from .families.whisper_transformers import WhisperTransformers
 from .sites import Dims, Family, Moment, Site, Tap, is_instance
@@ -25,6 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     WhisperTransformers(),
     *KIN,
     EnCodec(),
+    WavTokenizer(),
     DiffRhythm(),
     AST(),
     SHAPED,

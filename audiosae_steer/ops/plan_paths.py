@@ -81,7 +81,7 @@ def delta(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tenso
 
 
 def full(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
-    """x and the change of the edited features, after a selection among all features."""
+    """x and the change of the edited features, after a selection among all features, or a norm over them."""
     whole, rows = _whole(plan), _rows(plan)
     if _counts(x, plan) and _takes_kernel(x, strength, rows.unit_norm):
         rank = custom_ops.rank(x, whole.weights.W_enc, whole.bias, rows.W_enc, rows.bias, whole.edited)
@@ -207,7 +207,7 @@ def _adds_of_reconstruction(plan: PlanTensors, like: Tensor) -> int:
     return plan.d_model * (width + (len(_rows(plan).bias) + k if few else width))
 
 
-_WHOLE_SAE = "the whole SAE is run, for its selection or because the error is dropped"
+_WHOLE_SAE = "the whole SAE is run, for its selection or norm or because the error is dropped"
 _SPECS: dict[Path, PathSpec] = {
     "identity": PathSpec(identity, lambda plan, like: 0, lambda plan, like: "torch", "nothing to do"),
     "add": PathSpec(

@@ -28,7 +28,7 @@ class SAEWeights(NamedTuple):
     b_dec: Tensor
     """(d,): subtracted before encoding, added after decoding."""
     kind: str
-    """Gate: `relu`, `jumprelu`, `topk` or `batchtopk`."""
+    """Gate: `relu`, `jumprelu`, `topk`, `batchtopk` or `rms`."""
     k: int | None
     """Features kept per frame (`topk`), or per frame on average over a clip (`batchtopk`)."""
     threshold: Tensor | None
@@ -37,6 +37,10 @@ class SAEWeights(NamedTuple):
     """Input normalisation: `none`, `scalar` or `unit_norm`."""
     scale: float
     """`scalar`: x·scale goes in. `unit_norm`: scale·x/‖x‖ goes in."""
+    gain: Tensor | None = None
+    """(F,) or (): factor on each activation after the division, of `rms` alone."""
+    epsilon: float = 0.0
+    """Added to the mean square, of `rms` alone."""
 
 
 def largest(pre: Tensor, count: int) -> Tensor:
@@ -56,8 +60,19 @@ def kept(f: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask | f.isnan(), f, torch.zeros_like(f))
 
 
-def gate(pre: Tensor, kind: str, k: int | None, threshold: Tensor | None) -> Tensor:
-    """Sparse activations of pre-activations `pre` (clips, frames, F)."""
+def gate(
+    pre: Tensor, kind: str, k: int | None, threshold: Tensor | None, gain: Tensor | None = None, epsilon: float = 0.0
+) -> Tensor:
+    """Sparse activations of pre-activations `pre` (clips, frames, F).
+
+    Of `rms`, f = gain·h/√(mean(h²) + epsilon) with h = ReLU(pre), the mean being that of all F features of a frame
+    (RMSNorm: Zhang and Sennrich, arXiv 1910.07467; after a ReLU in SAEs: Paek et al., arXiv 2510.23802).
+    """
+    if kind == "rms":
+        if gain is None:
+            raise ValueError("an rms gate needs a gain")
+        h = pre.clamp(min=0)
+        return gain * h / torch.sqrt(h.square().mean(-1, keepdim=True) + epsilon)
     if kind == "relu":
         return pre.clamp(min=0)
     if kind == "topk":
@@ -84,7 +99,7 @@ def input_scale(x: Tensor, norm: str, scale: float) -> Tensor | float:
 def encode(x: Tensor, w: SAEWeights) -> Tensor:
     """f = gate(W_enc·(s·x − b_dec) + b_enc), with s the input normalisation."""
     pre = (x * input_scale(x, w.norm, w.scale) - w.b_dec) @ w.W_enc.T + w.b_enc
-    return gate(pre, w.kind, w.k, w.threshold)
+    return gate(pre, w.kind, w.k, w.threshold, w.gain, w.epsilon)
 
 
 def decode(f: Tensor, w: SAEWeights, scale: Tensor | float = 1.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Selections among all features (topk, batchtopk), and reconstructions, which need every row of the SAE.
+"""Gates that read all features (topk, batchtopk, rms), and reconstructions, which need every row of the SAE.
 
 All pre-activations have to be computed, but only a block of frames of them is ever held: 512 × 6144 in float32 are
 13 MB. Ties go to the lower index, as in the reference.
@@ -28,13 +28,15 @@ Two cores, 1500 frames (`benchmarks/kernels.py`): of 6,144, 6.4 against 122 ms f
 
 
 def selected(x: Tensor, w: reference.SAEWeights, index: Tensor) -> Tensor:
-    """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F.
+    """Activations (clips, frames, E) of the features `index` under a topk or batchtopk selection among all F, or rms.
 
     x is (clips, frames, d).
     """
     wide = w.b_enc.dtype
-    if w.kind == "topk":  # a frame's selection knows nothing of other frames
-        kept = [_of_frames(pre, w.k or 0, index).to(wide) for pre in _blocks(x.reshape(1, -1, x.shape[-1]), w)]
+    if w.kind in ("topk", "rms"):  # a frame's selection, or norm, knows nothing of other frames
+        blocks = _blocks(x.reshape(1, -1, x.shape[-1]), w)
+        kept = [(_of_frames(pre, w.k or 0, index) if w.kind == "topk" else _gate(pre, w)[..., index]) for pre in blocks]
+        kept = [each.to(wide) for each in kept]
         return torch.cat(kept, dim=1).reshape(*x.shape[:-1], len(index)) if kept else _nothing(x, index)
     clips = [_of_clip(clip[None], w, index).to(wide) for clip in x]
     return torch.cat(clips) if clips else _nothing(x, index)
@@ -159,16 +161,22 @@ def _edge(x: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor | N
 
 def gated(x: Tensor, w: reference.SAEWeights) -> Tensor:
     """Activations (clips, frames, F), all at once."""
-    return reference.gate(dense(x, w), w.kind, w.k, w.threshold)
+    return _gate(dense(x, w), w)
+
+
+def _gate(pre: Tensor, w: reference.SAEWeights) -> Tensor:
+    """The reference's, in the dtype of `pre`; but a sum of squares over all features is taken wide, and stays so."""
+    pre = pre.to(w.b_enc.dtype) if w.kind == "rms" else pre
+    return reference.gate(pre, w.kind, w.k, w.threshold, w.gain, w.epsilon)
 
 
 def _parted_frames(pre: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tensor) -> tuple[Tensor, Tensor]:
     k, width = w.k or 0, pre.shape[-1]
     if w.kind != "topk" or not 0 < k < width or not asks(pre) or not sums_kept(pre.device, k, width):
-        return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
+        return _taken(_gate(pre, w), w, index)
     values, indices = torch.topk(pre, k + 1, dim=-1)
     if values[..., 0].isnan().any():  # the largest of all: it spreads to what each feature writes
-        return _taken(reference.gate(pre, w.kind, w.k, w.threshold), w, index)
+        return _taken(_gate(pre, w), w, index)
     cut, crowded = _edges(values)
     mask, values, indices = pre[..., index] >= cut, values[..., :k], indices[..., :k].contiguous()
     if crowded.any():  # common in bfloat16
@@ -198,7 +206,7 @@ def _parted_clip(x: Tensor, w: reference.SAEWeights, index: Tensor, edited: Tens
 
 
 def _taken(f: Tensor, w: reference.SAEWeights, index: Tensor) -> tuple[Tensor, Tensor]:
-    return f[..., index], f.index_fill(-1, index, 0.0) @ w.W_dec
+    return f[..., index], f.index_fill(-1, index, 0.0).to(w.W_dec.dtype) @ w.W_dec
 
 
 def _nothing(x: Tensor, index: Tensor) -> Tensor:

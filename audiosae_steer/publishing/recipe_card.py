@@ -18,6 +18,7 @@ PIPELINES = {
     "whisper": "automatic-speech-recognition",
     "ast": "audio-classification",
     "encodec": "audio-to-audio",
+    "wavtokenizer": "audio-to-audio",
     "diffrhythm": "text-to-audio",
 }
 """The Hub's name for the task of a family; the others only give features."""

@@ -15,6 +15,8 @@ from .card import TAG, base_model, dataset_ids, licence_lines, render
 ARCHITECTURES = {
     "batchtopk": "BatchTopK (Bussmann et al., arXiv 2412.06410)",
     "matryoshka": "Matryoshka BatchTopK (Bussmann et al., arXiv 2503.17547)",
+    "topk": "TopK (Gao et al., arXiv 2406.04093)",
+    "relu-rms": "ReLU and RMSNorm under an L1 loss (Paek et al., arXiv 2510.23802)",
 }
 """Architectures that `train` knows, with their sources."""
 

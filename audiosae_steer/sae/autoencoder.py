@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ class SAE(nn.Module):
         threshold: () or (n_features,), for `jumprelu` and a calibrated `batchtopk`.
         normalisation: scaling of the residual on its way in.
         typical: (n_features,), each feature's mean activation where it fires; the unit of `Add(units="typical")`.
+        gain: () or (n_features,), not below 0, for `rms`: 1.0 where its RMSNorm has none.
         info: its origin and its measurements; plain JSON.
 
     Raises:
-        CheckpointError: shapes disagree, a number is not finite, or the gate lacks its k or threshold.
+        CheckpointError: shapes disagree, a number is not finite, or the gate lacks its k, threshold, epsilon or gain.
     """
 
     W_enc: Tensor
@@ -45,6 +46,7 @@ class SAE(nn.Module):
     b_dec: Tensor
     threshold: Tensor | None
     typical: Tensor | None
+    gain: Tensor | None
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class SAE(nn.Module):
         threshold: Array | float | None = None,
         normalisation: Normalisation | NormKind | None = None,
         typical: Array | None = None,
+        gain: Array | float | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -67,13 +70,11 @@ class SAE(nn.Module):
             as_tensor(each, name, CheckpointError)
             for name, each in {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}.items()
         )
-        threshold, typical = (
-            None if each is None else as_tensor(each, name, CheckpointError)
-            for name, each in {"threshold": threshold, "typical": typical}.items()
-        )
-        _check(W_enc, b_enc, W_dec, b_dec, self.gate, threshold, typical)
-        tensors = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}
-        for name, tensor in {**tensors, "threshold": threshold, "typical": typical}.items():
+        tensors: dict[str, Tensor | None] = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b_dec}
+        for name, each in {"threshold": threshold, "typical": typical, "gain": gain}.items():
+            tensors[name] = None if each is None else as_tensor(each, name, CheckpointError)
+        _check(W_enc, tensors, self.gate)
+        for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach())
 
     @property
@@ -88,7 +89,10 @@ class SAE(nn.Module):
 
     @property
     def has_own_gates(self) -> bool:
-        """True if each feature's activation depends on that feature alone, so that a few rows suffice to compute it."""
+        """True if each feature's activation depends on that feature alone, so that a few rows suffice to compute it.
+
+        Not of `rms`, where every feature that fires makes all others smaller.
+        """
         return self.gate.kind in ("relu", "jumprelu") or (self.gate.kind == "batchtopk" and self.threshold is not None)
 
     def weights(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> reference.SAEWeights:
@@ -107,6 +111,8 @@ class SAE(nn.Module):
             None if self.threshold is None else move(self.threshold),
             self.normalisation.kind,
             self.normalisation.scale,
+            None if self.gain is None else move(self.gain),
+            self.gate.epsilon or 0.0,
         )
 
     def folded(self, dtype: torch.dtype, products: torch.dtype | None = None) -> reference.SAEWeights:
@@ -126,6 +132,8 @@ class SAE(nn.Module):
             None if w.threshold is None else w.threshold.to(dtype),
             "none" if w.norm == "scalar" else w.norm,
             1.0 if w.norm == "scalar" else w.scale,
+            None if w.gain is None else w.gain.to(dtype),
+            w.epsilon,
         )
 
     def rows(self, features: Sequence[int], dtype: torch.dtype, products: torch.dtype | None = None) -> eager.Rows:
@@ -225,14 +233,15 @@ class SAE(nn.Module):
 
     def altered(self, **parts: Any) -> SAE:
         """A copy with other parts, named as the constructor names them. CheckpointError: they do not fit together."""
-        names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "info")
+        names = ("W_enc", "b_enc", "W_dec", "b_dec", "gate", "threshold", "normalisation", "typical", "gain", "info")
         return SAE(**{name: getattr(self, name) for name in names} | parts)
 
     def digest(self) -> str:
         """sha256, in hex, of all that encoding, decoding and edits depend on; a copy in another dtype keeps it if its
         numbers are the same in float32."""
-        tensors = (self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.threshold, self.typical)
-        return sha256_of_tensors(tensors, f"{self.gate} {self.normalisation}")
+        tensors = (self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.threshold, self.typical, self.gain)
+        norm = "" if self.gate.epsilon is None else f" {self.gate.epsilon!r}"
+        return sha256_of_tensors(tensors, f"{self.gate} {self.normalisation}{norm}")
 
     def save(self, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
         """Write the native safetensors file atomically; missing folders are made.
@@ -248,6 +257,7 @@ class SAE(nn.Module):
             "k": "" if self.gate.k is None else str(self.gate.k),
             "normalisation": self.normalisation.kind,
             "scale": repr(float(self.normalisation.scale)),
+            **({} if self.gate.epsilon is None else {"epsilon": repr(float(self.gate.epsilon))}),
         }
         tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
         write_native(path, tensors, numbers, self.info, shard_bytes)
@@ -255,6 +265,7 @@ class SAE(nn.Module):
     def extra_repr(self) -> str:
         """Sizes and gate, for `print(sae)`."""
         k = "" if self.gate.k is None else f", k={self.gate.k}"
+        k += "" if self.gate.epsilon is None else f", epsilon={self.gate.epsilon:g}"
         known = self.threshold is not None and self.threshold.dim() == 0
         threshold = f", threshold={float(self.threshold):.4g}" if known and self.threshold is not None else ""
         return f"d_model={self.d_model}, n_features={self.n_features}, gate={self.gate.kind}{k}{threshold}"
@@ -273,32 +284,26 @@ class SAE(nn.Module):
         return x
 
 
-def _check(
-    W_enc: Tensor,
-    b_enc: Tensor,
-    W_dec: Tensor,
-    b_dec: Tensor,
-    gate: Gate,
-    threshold: Tensor | None,
-    typical: Tensor | None,
-) -> None:
+def _check(W_enc: Tensor, tensors: Mapping[str, Tensor | None], gate: Gate) -> None:
     if W_enc.dim() != 2 or 0 in W_enc.shape:
         raise CheckpointError(f"W_enc has shape {tuple(W_enc.shape)}; expected (n_features, d_model)")
     n_features, d_model = W_enc.shape
-    expected: dict[str, tuple[Tensor | None, tuple[tuple[int, ...], ...]]] = {
-        "b_enc": (b_enc, ((n_features,),)),
-        "W_dec": (W_dec, ((n_features, d_model),)),
-        "b_dec": (b_dec, ((d_model,),)),
-        "threshold": (threshold, ((), (n_features,))),
-        "typical": (typical, ((n_features,),)),
+    expected: dict[str, tuple[tuple[int, ...], ...]] = {
+        "b_enc": ((n_features,),),
+        "W_dec": ((n_features, d_model),),
+        "b_dec": ((d_model,),),
+        "threshold": ((), (n_features,)),
+        "typical": ((n_features,),),
+        "gain": ((), (n_features,)),
     }
-    for name, (tensor, shapes) in expected.items():
+    for name, shapes in expected.items():
+        tensor = tensors[name]
         if tensor is not None and tuple(tensor.shape) not in shapes:
             wanted = " or ".join(str(shape) for shape in shapes)
             raise CheckpointError(
                 f"{name} has shape {tuple(tensor.shape)}; expected {wanted}, since W_enc is {tuple(W_enc.shape)}"
             )
-    for name, tensor in {"W_enc": W_enc, **{key: value for key, (value, _) in expected.items()}}.items():
+    for name, tensor in tensors.items():
         if tensor is None:
             continue
         if not tensor.is_floating_point():
@@ -306,6 +311,12 @@ def _check(
         # what computes with it may be float32
         if not torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all():
             raise CheckpointError(f"{name} holds NaN or infinite numbers; the file is damaged: fetch or train it anew")
+    if gate.k is not None and gate.k > n_features:
+        raise CheckpointError(f"k = {gate.k} is more than the {n_features} features there are")
+    _check_gate(gate, tensors["threshold"], tensors["gain"])
+
+
+def _check_gate(gate: Gate, threshold: Tensor | None, gain: Tensor | None) -> None:
     if gate.kind == "jumprelu" and threshold is None:
         raise CheckpointError("a jumprelu gate needs a threshold, one number per feature; the checkpoint has none")
     if gate.kind == "batchtopk" and threshold is not None and bool((threshold < 0).any()):
@@ -313,5 +324,12 @@ def _check(
             "the batchtopk threshold is negative, which means it was never set; pass threshold=None to run the true "
             "selection, or calibrate it with calibrate_threshold()"
         )
-    if gate.k is not None and gate.k > n_features:
-        raise CheckpointError(f"k = {gate.k} is more than the {n_features} features there are")
+    if (gate.kind == "rms") != (gain is not None):
+        raise CheckpointError(
+            "an rms gate needs its gain, and no other gate has one: of a checkpoint whose RMSNorm has none, gain=1.0"
+        )
+    if gain is not None and bool((gain < 0).any()):
+        raise CheckpointError(
+            "the gain is below 0 somewhere, where features would be negative; turn the sign of those rows of W_dec "
+            "and take gain.abs()"
+        )

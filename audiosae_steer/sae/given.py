@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..errors import AudioSAESteerError, CheckpointError
 
 Array = Tensor | NDArray[Any]
 """A tensor, or a NumPy array of numbers."""
-GateKind = Literal["relu", "jumprelu", "topk", "batchtopk"]
+GateKind = Literal["relu", "jumprelu", "topk", "batchtopk", "rms"]
 NormKind = Literal["none", "scalar", "unit_norm"]
 
 
@@ -24,17 +24,26 @@ class Gate:
     """The nonlinearity that makes the activations sparse.
 
     `topk` keeps the k largest of each frame; `batchtopk` the k·n largest of one clip's n frames, or, once a threshold
-    is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410).
+    is known, whatever exceeds it (Bussmann et al., arXiv 2412.06410). `rms` divides what a ReLU leaves by
+    √(mean square over all features + epsilon), and multiplies by the SAE's gain (Paek et al., arXiv 2510.23802).
     """
 
     kind: GateKind
     k: int | None = None
+    epsilon: float | None = field(default=None, repr=False)
+    """Of `rms` alone. The paper does not state it; `torch.nn.RMSNorm` takes that of the dtype, 1.2e-7 in float32."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(GateKind):
             raise CheckpointError(f"gate {self.kind!r} is unknown; expected one of {', '.join(get_args(GateKind))}")
         if self.kind in ("topk", "batchtopk") and (self.k is None or self.k < 1):
             raise CheckpointError(f"a {self.kind} gate needs k >= 1, not {self.k}; the checkpoint's config names it")
+        known = self.epsilon is not None and math.isfinite(self.epsilon) and self.epsilon > 0
+        if (self.kind == "rms") != known:
+            raise CheckpointError(
+                f"an rms gate needs the epsilon of its RMSNorm, a number above 0, and no other gate has one; this is "
+                f"{self.kind} with {self.epsilon}"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,16 @@ def as_gate(gate: Gate | GateKind) -> Gate:
     """A gate, from itself or from the name of a kind that has no number.
 
     Raises:
-        CheckpointError: it is neither, or of a kind that needs its k.
+        CheckpointError: it is neither, or of a kind that needs its k or epsilon.
     """
     if isinstance(gate, Gate):
         return gate
     if isinstance(gate, str):
+        if gate == "rms":
+            raise CheckpointError(
+                'an rms gate needs the epsilon of its RMSNorm: pass gate=Gate("rms", epsilon=1e-6), with that of its '
+                "training, and gain="
+            )
         if gate in ("topk", "batchtopk"):
             raise CheckpointError(
                 f"a {gate} gate needs its k: pass gate=Gate({gate!r}, k=32), with the k of its training"

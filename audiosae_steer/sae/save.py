@@ -19,7 +19,7 @@ from ..io.tensors.sharded import SHARD_BYTES, clear_shards, split, write_shards
 FORMAT = "audiosae-steer"
 SCHEMA = "1"
 REQUIRED = ("W_enc", "b_enc", "W_dec", "b_dec")
-OPTIONAL = ("threshold", "typical")
+OPTIONAL = ("threshold", "typical", "gain")
 
 
 def write_native(

@@ -7,6 +7,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import AudioSAESteerError, CheckpointError
 from ..io.files import MARK
 from ..io.hub.read import listing
@@ -87,13 +89,13 @@ def of_model(model: Any, name: str) -> str:
 def of_sae(sae: SAE) -> str:
     """Sizes, gate, threshold, normalisation, and where it comes from."""
     gate = sae.gate.kind + (f", k = {sae.gate.k}" if sae.gate.k is not None else "")
+    if sae.gain is not None:
+        gate += f", epsilon = {sae.gate.epsilon:g}, gain {_span(sae.gain)}"
     if sae.threshold is None:
         slow = " (the true selection is run; `audiosae-steer calibrate-threshold` makes it fast)"
         threshold = "none" + (slow if sae.gate.k else "")
-    elif sae.threshold.dim() == 0:
-        threshold = f"{float(sae.threshold):.4g}"
     else:
-        threshold = f"one per feature, {float(sae.threshold.min()):.4g} to {float(sae.threshold.max()):.4g}"
+        threshold = _span(sae.threshold)
     norm = sae.normalisation
     lines = [
         f"SAE: {sae.n_features:,} features of a residual {sae.d_model} wide ({sae.n_features / sae.d_model:g}x)",
@@ -102,6 +104,13 @@ def of_sae(sae: SAE) -> str:
         f"  typical activations: {'stored' if sae.typical is not None else 'not stored'}; weights in {sae.W_enc.dtype}",
     ]
     return "\n".join(lines + plain(sae.info))
+
+
+def _span(numbers: Tensor) -> str:
+    """One number, or the least and the largest of several."""
+    if numbers.dim() == 0:
+        return f"{float(numbers):.4g}"
+    return f"one per feature, {float(numbers.min()):.4g} to {float(numbers.max()):.4g}"
 
 
 def of_recipe(recipe: Recipe) -> str:

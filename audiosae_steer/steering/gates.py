@@ -151,6 +151,11 @@ def check_readable(what: str, features: Sequence[int], sae: SAE) -> None:
     """
     if max(features) >= sae.n_features:
         raise GateError(f"the {what} reads feature {max(features)}, but its SAE has {sae.n_features}, counted from 0")
+    if sae.gate.kind == "rms":
+        raise GateError(
+            f"the {what} needs features that fire on their own; an rms gate divides each by the norm of all of them: "
+            "take a relu, jumprelu or batchtopk SAE for the gate, and this one for the edits"
+        )
     if not sae.has_own_gates:
         raise GateError(
             f"the {what} needs features that fire on their own; a {sae.gate.kind} gate without a threshold "

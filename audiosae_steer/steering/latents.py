@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import AudioError, EditError, SiteError, SteeringError
-from ..models.families.encodec import missing
+from ..models.families.codec import Codec
 from ..models.registry import family_of, unwrap
 from ..models.sites import Site
 from ..models.storage import held
@@ -42,14 +41,14 @@ def edit_audio(
     """Audio (same shape, same rate) through a codec, with features of its latents edited.
 
     Args:
-        model: an EnCodec of transformers or of the package `encodec`.
+        model: an EnCodec of transformers or of the package `encodec`, or a WavTokenizer.
         wav: (samples,), (channels, samples) or (batch, channels, samples) at the model's rate.
         edits: what to change, in order; windows are in seconds of `wav`.
         sae: the SAE whose features `edits` name.
         side: `encoder` edits the latents before the quantizer, `decoder` those of the codes, before the decoder.
         error: as for `steer`.
         strength: as for `steer`; 0 gives the codec's own output.
-        bandwidth: in kbit/s; None: the model's lowest, or as the package's model was set.
+        bandwidth: of EnCodec, in kbit/s; None: the model's lowest, or as the package's model was set.
 
     Returns:
         Audio of the shape and dtype of `wav`, at its rate.
@@ -59,9 +58,13 @@ def edit_audio(
         SiteError: the model is not a codec.
     """
     inner: Any = unwrap(model)
-    if family_of(inner).name != "encodec":
-        raise SiteError(f"edit_audio() takes an EnCodec, which makes sound of sound; not a {type(inner).__name__}")
-    sound = _sound(wav, family_of(inner).sample_rate(inner))
+    family = family_of(inner)
+    if not isinstance(family, Codec):
+        raise SiteError(
+            "edit_audio() takes a codec, EnCodec or WavTokenizer, which makes sound of sound; not a "
+            f"{type(inner).__name__}"
+        )
+    sound = _sound(wav, family.sample_rate(inner))
     if not sound.is_floating_point() or not 1 <= sound.dim() <= 3 or not sound.numel():
         raise AudioError(
             f"wav is of shape {tuple(sound.shape)} and {sound.dtype}; expected floating-point samples, (samples,), "
@@ -70,22 +73,18 @@ def edit_audio(
     if not torch.isfinite(sound).all():
         raise AudioError("wav holds NaN or infinite samples; mend the file or the processing before")
     batch = sound.reshape(*[1] * (3 - sound.dim()), *sound.shape)
-    config = getattr(inner, "config", None)
-    channels = inner.channels if config is None else config.audio_channels
+    channels, known = family.channels(inner), family.bandwidths(inner)
     if batch.shape[1] != channels:
         raise AudioError(f"wav has {batch.shape[1]} channels, and this model takes {channels}")
-    weight = held(inner)
-    known = inner.target_bandwidths if config is None else config.target_bandwidths
     if bandwidth is not None and bandwidth not in known:
-        raise AudioError(
-            f"bandwidth is {bandwidth!r}; this model has {', '.join(f'{each:g}' for each in known)} kbit/s"
-        )
-    given = functional.pad(batch.to(weight.device, weight.dtype), (0, missing(inner, batch.shape[-1])))
-    site = Site(1, side)
-    with torch.no_grad(), steer(inner, sae=sae, site=site, edits=edits, error=error, strength=strength):
-        out = _through(inner, given, bandwidth)
+        has = f"has {', '.join(f'{each:g}' for each in known)} kbit/s" if known else "has one codebook: leave it out"
+        raise AudioError(f"bandwidth is {bandwidth!r}; this model {has}")
+    weight = held(inner)
+    given = batch.to(weight.device, weight.dtype)
+    with torch.no_grad(), steer(inner, sae=sae, site=Site(1, side), edits=edits, error=error, strength=strength):
+        out = family.round_trip(inner, given, bandwidth)
     made: Tensor = out[..., : sound.shape[-1]].to(sound.device, sound.dtype).reshape(sound.shape)
-    return made
+    return made.clone() if made.is_inference() else made  # else nothing could be written to it
 
 
 def _sound(wav: Any, rate: int) -> Tensor:
@@ -99,19 +98,6 @@ def _sound(wav: Any, rate: int) -> Tensor:
         return torch.as_tensor(wav)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AudioError(f"wav is a {type(wav).__name__}; expected samples in a tensor or an array") from error
-
-
-def _through(model: Any, wav: Tensor, bandwidth: float | None) -> Tensor:
-    if hasattr(model, "config"):
-        made: Tensor = model(wav, bandwidth=bandwidth).audio_values
-        return made
-    before = model.bandwidth
-    try:
-        model.bandwidth = before if bandwidth is None else bandwidth
-        sound: Tensor = model(wav)
-    finally:
-        model.bandwidth = before
-    return sound
 
 
 def steer_latents(

@@ -55,6 +55,7 @@ class Plan(nn.Module):
     all_W_dec: Tensor
     all_b_dec: Tensor
     all_threshold: Tensor | None
+    all_gain: Tensor | None
     all_bias: Tensor
     index: Tensor
 
@@ -158,13 +159,14 @@ class Plan(nn.Module):
     def _keep_whole(self, sae: SAE) -> None:
         """Keep all rows: W_dec only where the reconstruction replaces x."""
         w = sae.folded(self.dtype, self.products)
-        self._gate_and_norm = (w.kind, w.k), (w.norm, w.scale)
+        self._gate_and_norm, self._epsilon = ((w.kind, w.k), (w.norm, w.scale)), w.epsilon
         self._keep(
             all_W_enc=w.W_enc,
             all_b_enc=w.b_enc,
             all_W_dec=w.W_dec if self.error == "drop" else w.W_enc.new_zeros(0, self.d_model),
             all_b_dec=w.b_dec,
             all_threshold=w.threshold,
+            all_gain=w.gain,
             all_bias=w.b_enc - w.W_enc.to(self.dtype) @ w.b_dec,
             index=torch.tensor(self.features, dtype=torch.long, device=w.W_enc.device),
         )
@@ -188,9 +190,8 @@ class Plan(nn.Module):
 
     def _whole(self) -> plan_paths.WholeSAE:
         gate, norm = self._gate_and_norm
-        weights = SAEWeights(
-            self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec, *gate, self.all_threshold, *norm
-        )
+        rows = self.all_W_enc, self.all_b_enc, self.all_W_dec, self.all_b_dec
+        weights = SAEWeights(*rows, *gate, self.all_threshold, *norm, self.all_gain, self._epsilon)
         return plan_paths.WholeSAE(weights, self.all_bias, self.index)
 
     def forward(

@@ -63,7 +63,10 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
     unexplained.set_ylabel(f"FVU, {on}")
     unexplained.set_ylim(0, _top(history))
     sparsity.plot(*history.series("l0"), color=INK, marker=".", label="all frames")
-    sparsity.axhline(settings.k, color=MUTED, linestyle="--", linewidth=1, label=f"k = {settings.k}")
+    rms = settings.architecture == "relu-rms"
+    aim = f"L1 × {settings.l1:g}" if rms else f"k = {settings.kept}"
+    if not rms:
+        sparsity.axhline(settings.kept, color=MUTED, linestyle="--", linewidth=1, label=aim)
     sparsity.set_ylabel(f"L0, {on}")
     sparsity.set_ylim(bottom=0)
     silent.plot(*history.series("dead"), color=INK, marker=".", label=f"silent, {on}")
@@ -72,12 +75,12 @@ def draw_curve(history: History, settings: TrainSettings, path: Path, on: str = 
     )
     silent.set_ylabel("share of features")
     silent.set_ylim(0, 1)
-    silent.set_xlabel(f"steps of {settings.batch} frames")
+    silent.set_xlabel(f"steps of {settings.batch} {'means of frames' if settings.pool == 'mean' else 'frames'}")
     for axes in (unexplained, sparsity, silent):
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    name = f"{settings.architecture}, {settings.n_features} features, k = {settings.k}"
+    name = f"{settings.architecture}, {settings.n_features} features, {aim}"
     unexplained.set_title(name, loc="left", fontsize=11)
     held = io.BytesIO()
     canvas.print_png(held)

@@ -49,7 +49,8 @@ def train(
     """Collect activations, train an SAE on them, calibrate and measure it, and write it with its curve and card.
 
     Beside `out`, say `encoder-4.safetensors`, come `encoder-4.png`, the curves of FVU, L0 and silent features over the
-    steps, and `encoder-4.md`, a card. An interrupted training resumes, to the same result.
+    steps, and `encoder-4.md`, a card. An interrupted training resumes, to the same result. With `settings.pool` "mean"
+    a stretch of sound is one vector, of the sound as it is: gain and mixing are for frames.
 
     Args:
         model: any that reads audio: a Whisper of either library, HuBERT and its kin, AST, EnCodec.
@@ -81,7 +82,11 @@ def train(
     if site not in layers:  # in one order, so that a training of another of them finds them collected
         layers = sorted([*layers, site], key=lambda each: (each.side, each.path or "", each.layer))
     files, names = as_files(audio, folder / "audio", most=options.most, seed=settings.seed, progress=progress)
-    collect(model, files, layers, folder / "activations", seed=settings.seed, progress=progress)
+    pooled = settings.pool_seconds if settings.pool == "mean" else None
+    collect(
+        model, files, layers, folder / "activations", seed=settings.seed, progress=progress,
+        pool_seconds=pooled, augment=pooled is None,
+    )  # fmt: skip
     shards = open_shards(folder / "activations", site)
     sae, history = _train(shards, settings, start, folder / f"layer-{site_key(site)}", progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
@@ -176,7 +181,8 @@ def _train(
 
 def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: TrainSettings) -> SAE:
     with torch.no_grad():
-        sae = sae.calibrate_threshold(torch.split(sample, 4096))
+        if sae.gate.kind == "batchtopk":
+            sae = sae.calibrate_threshold(torch.split(sample, 4096))
         total, fired = torch.zeros(sae.n_features), torch.zeros(sae.n_features)
         for block in torch.split(sample, 4096):
             f = sae.encode(block)
@@ -187,7 +193,7 @@ def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: TrainSettings) -
         "trainer": versions(),
         "settings": settings.as_json(),
         "frames": {"train": len(shards.train), "held_out": len(shards.held_out)},
-        "threshold_calibration": sae.info["threshold_calibration"],
+        **{name: sae.info[name] for name in ("threshold_calibration",) if name in sae.info},
         "held_out" if len(shards.held_out) else "on_training_frames": measure(sae, held)._asdict(),
     }
     if settings.nested:

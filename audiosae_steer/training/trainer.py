@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import MissingExtraError, SteeringError
 from ..sae.autoencoder import SAE, Gate, Normalisation
+from .relu_rms import EPSILON, relu_rms_class
 from .settings import TrainSettings
 
 DEAD_AFTER = 200
@@ -67,17 +68,7 @@ def make_trainer(sample: Tensor, settings: TrainSettings, scale: float, start: S
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     np.random.seed(settings.seed)
-    common: dict[str, Any] = {
-        "d_in": d_model, "d_sae": settings.n_features, "k": float(settings.k), "apply_b_dec_to_input": True,
-        "normalize_activations": "none",
-    }  # fmt: skip
-    if settings.architecture == "matryoshka":
-        config = lens.MatryoshkaBatchTopKTrainingSAEConfig(matryoshka_widths=list(settings.nested), **common)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a single width is what was asked for
-            sae = lens.MatryoshkaBatchTopKTrainingSAE(config)
-    else:
-        sae = lens.BatchTopKTrainingSAE(lens.BatchTopKTrainingSAEConfig(**common))
+    sae = _untrained(lens, d_model, settings)
     if start is None:
         sae.b_dec.data = sample.mean(0) * scale
     else:
@@ -96,6 +87,30 @@ def make_trainer(sample: Tensor, settings: TrainSettings, scale: float, start: S
     return lens.SAETrainer(schedule, sae, data_provider=iter(()))
 
 
+def _untrained(lens: Any, d_model: int, settings: TrainSettings) -> Any:
+    common: dict[str, Any] = {
+        "d_in": d_model, "d_sae": settings.n_features, "apply_b_dec_to_input": True, "normalize_activations": "none",
+    }  # fmt: skip
+    if settings.architecture == "relu-rms":
+        return relu_rms_class(lens)(lens.StandardTrainingSAEConfig(l1_coefficient=settings.l1, **common))
+    if settings.architecture == "topk":
+        return lens.TopKTrainingSAE(lens.TopKTrainingSAEConfig(k=settings.kept, **common))
+    common["k"] = float(settings.kept)
+    if settings.architecture == "matryoshka":
+        config = lens.MatryoshkaBatchTopKTrainingSAEConfig(matryoshka_widths=list(settings.nested), **common)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a single width is what was asked for
+            return lens.MatryoshkaBatchTopKTrainingSAE(config)
+    return lens.BatchTopKTrainingSAE(lens.BatchTopKTrainingSAEConfig(**common))
+
+
+def _gate(settings: TrainSettings) -> Gate:
+    """The gate that a training of these settings ends with."""
+    if settings.architecture == "relu-rms":
+        return Gate("rms", epsilon=EPSILON)
+    return Gate("topk" if settings.architecture == "topk" else "batchtopk", settings.kept)
+
+
 def check_start(start: SAE, settings: TrainSettings, d_model: int | None = None) -> None:
     """Refuse an SAE that cannot be trained further; a width `d_model` of None is not known yet, and not checked.
 
@@ -108,10 +123,16 @@ def check_start(start: SAE, settings: TrainSettings, d_model: int | None = None)
             f"the SAE to start from has {start.n_features} features of width {start.d_model}; expected "
             f"{settings.n_features} of width {width}: give its own size, and the layer that it reads"
         )
-    if start.gate.kind != "batchtopk" or start.normalisation.kind == "unit_norm":
+    wanted = _gate(settings)
+    if start.gate.kind != wanted.kind or start.normalisation.kind == "unit_norm":
         raise SteeringError(
-            "training continues from a batchtopk SAE that scales its input by one number; this one is "
+            f"training continues from a {wanted.kind} SAE that scales its input by one number; this one is "
             f"{start.gate.kind} with normalisation {start.normalisation.kind}: start anew"
+        )
+    if start.gain is not None and (start.gate != wanted or bool((start.gain != 1).any())):
+        raise SteeringError(
+            f"training continues from an rms SAE with epsilon {EPSILON:g} and gain 1, as `train` makes them; multiply "
+            "its rows of W_dec by the gain, or start anew"
         )
     if start.threshold is not None and start.threshold.numel() != 1:
         raise SteeringError(
@@ -124,22 +145,25 @@ def _begin_with(sae: Any, start: SAE) -> None:
     sae.b_enc.data = start.b_enc.float().clone()
     sae.W_dec.data = start.W_dec.float().clone()
     sae.b_dec.data = start.b_dec.float().clone()
-    if start.threshold is not None:
+    if start.threshold is not None and hasattr(sae, "topk_threshold"):
         sae.topk_threshold = start.threshold.double().clone().reshape(())
 
 
 def as_sae(sae: Any, settings: TrainSettings, scale: float) -> SAE:
     """This project's SAE of a SAELens one, which encodes x − b_dec, with decoder norms folded into activations."""
     with torch.no_grad():
-        norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(settings.n_features)
+        rescaled = getattr(sae.cfg, "rescale_acts_by_decoder_norm", False)
+        norms = sae.W_dec.norm(dim=-1) if rescaled else torch.ones(settings.n_features)
+        gate = _gate(settings)
         return SAE(
             (sae.W_enc * norms).T.clone(),
             sae.b_enc * norms,
             sae.W_dec / norms[:, None],
             sae.b_dec.clone(),
-            gate=Gate("batchtopk", settings.k),
-            threshold=sae.topk_threshold.float().clamp(min=0),
+            gate=gate,
+            threshold=sae.topk_threshold.float().clamp(min=0) if gate.kind == "batchtopk" else None,
             normalisation=Normalisation("scalar", scale),
+            gain=1.0 if gate.kind == "rms" else None,
         )
 
 

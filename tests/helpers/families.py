@@ -1,6 +1,7 @@
 """One small model of each family that can be steered, of its real class with random weights: a new family is one line.
 
-DiffRhythm's classes are in no package: `DiT` and `CFM` here are built like its own.
+DiffRhythm's classes are in no package, nor are WavTokenizer's: `DiT` and `CFM` here and `wavtokenizer` are built like
+their own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 import torch
 from make import make_hf, make_openai
 from torch import Tensor, nn
+from wavtokenizer import given, wavtokenizer
 
 from audiosae_steer import Site
 from audiosae_steer.models.registry import family_of, tap_at
@@ -311,6 +313,8 @@ FAMILIES: tuple[Case, ...] = (
     ),
     Case("EnCodec (package)", "encodec", encodec_package,
          lambda model, seconds: ((typed(model, noise(1, 1, int(seconds * 24000))),), {}), 1.5),
+    Case("WavTokenizer", "wavtokenizer", wavtokenizer,
+         lambda model, seconds: ((typed(model, noise(2, int(seconds * 24000))),), given()), 1.5),
     Case("DiffRhythm", "diffrhythm", diffrhythm, _step, part="transformer",
          loop=lambda model, seconds: model.sample(*_lyrics(model, seconds))),
     Case("AST", "ast", ast, lambda model, seconds: ((typed(model, noise(2, 306, 36)),), {})),

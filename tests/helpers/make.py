@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audiosae_steer import SAE, Ablate, Add, Clamp, Gate, Normalisation, Push, Scale, Set
 
-KINDS = ("relu", "jumprelu", "topk", "batchtopk", "batchtopk-threshold")
+KINDS = ("relu", "jumprelu", "topk", "batchtopk", "batchtopk-threshold", "rms")
 NORMS = (Normalisation("none"), Normalisation("scalar", 0.37), Normalisation("unit_norm", 3.0))
 
 
@@ -22,7 +22,7 @@ def make_sae(kind: str = "jumprelu", d: int = 12, F: int = 31, seed: int = 0, no
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=g)
 
-    gate = Gate(kind.split("-")[0], 5 if "topk" in kind else None)
+    gate = Gate(kind.split("-")[0], 5 if "topk" in kind else None, epsilon=1e-6 if kind == "rms" else None)
     threshold = {"jumprelu": torch.rand(F, generator=g), "batchtopk-threshold": torch.tensor(0.6)}.get(kind)
     return SAE(
         normal(F, d) / d**0.5,
@@ -33,6 +33,7 @@ def make_sae(kind: str = "jumprelu", d: int = 12, F: int = 31, seed: int = 0, no
         threshold=threshold,
         normalisation=norm,
         typical=torch.rand(F, generator=g) + 0.5,
+        gain=torch.rand(F, generator=g) + 0.2 if kind == "rms" else None,
     )
 
 

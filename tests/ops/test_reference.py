@@ -41,6 +41,12 @@ def test_encode_and_decode_by_hand(kind: str, norm: object) -> None:
         positive = pre.clamp(min=0)
         if kind == "relu":
             f = positive
+        elif kind == "rms":
+            f = torch.zeros_like(pre)
+            for frame in range(7):
+                square = sum(float(positive[frame, i]) ** 2 for i in range(9)) / 9
+                for i in range(9):
+                    f[frame, i] = float(w.gain[i]) * float(positive[frame, i]) / (square + 1e-6) ** 0.5
         elif kind == "topk":
             f = torch.zeros_like(pre)
             for frame in range(7):

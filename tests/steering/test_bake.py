@@ -38,7 +38,7 @@ from audiosae_steer.steering.recipes.load import checkpoints_dir, shipped
 D, F = 24, 40
 MEL = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 11, 12], [50257, 50362, 13, 14]])
-CANNOT = ("EnCodec 24 kHz", "EnCodec 48 kHz", "EnCodec (package)", "DiffRhythm", "wav2vec2-conformer")
+CANNOT = ("EnCodec 24 kHz", "EnCodec 48 kHz", "EnCodec (package)", "WavTokenizer", "DiffRhythm", "wav2vec2-conformer")
 """Families without a bias that reaches the residual unchanged."""
 
 

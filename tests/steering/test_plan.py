@@ -83,7 +83,7 @@ def test_products_of_half_precision_lose_no_more_than_their_inputs_did(edits, ki
     # far from zero together, as residuals are: a product of x itself would lose what tells frames apart
     far = SAE(
         sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec + 8.0, gate=sae.gate, threshold=sae.threshold,
-        normalisation=sae.normalisation, typical=sae.typical,
+        normalisation=sae.normalisation, typical=sae.typical, gain=sae.gain,
     )  # fmt: skip
     used = far if norm.kind == "none" else sae
     x = torch.randn(40, 1, D, generator=torch.Generator().manual_seed(seed))

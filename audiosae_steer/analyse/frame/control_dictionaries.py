@@ -51,7 +51,8 @@ def control(kind: Control | str, sae: SAE, residuals: Residuals, *, seed: int = 
     `random` has rows drawn from a Gaussian, of the norms of the SAE's; `permuted` the SAE's rows, the entries of each
     shuffled, those of encoder and decoder alike. Biases are the SAE's, and a threshold of its own lets each feature
     fire on as many frames as the SAE's feature of that number; where it would have to lie below zero, the bias is
-    raised by as much instead. `dense` is the residual itself.
+    raised by as much instead. Of an SAE with an rms gate the bias is moved either way, and the gate is its own: what
+    the norm takes away, such as loudness, its controls do not have either. `dense` is the residual itself.
 
     Args:
         kind: `dense`, `random` or `permuted`.
@@ -81,6 +82,8 @@ def control(kind: Control | str, sae: SAE, residuals: Residuals, *, seed: int = 
         return (x * reference.input_scale(x, w.norm, w.scale) - w.b_dec) @ w.W_enc[block].T + w.b_enc[block]
 
     thresholds = _thresholds(residuals, counts, scores)
+    if sae.gain is not None:
+        return made.altered(b_enc=made.b_enc - thresholds, gate=sae.gate, gain=sae.gain.float().cpu())
     lifted = scored.b_enc.float() + (-thresholds).clamp(min=0)
     return scored.altered(b_enc=lifted, threshold=thresholds.clamp(min=0))
 

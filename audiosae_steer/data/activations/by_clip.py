@@ -50,12 +50,12 @@ def clip_residuals(model: Any, site: Site, clips: Sequence[NDArray[np.float32]])
             piece = samples[start : start + step]
             module, args, kwargs = family.prepare(inner, piece)
             taken = capture_residuals(inner, [site], module, *args, **kwargs)[site]
-            kept = _in_time(inner, site, taken.shape[1], len(piece) / rate)
+            kept = in_time(inner, site, taken.shape[1], len(piece) / rate)
             pieces.append(taken[0, kept.to(taken.device)])
         yield _checked(torch.cat(pieces))
 
 
-def _in_time(model: Any, site: Site, frames: int, seconds: float) -> Tensor:
+def in_time(model: Any, site: Site, frames: int, seconds: float) -> Tensor:
     """Positions of the frames that belong to a clip, in the order of time; tokens of no time are left out."""
     family = family_of(model)
     kept = torch.nonzero(family.valid_frames(model, site, frames, seconds))[:, 0]

@@ -11,10 +11,10 @@ import numpy as np
 from ...errors import SteeringError
 from ...io.progress import track
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
-from ...models.sites import Site
+from ...models.sites import Family, Site
 from ..audio_paths import list_audio
 from ..windows import windows_of
-from .extraction import CollectSettings, Extractor
+from .extraction import LONGEST, CollectSettings, Extractor
 from .manifest import file_state, resumable, shard_path, site_key, write_manifest
 from .shards import write_shard
 
@@ -35,6 +35,7 @@ def collect(
     batch: int = 8,
     seed: int = 0,
     nnsight: bool = False,
+    pool_seconds: float | None = None,
     progress: bool = True,
 ) -> Path:
     """Write the residuals of `layers` on `audio` to safetensors shards (frames, d_model) in `out`, and return it.
@@ -54,6 +55,8 @@ def collect(
         batch: clips per forward pass.
         seed: of everything random.
         nnsight: read residuals in nnsight's traces rather than in hooks of torch: clip by clip, every frame.
+        pool_seconds: keep one vector for each stretch of so many seconds, 0.25 to 30: the mean of its frames, without
+            padding and tokens of no time (Mariotte et al.).
         progress: show a progress bar.
 
     Raises:
@@ -67,20 +70,28 @@ def collect(
     model = unwrap(model)
     files = list_audio(audio)
     family = family_of(model)
-    sites = [layer if isinstance(layer, Site) else Site(layer) for layer in layers]
-    for site in sites:
-        tap_at(model, family, site)
-    settings = CollectSettings(augment=augment, padding_share=padding_share, batch=batch, seed=seed, nnsight=nnsight)
+    sites = _sites(model, family, layers)
+    settings = CollectSettings(
+        augment=augment, padding_share=padding_share, batch=batch, seed=seed, nnsight=nnsight, pool_seconds=pool_seconds
+    )
     known = _manifest_settings(settings, model, sites, files)
     begun = resumable(folder, known)
     if begun is None or not begun["complete"]:
-        windows = windows_of(files)
+        windows = windows_of(files, pool_seconds or LONGEST)
         if begun is None:
             write_manifest(folder, {"settings": known, "complete": False})
         extractor = Extractor(model=model, sites=sites, windows=windows, settings=settings)
         shards = _write_shards(extractor, folder, progress)
         write_manifest(folder, {"settings": known, "complete": True, "clips": len(windows), "shards": shards})
     return folder
+
+
+def _sites(model: Any, family: Family, layers: Sequence[int | Site]) -> list[Site]:
+    """SiteError: the model has no such site."""
+    sites = [layer if isinstance(layer, Site) else Site(layer) for layer in layers]
+    for site in sites:
+        tap_at(model, family, site)
+    return sites
 
 
 def _made(folder: Path) -> Path:
@@ -104,13 +115,16 @@ def _manifest_settings(
         "dims": list(family_of(model).dims(model)),
         "weights": fingerprint(model),
         **({"nnsight": True} if settings.nnsight else {}),
+        **({} if settings.pool_seconds is None else {"pool_seconds": settings.pool_seconds}),
     }
 
 
 def _write_shards(extractor: Extractor, folder: Path, progress: bool) -> int:
     """Write the shards that are not there yet; returns the number of all."""
     windows = extractor.windows
-    shards = [windows[i : i + WINDOWS_PER_SHARD] for i in range(0, len(windows), WINDOWS_PER_SHARD)]
+    pooled = extractor.settings.pool_seconds
+    size = WINDOWS_PER_SHARD if pooled is None else int(WINDOWS_PER_SHARD * LONGEST / pooled)
+    shards = [windows[i : i + size] for i in range(0, len(windows), size)]
     for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = shard_path(folder, number)
         if not path.is_file():

@@ -10,16 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...errors import SteeringError
 from ...models.registry import family_of
 from ...models.sites import Site
 from ..audio import SAMPLE_RATE, WINDOW, Samples
 from ..augment import add_noise
 from ..windows import Window, read_window
-from .capture import capture_residuals, residuals
+from .by_clip import in_time
+from .capture import capture_residuals, frames_of, residuals
 from .manifest import SIDES, site_key, tensor_name
 
 MIXED_SHARE = 1 / 3
 """Share of the windows that another one is mixed into."""
+LONGEST = WINDOW / SAMPLE_RATE
+"""Seconds of the longest window."""
 GAIN_DB = (-20, 6)
 """Range of the random gain."""
 
@@ -38,6 +42,12 @@ class CollectSettings:
     """Seed of augmentation and of the frames of padding that are kept."""
     nnsight: bool = False
     """Residuals are read in nnsight's traces, clip by clip, rather than in hooks of torch."""
+    pool_seconds: float | None = None
+    """Seconds of the windows, of each of which the mean of its frames is kept; None: 30, and the frames."""
+
+    def __post_init__(self) -> None:
+        if self.pool_seconds is not None and not 0.25 <= self.pool_seconds <= LONGEST:
+            raise SteeringError(f"pool_seconds is {self.pool_seconds}; expected 0.25 to {LONGEST:g} seconds")
 
 
 class Placed(NamedTuple):
@@ -98,9 +108,14 @@ class Extractor:
             placed = [self._place(window, rng) for window in group]
             taken = residuals(self.model, [samples for samples, _ in placed], layers)
             for row, (window, place) in enumerate(zip(group, placed, strict=True)):
-                keep = _kept_frames(place, taken[layers[0]].shape[1], self.settings.padding_share, rng)
+                frames = taken[layers[0]].shape[1]
+                if self.settings.pool_seconds is None:
+                    keep = _kept_frames(place, frames, self.settings.padding_share, rng)
+                else:
+                    keep = _own_frames(place, frames)
                 for layer in layers:
-                    kept.add(layer, window.held_out, taken[layer][row].cpu()[keep])
+                    own = taken[layer][row].cpu()[keep]
+                    kept.add(layer, window.held_out, own if self.settings.pool_seconds is None else _mean([own]))
         return kept.tensors()
 
     def _of_clips(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -112,15 +127,26 @@ class Extractor:
             samples = read_window(window, rate)
             if self.settings.augment:
                 samples = self._vary(samples, window, rng, rate)
+            whole: dict[Site, list[Tensor]] = {site: [] for site in self.sites}
             for piece in _pieces(samples, family.max_seconds(self.model), rate):
                 module, args, kwargs = family.prepare(self.model, piece)
                 found = capture_residuals(
                     self.model, self.sites, module, *args, nnsight=self.settings.nnsight, **kwargs
                 )
                 for site, taken in found.items():
-                    valid = family.valid_frames(self.model, site, taken.shape[1], len(piece) / rate)
-                    kept.add(site_key(site), window.held_out, taken[:, valid.to(taken.device)].flatten(0, 1))
+                    whole[site].append(self._own(site, taken, len(piece) / rate))
+            for site, pieces in whole.items():
+                for frames in pieces if self.settings.pool_seconds is None else [_mean(pieces)]:
+                    kept.add(site_key(site), window.held_out, frames)
         return kept.tensors()
+
+    def _own(self, site: Site, taken: Tensor, seconds: float) -> Tensor:
+        """The frames (frames, d_model) of so many seconds; those of no time are in no mean."""
+        if self.settings.pool_seconds is None:
+            own = family_of(self.model).valid_frames(self.model, site, taken.shape[1], seconds)
+        else:
+            own = in_time(self.model, site, taken.shape[1], seconds)
+        return taken[:, own.to(taken.device)].flatten(0, 1)
 
     def _place(self, window: Window, rng: np.random.Generator) -> Placed:
         samples = read_window(window)
@@ -145,6 +171,17 @@ def _pieces(samples: Samples, longest: float | None, rate: int) -> Iterator[Samp
     step = len(samples) if longest is None else int(longest * rate)
     for start in range(0, len(samples), step):
         yield samples[start : start + step]
+
+
+def _own_frames(place: Placed, frames: int) -> Tensor:
+    """Indices of a 30-s window's frames that hold its audio, and no others."""
+    return torch.arange(int(place.first / WINDOW * frames), frames_of(len(place.samples), frames))
+
+
+def _mean(pieces: Sequence[Tensor]) -> Tensor:
+    """The mean (1, d_model) of all frames of pieces (frames, d_model); no row where there is none."""
+    frames = torch.cat(list(pieces)).float()
+    return frames.mean(0, keepdim=True) if len(frames) else frames
 
 
 def _kept_frames(place: Placed, frames: int, padding_share: float, rng: np.random.Generator) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import SiteError
-from ..sites import Call, Carry, Dims, Family, Moment, Site, Tap, Watch, is_instance
+from ..sites import Call, Carry, Dims, Moment, Site, Tap, Watch, is_instance
 from ..storage import held
 from .call_marks import mark_of, under_way
+from .codec import Codec
 from .method_override import overridden, override
 
 _CARRIED = "_audiosae_steer_carried"
 
 
-class EnCodec(Family):
+class EnCodec(Codec):
     """Encoder layer 1 is what goes into the quantizer, decoder layer 1 what comes from it and goes into the decoder.
 
     An edit of the first changes the codes; of the second, the sound that given codes make. Channels first.
@@ -67,11 +68,34 @@ class EnCodec(Family):
 
     def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The whole codec; a mono clip on as many channels as it takes."""
-        config = getattr(model, "config", None)
         weight = held(model)
-        wav = functional.pad(torch.from_numpy(samples), (0, missing(model, len(samples))))
+        wav = functional.pad(torch.from_numpy(samples), (0, _missing(model, len(samples))))
         wav = wav.to(weight.device, weight.dtype)
-        return model, (wav.expand(1, model.channels if config is None else config.audio_channels, -1),), {}
+        return model, (wav.expand(1, self.channels(model), -1),), {}
+
+    def channels(self, model: Any) -> int:
+        """One, or two of 48 kHz."""
+        config = getattr(model, "config", None)
+        return int(model.channels if config is None else config.audio_channels)
+
+    def bandwidths(self, model: Any) -> Sequence[float]:
+        """As it was trained: each takes so many of its codebooks."""
+        config = getattr(model, "config", None)
+        return list(model.target_bandwidths if config is None else config.target_bandwidths)
+
+    def round_trip(self, model: Any, wav: Tensor, bandwidth: float | None) -> Tensor:
+        """The model's forward, on sound that is long enough for its chunks; its bandwidth stays what it was."""
+        given = functional.pad(wav, (0, _missing(model, wav.shape[-1])))
+        if hasattr(model, "config"):
+            made: Tensor = model(given, bandwidth=bandwidth).audio_values
+            return made
+        before = model.bandwidth
+        try:
+            model.bandwidth = before if bandwidth is None else bandwidth
+            sound: Tensor = model(given)
+        finally:
+            model.bandwidth = before
+        return sound
 
     def in_chunks(self, model: Any) -> bool:
         """The 48 kHz model does."""
@@ -129,7 +153,7 @@ def _stride(model: Any) -> float:
     return 0.0 if samples is None else samples / rate
 
 
-def missing(model: Any, length: int) -> int:
+def _missing(model: Any, length: int) -> int:
     """Samples to append to audio of that length, so that transformers can stack its chunks and overlap them.
 
     Where the last chunk is shorter than what chunks overlap by, it fails.

@@ -32,6 +32,7 @@ class Parts(NamedTuple):
     threshold: Tensor | None = None
     normalisation: Normalisation | None = None
     typical: Tensor | None = None
+    gain: Tensor | None = None
 
 
 class Format(ABC):

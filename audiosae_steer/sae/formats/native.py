@@ -1,7 +1,8 @@
 """The native format: one safetensors file with everything that is needed to run the SAE; nothing is guessed.
 
 Tensors `W_enc` (F, d), `b_enc`, `W_dec` (F, d), `b_dec`, and optionally `threshold` and `typical`; in the header's
-metadata `format`, `schema`, `gate`, `k`, `normalisation`, `scale`, and `info` as JSON.
+metadata `format`, `schema`, `gate`, `k`, `normalisation`, `scale`, and `info` as JSON. An rms gate has a tensor `gain`
+and an `epsilon` in the metadata besides, and is refused without them.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ _SHAPES: Shapes = {
     "b_dec": [("d_model",)],
     "threshold": [(), ("n_features",)],
     "typical": [("n_features",)],
+    "gain": [(), ("n_features",)],
 }
 _METADATA = ("format", "schema", "gate", "k", "normalisation", "scale", "info")
+_RMS = "epsilon"
 
 
 class Native(Format):
@@ -85,6 +88,7 @@ class Native(Format):
             tensors.get("threshold"),
             normalisation,
             tensors.get("typical"),
+            tensors.get("gain"),
         )
 
 
@@ -103,7 +107,7 @@ def _check_header(path: Path, header: Header) -> None:
         raise CheckpointError(f"{path} is of schema {schema}; this version reads schema {SCHEMA}: update the package")
     for what, found, required, optional in (
         ("tensors", header.shapes, REQUIRED, OPTIONAL),
-        ("metadata", header.metadata, _METADATA, ()),
+        ("metadata", header.metadata, _METADATA, (_RMS,)),
     ):
         missing = sorted(set(required) - set(found))
         unknown = sorted(set(found) - {*required, *optional})
@@ -118,7 +122,7 @@ def _check_header(path: Path, header: Header) -> None:
 def _gate(path: Path, metadata: Mapping[str, str]) -> Gate:
     for kind in get_args(GateKind):
         if kind == metadata["gate"]:
-            return Gate(kind, _whole_number(path, metadata["k"]))
+            return Gate(kind, _whole_number(path, metadata["k"]), _epsilon(path, metadata.get(_RMS)))
     raise CheckpointError(f"{path}: gate {metadata['gate']!r} is unknown; expected {', '.join(get_args(GateKind))}")
 
 
@@ -132,6 +136,13 @@ def _normalisation(path: Path, metadata: Mapping[str, str]) -> Normalisation:
             return Normalisation(kind, scale)
     known = ", ".join(get_args(NormKind))
     raise CheckpointError(f"{path}: normalisation {metadata['normalisation']!r} is unknown; expected {known}")
+
+
+def _epsilon(path: Path, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: epsilon is {(text or '')[:40]!r}, no number") from error
 
 
 def _whole_number(path: Path, text: str) -> int | None:

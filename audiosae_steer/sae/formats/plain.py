@@ -4,6 +4,8 @@
     b_enc, b_dec    zeros where they are missing; x − b_dec goes into the encoder, as everywhere here
     threshold, k    the gate: jumprelu by a threshold, topk by a k (a number, or the metadata of a safetensors file),
                     batchtopk by both, relu by neither
+    gain, epsilon   a ReLU whose features go through an RMSNorm: both or neither, a number for epsilon as for k, and
+                    gain one number per feature, or 1.0 where the norm has none
 
 That is a convention, and no file of this kind can say that it keeps to it: `info["because"]` names what was taken for
 granted. A safetensors file with `cfg.json` beside it is read as SAELens', whose settings say more.
@@ -28,8 +30,8 @@ from .settings import whole_number
 from .thresholds import stored_threshold
 
 _MATRICES = ("W_enc", "W_dec")
-_VECTORS = ("b_enc", "b_dec", "threshold")
-_NAMES = (*_MATRICES, *_VECTORS, "k")
+_VECTORS = ("b_enc", "b_dec", "threshold", "gain")
+_NAMES = (*_MATRICES, *_VECTORS, "k", "epsilon")
 
 Shape = tuple[int, ...]
 
@@ -39,6 +41,7 @@ _WHY = {
     "jumprelu": "there is a threshold",
     "topk": "there is a k",
     "batchtopk": "there are a threshold and a k",
+    "rms": "there are a gain and an epsilon",
 }
 _USUAL = "; taken for granted: x − b_dec is what its encoder reads, and x is not normalised"
 
@@ -92,6 +95,7 @@ class Plain(Format):
             gate,
             {"format": self.name, "read_as": gate.kind, "because": f"{because}; {_WHY[gate.kind]}{_USUAL}"},
             threshold,
+            gain=tensors.get("gain"),
         )
 
 
@@ -137,6 +141,8 @@ def _sizes(file: Path, shapes: Mapping[str, Shape]) -> tuple[int, int, str]:
             "b_dec": [("d_model",)],
             "threshold": [(), ("n_features",)],
             "k": [(), ("numbers",)],
+            "gain": [(), ("n_features",)],
+            "epsilon": [(), ("one",)],
         },
     )
     return n_features, d_model, because
@@ -148,6 +154,14 @@ def _rows(matrix: Tensor, n_features: int) -> Tensor:
 
 def _gate(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> tuple[Gate, Tensor | None]:
     threshold, k = tensors.get("threshold"), _k(file, tensors, said)
+    epsilon = _epsilon(file, tensors, said)
+    if epsilon is not None or "gain" in tensors:
+        if epsilon is None or "gain" not in tensors or k is not None or threshold is not None:
+            raise CheckpointError(
+                f"{file}: an RMSNorm of its features is stated by a gain (1.0 where it has none) and an epsilon, both, "
+                "and without threshold or k; add what is missing, as it was trained"
+            )
+        return Gate("rms", epsilon=epsilon), None
     if k is None and threshold is None:
         return Gate("relu"), None
     if k is None and threshold is not None:
@@ -170,3 +184,14 @@ def _k(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> in
             int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text[:40], f"{file}: k"
         )
     return None
+
+
+def _epsilon(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> float | None:
+    if "epsilon" in tensors:
+        if tensors["epsilon"].numel() != 1:
+            raise CheckpointError(f"{file}: epsilon is {tensors['epsilon'].numel()} numbers; expected one")
+        return float(tensors["epsilon"])
+    try:
+        return float(said["epsilon"]) if "epsilon" in said else None
+    except ValueError as error:
+        raise CheckpointError(f"{file}: epsilon is {said['epsilon'][:40]!r}; expected a number") from error

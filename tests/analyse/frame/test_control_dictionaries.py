@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiosae_steer import SAE, Normalisation
+from audiosae_steer import SAE, Gate, Normalisation
 from audiosae_steer.analyse import Residuals, control, patterns_of
 from audiosae_steer.errors import SiteError, SteeringError
 
@@ -38,6 +38,20 @@ def test_each_feature_fires_as_often_and_its_row_has_the_same_norm(kind, norm, s
     assert cosine.mean() < 0.5
     f = made.encode(residuals.read(0))
     assert (f >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["random", "permuted"])
+def test_of_an_rms_sae_features_fire_as_often_and_lose_the_size_of_a_frame_too(kind):
+    sae, residuals = planted(0)
+    sae = sae.altered(gate=Gate("rms", epsilon=1e-6), gain=torch.rand(FEATURES) + 0.5)
+    made = control(kind, sae, residuals)
+    ours, theirs = (patterns_of(residuals, each).seen().frames for each in (sae, made))
+    assert np.abs(ours - theirs).max() <= 1
+    assert (made.gate, made.info["control"]) == (sae.gate, kind)
+    assert torch.equal(made.gain, sae.gain)
+    f = made.encode(residuals.read(0)) / made.gain
+    size = f.square().mean(1)
+    assert torch.allclose(size[size > 0], torch.ones(()), atol=1e-3)  # of every frame on which anything fires
 
 
 def test_permuted_rows_hold_the_same_numbers():

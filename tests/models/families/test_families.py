@@ -150,6 +150,7 @@ def test_a_window_holds_its_seconds_and_nothing_else(case: Case, start: float, l
         assert torch.equal(changed, wanted.expand_as(changed))
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")  # of a head that makes a spectrum
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision(case: Case, dtype: torch.dtype) -> None:
     small = case.make().to(dtype)

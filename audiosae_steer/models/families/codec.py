@@ -1,0 +1,32 @@
+"""Codecs: models that make sound of sound by way of codes, with latents before the quantizer and after it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ..sites import Family
+
+
+class Codec(Family):
+    """A family whose encoder layer 1 goes into the quantizer, and whose decoder layer 1 comes from it.
+
+    An edit of the first changes the codes; of the second, the sound that given codes make.
+    """
+
+    @abstractmethod
+    def channels(self, model: nn.Module) -> int:
+        """Channels of the sound that it takes."""
+
+    @abstractmethod
+    def bandwidths(self, model: nn.Module) -> Sequence[float]:
+        """The kbit/s that it can be set to."""
+
+    @abstractmethod
+    def round_trip(self, model: nn.Module, wav: Tensor, bandwidth: float | None) -> Tensor:
+        """Sound (batch, channels, samples or more) of sound (batch, channels, samples), in weights' dtype and place.
+
+        `bandwidth` is one of `bandwidths`; None: the model's own.
+        """
