@@ -43,6 +43,7 @@ from .sae.autoencoder import SAE, Gate, Normalisation
 from .steering.edits import Ablate, Add, Clamp, Edit, Push, Scale, Set
 from .steering.events import Events, GateEvent
 from .steering.gates import ClipGate, FrameGate, TimestampGate
+from .steering.joint_edits import Toward, Turn
 from .steering.recipes import load as _recipes
 from .steering.recipes.load import load_recipe, recipes
 from .steering.recipes.schema import Recipe
@@ -113,6 +114,8 @@ __all__ = [
     "SteeringError",
     "ThresholdWarning",
     "TimestampGate",
+    "Toward",
+    "Turn",
     "UnknownModelError",
     "UnpinnedWarning",
     "calibrate",

@@ -24,6 +24,10 @@ from .comparisons.comparison_result import Comparison
 from .concept_erasure.concept_erasure import Erasure
 from .concept_erasure.erasing import erasure
 from .concept_erasure.erasure_records import ErasureSettings
+from .control_by_concept.control_records import ControlSettings
+from .control_by_concept.control_reports import ControlReport
+from .control_by_concept.controlling import control_report
+from .control_by_concept.latent_sounds import Decoder, codec_decoder
 from .diffusion_steps.block_steps import read_block_steps
 from .diffusion_steps.diffusion_emergence import Emergence
 from .diffusion_steps.emergence_records import EmergenceSettings
@@ -67,6 +71,13 @@ from .phone_names.textgrid import PhoneSpan
 from .probes.probe_curve import ProbeCurve
 from .probes.probe_records import ProbeSettings
 from .probes.probing import probe
+from .properties_of_frames.frame_properties import FrameProperties, property_labels
+from .properties_of_frames.mapped_property import MappedProperty
+from .properties_of_frames.mapping import property_map
+from .properties_of_frames.named_engines import pitch_engine
+from .properties_of_frames.pitch_engines import PitchEngine
+from .properties_of_frames.property_maps import PropertyMap
+from .properties_of_frames.property_records import PropertySettings
 
 __all__ = [
     "Alignments",
@@ -77,7 +88,10 @@ __all__ = [
     "Comparison",
     "Completeness",
     "CompletenessSettings",
+    "ControlReport",
+    "ControlSettings",
     "Coverage",
+    "Decoder",
     "Dense",
     "DomainExcerpts",
     "DomainSettings",
@@ -89,12 +103,14 @@ __all__ = [
     "Excerpt",
     "Excerpts",
     "FeatureCard",
+    "FrameProperties",
     "Interval",
     "LabelSearch",
     "LabelSettings",
     "LinearReader",
     "Localisation",
     "LocaliseSettings",
+    "MappedProperty",
     "MelPattern",
     "MelPatterns",
     "MelSettings",
@@ -104,9 +120,12 @@ __all__ = [
     "PhoneSettings",
     "PhoneSpan",
     "Phones",
+    "PitchEngine",
     "ProbeCurve",
     "ProbeSettings",
+    "PropertyMap",
     "PropertyReader",
+    "PropertySettings",
     "Quality",
     "QualitySettings",
     "ReconstructionSettings",
@@ -122,10 +141,12 @@ __all__ = [
     "TrfSettings",
     "attributes_of",
     "code_tables",
+    "codec_decoder",
     "compare",
     "compare_patterns",
     "completeness",
     "control",
+    "control_report",
     "domains",
     "emergence",
     "erasure",
@@ -140,8 +161,11 @@ __all__ = [
     "parts_of",
     "patterns_of",
     "phones",
+    "pitch_engine",
     "pool_codes",
     "probe",
+    "property_labels",
+    "property_map",
     "quality",
     "read_alignments",
     "read_block_steps",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import reference
+from .joint import Joint
 
 
 class Rows(NamedTuple):
@@ -41,6 +42,8 @@ class Maps(NamedTuple):
     """The same where it is zero; None if there is no difference."""
     on: Tensor | None
     """(clips or 1, S, frames, 1): where each stage applies; None: everywhere."""
+    joints: tuple[Joint | None, ...] = ()
+    """(S,) rule of each stage that changes its features together, in the place of its map; empty: no stage does."""
 
 
 class CompiledEdits(NamedTuple):
@@ -56,6 +59,8 @@ class CompiledEdits(NamedTuple):
     """(choices, S): seconds of input audio from which the stage applies; None: always and everywhere."""
     end: Tensor | None
     """(choices, S): seconds until which it does."""
+    joints: tuple[Joint | None, ...] = ()
+    """As in `Maps`; with one choice only."""
 
 
 class Where(NamedTuple):
@@ -135,8 +140,9 @@ def edit(f: Tensor, maps: Maps) -> Tensor:
     """f' of f, both (clips, frames, E), stage after stage."""
     g = f
     for stage in range(maps.firing.shape[1]):
-        changed = _affine(g, maps.firing[:, stage])
-        if maps.silent is not None:
+        joint = maps.joints[stage] if maps.joints else None
+        changed = _affine(g, maps.firing[:, stage]) if joint is None else joint(g)
+        if joint is None and maps.silent is not None:
             changed = torch.where(f > 0, changed, _affine(g, maps.silent[:, stage]))
         g = changed if maps.on is None else torch.where(maps.on[:, stage], changed, g)
     return g

@@ -71,7 +71,7 @@ def add(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
 def delta(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """x and the change of the edited features, of which alone the rows are computed."""
     rows = _rows(plan)
-    if _takes_kernel(x, strength, rows.unit_norm):
+    if not plan.edits.joints and _takes_kernel(x, strength, rows.unit_norm):
         return custom_ops.delta(x, rows, plan.edits, strength, where)
 
     def change(wide: Tensor, on: Tensor | None) -> Tensor:
@@ -83,7 +83,7 @@ def delta(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tenso
 def full(x: Tensor, plan: PlanTensors, strength: Tensor, where: Where) -> Tensor:
     """x and the change of the edited features, after a selection among all features, or a norm over them."""
     whole, rows = _whole(plan), _rows(plan)
-    if _counts(x, plan) and _takes_kernel(x, strength, rows.unit_norm):
+    if not plan.edits.joints and _counts(x, plan) and _takes_kernel(x, strength, rows.unit_norm):
         rank = custom_ops.rank(x, whole.weights.W_enc, whole.bias, rows.W_enc, rows.bias, whole.edited)
         return custom_ops.delta(x, rows, plan.edits, strength, where, rank, whole.weights.k or 0)
 
@@ -149,7 +149,7 @@ def _written(
 
 def _maps(edits: CompiledEdits, on: Tensor | None, choice: Tensor | None) -> eager.Maps:
     silent = None if edits.silent is None else eager.pick(edits.silent, choice)
-    return eager.Maps(eager.pick(edits.firing, choice), silent, on)
+    return eager.Maps(eager.pick(edits.firing, choice), silent, on, edits.joints)
 
 
 def _takes_kernel(x: Tensor, strength: Tensor, unit_norm: float | None) -> bool:
@@ -219,10 +219,15 @@ _SPECS: dict[Path, PathSpec] = {
     "delta": PathSpec(
         delta,
         lambda plan, like: 2 * plan.d_model * len(_rows(plan).bias),
-        lambda plan, like: dispatch.kernel_for(like),
+        lambda plan, like: "torch" if plan.edits.joints else dispatch.kernel_for(like),
         "only the rows of {edited} edited features are computed",
     ),
-    "full": PathSpec(full, _adds_of_full, lambda plan, like: "triton" if _counts(like, plan) else "torch", _WHOLE_SAE),
+    "full": PathSpec(
+        full,
+        _adds_of_full,
+        lambda plan, like: "triton" if not plan.edits.joints and _counts(like, plan) else "torch",
+        _WHOLE_SAE,
+    ),
 }
 _RECONSTRUCTION = PathSpec(reconstruct, _adds_of_reconstruction, lambda plan, like: "torch", _WHOLE_SAE)
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import EditError
+from ..ops.joint import Joint
 from ..sae.autoencoder import SAE
 from .affine import Affine
 from .edit_arguments import Window
 from .edits import KINDS, Edit, FeatureEdit, Push, listed
+from .joint_edits import JointEdit
 
 
 class Stage(NamedTuple):
@@ -25,6 +27,8 @@ class Stage(NamedTuple):
     """Maps of those that do not."""
     vector: Tensor
     """(d,): added to x."""
+    joint: Joint | None = None
+    """Rule that changes features together; no other edit of features is in its stage."""
 
 
 def check(edits: Sequence[Edit], sae: SAE | None, d_model: int, frame_rate: float | None) -> None:
@@ -79,7 +83,10 @@ def compose(edits: Sequence[Edit], features: Sequence[int], sae: SAE | None, d_m
         at = len(stages) - 1
         if isinstance(edit, Push):  # pushes commute with everything, so any stage of that window will do
             at = next((i for i, stage in enumerate(stages) if stage.window == edit.window), -1)
-        if at < 0 or stages[at].window != edit.window:
+        alone = isinstance(edit, JointEdit) or (
+            at >= 0 and isinstance(edit, FeatureEdit) and stages[at].joint is not None
+        )
+        if at < 0 or stages[at].window != edit.window or alone:
             width = len(features)
             zero = torch.zeros(d_model, dtype=torch.float64)
             stages.append(Stage(edit.window, Affine.identity(width), Affine.identity(width), zero))
@@ -87,6 +94,8 @@ def compose(edits: Sequence[Edit], features: Sequence[int], sae: SAE | None, d_m
         stage = stages[at]
         if isinstance(edit, Push):
             stages[at] = stage._replace(vector=stage.vector + edit.amount * edit.vector)
+        elif isinstance(edit, JointEdit):
+            stages[at] = stage._replace(joint=edit.rule([place[feature] for feature in edit.features]))
         elif sae is not None:
             columns = [place[feature] for feature in edit.features]
             step = edit.affine(_typical(edit, sae))

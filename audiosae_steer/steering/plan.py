@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import EditError
 from ..ops import dispatch, eager, plan_paths
 from ..ops.eager import CompiledEdits, Rows, Where
+from ..ops.joint import RULES, Joint
 from ..ops.reference import SAEWeights
 from ..sae.autoencoder import SAE
 from .affine import Affine
@@ -92,7 +93,9 @@ class Plan(nn.Module):
         columns = self.features if self.path in ("delta", "full") else ()
         if self.path == "add":
             choices = [[as_push(edit, sae) for edit in choice] for choice in choices]
-        self._keep_stages([compose(choice, columns, sae, d_model) for choice in choices], len(columns))
+        stages = [compose(choice, columns, sae, d_model) for choice in choices]
+        self._keep_stages(stages, len(columns))
+        self._keep_joints(stages)
         self._keep_rows(columns, sae)
         if self.path == "full" and sae is not None:
             self._keep_whole(sae)
@@ -133,6 +136,31 @@ class Plan(nn.Module):
             vectors=vectors,
             start=windows[..., 0].to(self.dtype) if self.timed else None,
             end=windows[..., 1].to(self.dtype) if self.timed else None,
+        )
+
+    def _keep_joints(self, choices: Sequence[list[Stage]]) -> None:
+        """Keep the rules that change features together, tensor by tensor.
+
+        Raises:
+            EditError: there are several choices of edits.
+        """
+        rules = [stage.joint for stages in choices for stage in stages]
+        self._rules = tuple(None if rule is None else type(rule).__name__ for rule in rules)
+        if not any(self._rules):
+            self._rules = ()
+        elif len(choices) > 1:
+            raise EditError("Turn and Toward are for one list of edits, not for several that clips choose among")
+        for number, rule in enumerate(rules):
+            for name, tensor in () if rule is None else rule._asdict().items():
+                dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
+                self.register_buffer(f"joint_{number}_{name}", tensor.to(self.firing.device, dtype), persistent=False)
+
+    def _joints(self) -> tuple[Joint | None, ...]:
+        return tuple(
+            None
+            if name is None
+            else RULES[name](*(getattr(self, f"joint_{i}_{field}") for field in RULES[name]._fields))
+            for i, name in enumerate(self._rules)
         )
 
     def _check_finite(self, firing: Tensor, silent: Tensor, vectors: Tensor) -> None:
@@ -181,7 +209,7 @@ class Plan(nn.Module):
         vectors = self.vectors if self.pushes else None
         silent = self.silent if self._maps_differ else None
         start, end = (self.start, self.end) if self.timed else (None, None)
-        edits = CompiledEdits(self.firing, silent, vectors, start, end)
+        edits = CompiledEdits(self.firing, silent, vectors, start, end, self._joints())
         if self.path in ("identity", "add"):
             return plan_paths.PlanTensors(self.d_model, edits, None, None, self.dtype, self.products)
         rows = Rows(self.W_enc, self.bias, self.threshold, self.W_dec, self.unit_norm)

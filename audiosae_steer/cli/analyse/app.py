@@ -16,6 +16,7 @@ from . import (
     mel,
     phones,
     probe,
+    properties,
     quality,
     reconstruction,
     retrieval,
@@ -45,5 +46,6 @@ app.command()(probe.probe)
 app.command()(quality.quality)
 app.command()(reconstruction.reconstruction)
 app.command()(retrieval.retrieval)
+app.command()(properties.properties)
 app.command()(stability.stability)
 app.command()(trf.trf)

@@ -1,0 +1,1 @@
+"""Edits by concept, measured in the sound that they make."""

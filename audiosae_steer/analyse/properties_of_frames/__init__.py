@@ -1,0 +1,1 @@
+"""Pitch, loudness and spectral centroid of frames, and their maps from features."""
