@@ -122,7 +122,7 @@ def control_report(
 ) -> ControlReport:
     """Measure what an edit by concept does to the sound, over several amounts.
 
-    Latents are edited by `PropertyMap.edit`, decoded, and their sound measured anew, never by the map that made the edit.
+    Latents are edited by `PropertyMap.edit`, decoded, and their sound measured anew, never by the map of the edit.
     Beside it stand a random direction of the same norm, the difference of class means, and plain signal processing.
 
     Args:
@@ -148,8 +148,7 @@ def control_report(
     bins = mapped.of(name).bins
     kind = bins.class_at(target)
     mapped.edit(name, target, 0.0)  # refuses a class that the map lacks
-    latents = [x for x in residuals if len(x)]
-    engine = None if decoder is None else pitch_engine(settings.engine)
+    latents, engine = [x for x in residuals if len(x)], None if decoder is None else pitch_engine(settings.engine)
     arms = Arms(mapped, sae, Aim(name, target), settings, None, rate)
     drawn = torch.cat(latents)
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(drawn))[: settings.references])
