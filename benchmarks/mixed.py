@@ -94,11 +94,16 @@ def files(part: str, count: int, seconds: float = 30.0, accents: int = EVERY) ->
     return [mix(spoken, noise, SEEDS[part] + n, seconds, name=f"{part} {n}") for n in range(count)]
 
 
+def _place(content: dict[str, Any]) -> tuple[Any, ...]:
+    """Order of tables: tiny.en before base, libraries as in CALLS, short recordings before long ones."""
+    return content["model"] != "tiny.en", list(CALLS).index(content["library"]), content["seconds"], content["beams"]
+
+
 def page() -> str:
     """The tables of docs/results.md, of the committed results."""
     found = []
-    for path in sorted(RESULTS.glob("mixed-*.json"), reverse=True):  # tiny.en before base
-        content = json.loads(path.read_text(encoding="utf-8"))
+    results = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in RESULTS.glob("mixed-*.json")]
+    for path, content in sorted(results, key=lambda each: _place(each[1])):
         length = "of 30 s" if content["seconds"] == 30 else f"of {content['seconds'] / 60:g} minutes"
         beams = "greedy" if content["beams"] == 1 else f"{content['beams']} beams"
         found.append(
