@@ -154,7 +154,7 @@ def _decode(
 def _outcome(
     job: Job, found: Transcript | Exception | None, least_speech: float | None, content: Content | None
 ) -> Outcome:
-    """What became of a recording; its transcripts are written, and noted to be of this content."""
+    """Result of a recording, whose transcripts are written, and noted to be of this content."""
     if not isinstance(found, Transcript):
         return Outcome(job.recording, None, error=found)
     written: list[Path] = []

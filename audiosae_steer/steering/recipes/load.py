@@ -128,11 +128,15 @@ def _file(source: str | Path, model: Any) -> Path | None:
 
 def _there_are(model: Any) -> str:
     """A clause on the recipes that ship for a model, or for any."""
+    names = _names(model)
     if model is None:
-        names = sorted({recipe.name for recipe in shipped()})
         return f"there are: {', '.join(names)}"
-    names = [recipe.name for recipe in recipes(model)]
     return f"for this model there are: {', '.join(names)}" if names else "none ships for this model"
+
+
+def _names(model: Any) -> list[str]:
+    """Names of the recipes that ship for a model, or for any."""
+    return sorted({recipe.name for recipe in recipes(model)})
 
 
 def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
@@ -147,7 +151,7 @@ def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
         "Then pass its path, or a Hub id, in place of the name."
     )
     if all(name != own for own, _ in known):
-        near = difflib.get_close_matches(name, sorted({own for own, _ in known}), 1)
+        near = difflib.get_close_matches(name, _names(model), 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         return f"there is no recipe {name!r}{meant}; {_there_are(model)}.\n{making}"
     inner = unwrap(model)
