@@ -87,5 +87,9 @@ def test_names_that_scripts_of_0_1_0_import_are_where_they_were():
         _ = models.nonsense
 
 
+def test_names_that_are_imported_later_are_listed():
+    assert {"load_whisper", "collect", *audiosae_steer.__all__} <= set(dir(audiosae_steer))
+
+
 def test_typed():
     assert (PACKAGE / "py.typed").is_file()

@@ -114,9 +114,11 @@ def run(model: str, named: NamedRecipes, data: BenchData, settings: BenchSetting
     from ..evaluate.benchmark.failing_clips import write_failures
     from ..evaluate.benchmark.report import write_report
     from ..evaluate.benchmark.run import Bench
+    from ..evaluate.transcription.languages import check_model_language
     from ..models.load import load_whisper
 
     loaded = load_whisper(model)
+    check_model_language(loaded, settings.language)
     recipes = open_recipes(loaded, named)
     engines = beam_engines(model, loaded, cache, settings.language)
     with progress() as tell:

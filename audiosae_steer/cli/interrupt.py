@@ -18,7 +18,18 @@ AGAIN = "the same command again goes on from there"
 
 
 class Interruptible(TyperCommand):
-    """Command that says on Ctrl-C what is kept of its work, and how to go on."""
+    """Command that says on Ctrl-C what is kept of its work, and how to go on; and of files that look like options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Options and arguments of the words that were typed."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            taken = next((word for word in typed if word.startswith("-") and Path(word).is_file()), None)
+            if taken is not None and hasattr(error, "message"):  # an error of use, by any version of click
+                error.message += f" (the file {taken} is taken for an option: write ./{taken})"
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run it."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -23,72 +22,7 @@ from .console import (
     say,
 )
 from .options import Options, with_settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """Decoding of text."""
-
-    language: str | None = None
-    """Language code, such as "en"; default: detect it."""
-    task: Literal["transcribe", "translate"] = "transcribe"
-    """Write what is said, or its English translation (multilingual models)."""
-    beam_size: int = field(default=1, metadata={"min": 1})
-    """Beams; 1 is greedy."""
-    word_timestamps: bool = False
-    """Times of each word as well, in json."""
-    drop_unheard: float | None = None
-    """Leave out words (with --word-timestamps) or segments in less than this share of whose time the timestamp gate
-    hears speech, such as 0.5."""
-    filters: bool = True
-    """Whisper's own filters, and its retries at higher temperatures."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """Transcripts as files."""
-
-    format: tuple[str, ...] = ()
-    """Also write files: srt, vtt, txt or json; repeatable, or with commas."""
-    out: Path | None = None
-    """Folder for those files; default: beside the audio."""
-    overwrite: bool = False
-    """Transcribe again what has its files already; by default it is skipped."""
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """Formats one by one."""
-        return tuple(word.strip() for words in self.format for word in words.split(",") if word.strip())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Steered:
-    """Steering of the model."""
-
-    recipe: str = field(default="no-false-speech", metadata={"short": ("-r",)})
-    """Recipe by name, path or Hub id."""
-    steer: bool = True
-    """Without: the unsteered model."""
-    strength: float | None = None
-    """0 changes nothing, 1 is the edits as written; default: the recipe's."""
-    threshold: float | None = None
-    """Score above which the gate opens; lower: less text on noise, more speech blanked; default: the recipe's."""
-    verbose: bool = False
-    """Tell on stderr what the recipe is, and what its gate decides for each window."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """The model, and how it runs."""
-
-    model: str = field(default="tiny.en", metadata={"short": ("-m",)})
-    """openai-whisper name or .pt, transformers id or folder, CTranslate2 folder."""
-    library: str = "openai"
-    """Whose model to load: openai or transformers."""
-    device: str = "cpu"
-    """Device to run on: cpu, cuda, cuda:1, mps."""
-    batch: int = field(default=1, metadata={"min": 1})
-    """Recordings at once, with --library transformers."""
+from .transcribe_options import Decoding, Files, Machine, Steered, check, library_of, make_folder
 
 
 def demo(
@@ -114,7 +48,7 @@ def demo(
             model,
             recipe,
             audio,
-            library=_library(library),
+            library=library_of(library),
             strength=strength,
             threshold=threshold,
             filters=filters,
@@ -140,37 +74,35 @@ def transcribe(
     written: Files,
     steered: Steered,
     machine: Machine,
+    context: typer.Context,
 ) -> None:
     """Transcribe audio files with steering."""
     from ..evaluate.transcription.jobs import check_formats, find_recordings, plan_jobs
     from ..evaluate.transcription.recordings import Tally, transcribe_files
 
     check_formats(written.formats)
-    _check(decoding, written, steered, machine)
+    check(decoding, written, steered, machine, context)
     jobs = plan_jobs(find_recordings(files), written.formats, written.out, overwrite=written.overwrite)
-    _make(written.out)
+    make_folder(written.out)
     done = sum(job.is_done for job in jobs)
     if done:
         are = "files have their transcripts already and are" if len(jobs) > 1 else "file has its transcript and is"
         say(f"{done} of {len(jobs)} {are} skipped; --overwrite makes them anew", stderr=True)
     tally = Tally()
     try:
-        if done < len(jobs):
-            model, processor = _load(machine, steered, hears=decoding.drop_unheard is not None)
-            with _bars() as tell:
-                for outcome in transcribe_files(
-                    model,
-                    jobs,
-                    _options(decoding),
-                    processor=processor,
-                    batch=machine.batch,
-                    least_speech=decoding.drop_unheard,
-                    progress=tell,
-                ):
-                    tally = tally.plus(outcome)
-                    _report(outcome, len(jobs), steered.verbose)
-        else:
-            tally = Tally(skipped=done)
+        model, processor = _load(machine, steered, decoding) if any(job.is_open for job in jobs) else (None, None)
+        with _bars() as tell:
+            for outcome in transcribe_files(
+                model,
+                jobs,
+                _options(decoding),
+                processor=processor,
+                batch=machine.batch,
+                least_speech=decoding.drop_unheard,
+                progress=tell,
+            ):
+                tally = tally.plus(outcome)
+                _report(outcome, len(jobs), steered.verbose)
     except KeyboardInterrupt:
         kept = "what is written stays, and the same command goes on with the rest"
         lost = "nothing is written without --format"
@@ -187,58 +119,25 @@ def transcribe(
         raise typer.Exit(2)
 
 
-def _check(decoding: Decoding, written: Files, steered: Steered, machine: Machine) -> None:
-    """Refuse what cannot be done before anything is loaded.
-
-    Raises:
-        SteeringError: an option does not go with another, or the device is not there.
-    """
-    import torch
-
-    from ..evaluate.transcription.unheard import check_share
-
-    library = _library(machine.library)
-    if machine.batch > 1 and library == "openai":
-        raise SteeringError("openai-whisper decodes one window at a time; for --batch take --library transformers")
-    if decoding.drop_unheard is not None:
-        check_share(decoding.drop_unheard)
-        if not steered.steer:
-            raise SteeringError(
-                "--drop-unheard asks a recipe's timestamp gate, and --no-steer runs none; leave one out"
-            )
-    elif decoding.word_timestamps and "json" not in written.formats:
-        raise SteeringError("the times of words are written in json alone; add --format json")
-    try:
-        torch.zeros(1, device=machine.device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise SteeringError(f"--device {machine.device} cannot be used here ({reason}); --device cpu can") from error
-
-
-def _make(out: Path | None) -> None:
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SteeringError(f"--out {out} cannot be made: {error.strerror}") from error
-
-
-def _load(machine: Machine, steered: Steered, *, hears: bool) -> tuple[Any, Any]:
+def _load(machine: Machine, steered: Steered, decoding: Decoding) -> tuple[Any, Any]:
     """The model, steered, and its processor if it needs one.
 
     Raises:
-        SteeringError: the recipe does not hear where somebody speaks, though it has to.
+        SteeringError: the model does not know the language, or the recipe does not hear where somebody speaks, though
+            it has to.
     """
+    from ..evaluate.transcription.languages import check_model_language
     from ..models.load import load_processor, load_whisper
     from ..steering.steering import steer
 
-    library = _library(machine.library)
+    library = library_of(machine.library)
     model = load_whisper(machine.model, library=library, device=machine.device)
+    check_model_language(model, decoding.language)
     processor = load_processor(machine.model) if library == "transformers" else None
     if steered.steer:
         with logged(steered.verbose):
             recipe = steer(model, steered.recipe, strength=steered.strength, threshold=steered.threshold).recipe
-        if hears and not (recipe and (recipe.timestamp_gate or recipe.frame_gate)):
+        if decoding.drop_unheard is not None and not (recipe and (recipe.timestamp_gate or recipe.frame_gate)):
             raise SteeringError(
                 f"--drop-unheard needs a recipe with a timestamp gate, which {steered.recipe} has not; add --recipe "
                 "no-false-speech"
@@ -280,9 +179,11 @@ def _bars() -> Iterator[Callable[[str, float, float], None]]:
 
 def _report(outcome: Any, files: int, verbose: bool) -> None:
     """Print a recording's text, what was written, and its failure, which a single one raises."""
+    from ..evaluate.transcription.gate_windows import numbered
+
     if outcome.transcript is not None:
         _show(outcome.transcript, f"{outcome.recording}: " if files > 1 else "")
-        for event in outcome.transcript.gates if verbose else ():
+        for event in numbered(outcome.transcript.gates) if verbose else ():
             say(f"{outcome.recording}: {event.words()}", stderr=True)
     for path in outcome.written:
         say(f"wrote {path}", stderr=True)
@@ -305,16 +206,3 @@ def _show(said: Any, name: str) -> None:
         say(f"{name}{times} {segment.text.strip()}")
     if not said.segments:
         say(f"{name}(no speech)")
-
-
-def _library(name: str) -> Literal["openai", "transformers"]:
-    if name == "openai":
-        return "openai"
-    if name == "transformers":
-        with suppress(ImportError):  # loading says what is missing
-            import transformers
-
-            library: Any = transformers
-            library.utils.logging.set_verbosity_error()  # its warnings are for programmers
-        return "transformers"
-    raise SteeringError(f"--library {name} is unknown; expected openai or transformers")

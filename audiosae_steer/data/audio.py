@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AudioError
+from ..errors import AudioError, AudioSAESteerWarning
 from . import pyav
 from .sound_files import read
 
@@ -19,6 +20,10 @@ SAMPLE_RATE = 16_000
 """Hz."""
 WINDOW = 30 * SAMPLE_RATE
 """Samples of the 30 s that Whisper encodes at once."""
+LOUDEST = 10.0
+"""Largest sample that nothing is said of: floating-point samples may exceed full scale, 1, by some dB."""
+CANCELLED = 0.01
+"""Share of the channels' power below which their mean's is too low; one of 16 that sounds alone gives 0.06."""
 SUFFIXES = pyav.SUFFIXES | {
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"
 }  # fmt: skip
@@ -29,7 +34,9 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> NDArray[np.f
     """Mono float32 samples at `sample_rate` of a file of any rate; channels are averaged.
 
     wav, flac, ogg, opus, mp3 and what else libsndfile reads; m4a, mp4, webm, aac and others where PyAV is installed
-    (`pip install 'audiosae-steer[av]'`), of videos the sound. A file that is cut short is read as far as samples go.
+    (`pip install 'audiosae-steer[av]'`), of videos the sound. A file that is cut short is read as far as samples go. An
+    `AudioSAESteerWarning` says so, where its header tells; and tells of peaks far above full scale, and of channels
+    that cancel each other.
 
     Raises:
         AudioError: there is no such file, it is empty, it is not audio, its samples are not numbers, or reading it
@@ -69,9 +76,32 @@ def decode(
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise AudioError(f"{name} holds NaN or infinite samples; it is damaged: export it again")
+    _tell_of_levels(samples, mono, name)
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _tell_of_levels(samples: Samples, mono: Samples, name: str) -> None:
+    """Warnings of samples that are no sound from −1 to 1, and of channels whose mean is next to nothing."""
+    peak = max(-float(samples.min()), float(samples.max()))
+    if peak > LOUDEST:
+        warnings.warn(
+            f"{name} peaks at {peak:.0f}, where full scale is 1, and models hear it otherwise: export it anew, or "
+            "divide its samples",
+            AudioSAESteerWarning,
+            stacklevel=4,
+        )
+    if samples.shape[1] > 1:
+        flat = samples.ravel()
+        before, after = (float(np.vdot(each, each)) / len(each) for each in (flat, mono))
+        if after < CANCELLED * before:
+            warnings.warn(
+                f"the {samples.shape[1]} channels of {name} cancel each other, and little is left of them in their "
+                "mean: one is probably inverted; export one channel alone",
+                AudioSAESteerWarning,
+                stacklevel=4,
+            )
 
 
 def audio_files(folder: str | Path) -> list[Path]:

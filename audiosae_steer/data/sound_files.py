@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError, AudioSAESteerWarning
 from . import pyav
-from .wav_header import mended
+from .wav_header import mended, shortened
 
 BLOCK = 1 << 14
 """Frames that are read at once where a file has to be read piece by piece."""
 UNKNOWN = 1 << 40
 """A header that tells of so many frames does not know how many there are (FLAC that was written to a pipe)."""
+NOTED = 0.05
+"""Seconds that a file may lack at its end without a word: less is no loss, and some programs count a little wrongly."""
 NOT_READ = (RuntimeError, TypeError, ValueError)
 """Errors of soundfile for what it does not read; its own error is a RuntimeError."""
 
@@ -38,7 +42,8 @@ def read(
 ) -> tuple[NDArray[np.float32], int]:
     """Samples (n, channels) of a stretch, and their rate in Hz; n is 0 if there are none.
 
-    A FLAC that is damaged from some place on is read up to there, with an `AudioSAESteerWarning`.
+    A FLAC that is damaged from some place on, and a WAV, AIFF or AU that is cut short, is read up to there, with an
+    `AudioSAESteerWarning`.
 
     Args:
         file: a path, or an open binary file.
@@ -58,11 +63,16 @@ def read(
                     if skip:
                         sound.seek(min(skip, frames))
                     # in one go: libsndfile seeks between reads, which leaves a click in an mp3
-                    return sound.read(most, dtype="float32", always_2d=True), rate
+                    samples = sound.read(most, dtype="float32", always_2d=True)
+                    if most < 0 or len(samples) < most:
+                        _tell_if_cut_short(sound, file, name)
+                    return samples, rate
         with _opened(file) as sound:
             return _piecewise(sound, name, skip, most), rate
     except NOT_READ as error:
         reason = str(error)
+    if _is_empty(file):
+        return np.zeros((0, 1), np.float32), 1
     return _by_pyav(pyav.blocks(file, name, reason), start, seconds)
 
 
@@ -91,6 +101,27 @@ def length(file: Path | BinaryIO, name: str, *, whole: bool = False) -> Length:
     for piece, at in pyav.blocks(file, name, reason):
         frames, rate, channels = frames + len(piece), at, piece.shape[1]
     return Length(frames / rate, rate, channels)
+
+
+def _is_empty(file: Path | BinaryIO) -> bool:
+    """True for a file of no bytes."""
+    return (file.stat().st_size if isinstance(file, Path) else file.seek(0, os.SEEK_END)) == 0
+
+
+def _tell_if_cut_short(sound: Any, file: Path | BinaryIO, name: str) -> None:
+    """A warning if the header tells of more samples than there are: they are read, and nothing else would say so."""
+    if sound.format in ("WAV", "WAVEX", "RF64"):
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as source:
+            found = shortened(source)
+        told, there = found or (0, 0)
+    else:
+        seen = re.search(r"^ *(?:SSND|Data Size) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
+        told, there = (int(seen[1]), int(seen[2])) if seen and int(seen[1]) not in range(1 << 31, 1 << 33) else (0, 0)
+    after = sound.frames / sound.samplerate
+    whole = after * told / there if there else 0.0
+    if whole - after > NOTED:
+        message = f"{name} is cut short: it ends after {after:.1f} s, and its header tells of {whole:.1f} s"
+        warnings.warn(message, AudioSAESteerWarning, stacklevel=5)
 
 
 def _check_end(sound: Any, name: str) -> None:

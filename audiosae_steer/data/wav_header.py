@@ -12,6 +12,8 @@ CHUNKS = 1000
 LONGEST_HEADER = 1 << 24
 """Bytes before the samples, at most; pictures may be among them."""
 FULL = 0xFFFFFFFF
+UNKNOWN = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 0x100000000), range(1 << 62, 1 << 64))
+"""Bytes of samples that are written to a pipe as "a lot": by SoX 0x7FFFF000, by ffmpeg all bits, less the header."""
 
 
 class _Data(NamedTuple):
@@ -25,6 +27,8 @@ class _Data(NamedTuple):
     """Place of the 64-bit sizes (RF64), if it has them."""
     frame: int
     """Bytes of one sample of all channels."""
+    told: int
+    """Bytes of samples as the header says, of 64 bits if it has them."""
 
 
 def mended(file: BinaryIO) -> BinaryIO | None:
@@ -51,6 +55,18 @@ def mended(file: BinaryIO) -> BinaryIO | None:
     return io.BufferedReader(_Headed(bytes(header), file, end))
 
 
+def shortened(file: BinaryIO) -> tuple[int, int] | None:
+    """Bytes of samples that a WAV's header tells of, and the fewer bytes that are there; None if none are missing.
+
+    None too for a header that does not know, with a number that programs write while they do not.
+    """
+    end = file.seek(0, os.SEEK_END)
+    data = _data(file, end)
+    if data is None or data.told <= end - data.start or any(data.told in span for span in UNKNOWN):
+        return None
+    return data.told, end - data.start
+
+
 def _data(file: BinaryIO, end: int) -> _Data | None:
     """The chunk of samples of a WAV or RF64; None for anything else."""
     file.seek(0)
@@ -74,8 +90,9 @@ def _data(file: BinaryIO, end: int) -> _Data | None:
             if not frame:
                 return None
             wide = sizes is not None and size == FULL
+            whole = told if wide else size
             size = (told if told <= end else FULL) if wide else size
-            return _Data(place + 8, size, sizes, frame)
+            return _Data(place + 8, size, sizes, frame, whole)
         place += 8 + size + size % 2
     return None
 

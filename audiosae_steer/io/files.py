@@ -76,6 +76,24 @@ def write_atomic(path: str | Path, data: bytes | str, raising: type[AudioSAEStee
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let one process or thread at a time into the block, for the same folder, which is there.
+
+    Where the file system or the machine has no such locks, there is no lock.
+    """
+    lock = None
+    if fcntl is not None:
+        with suppress(OSError):
+            lock = _open(folder.resolve())
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
 def stays_inside(folder: Path, file: Path) -> bool:
     """True if `file`, with links followed, lies in `folder`; or, of a folder in the Hub's cache, in its blobs.
 

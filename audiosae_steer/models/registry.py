@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,6 +66,11 @@ def unwrap(model: Any) -> nn.Module:
 
     That is, `torch.compile`, and wrappers that run a model on several devices.
     """
+    if isinstance(model, (str, Path)):
+        raise UnknownModelError(
+            f"{str(model)!r} is a name, and not yet a model; load it first: load_whisper({str(model)!r}), or "
+            "load_model() for what is no Whisper"
+        )
     inner = model
     if not isinstance(inner, nn.Module) and isinstance(getattr(inner, "model", None), nn.Module):
         inner = inner.model

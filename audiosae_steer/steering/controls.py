@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Self
+
+from torch import nn
 
 from ..errors import SteeringError
 from ..models.sites import Site
@@ -13,12 +16,29 @@ from .live import Life
 from .numbers import number
 from .opening import Threshold, set_threshold, threshold_of
 from .pass_state import Shared
+from .recipes.schema import Recipe
 from .recorder import Recorder
 from .session import PerClip, Session, Settings, SettingTensors, checked_settings
 
 
+class _NoSuchSettingError(SteeringError, AttributeError):
+    """To Python, an attribute that is not there."""
+
+
 class Controls:
     """The part of a `Steering` that is set by its user; see there."""
+
+    recipe: Recipe | None
+    model: nn.Module
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # a slip such as `steering.stregth = 0.5` would change nothing, and say nothing
+        if not (name.startswith("_") or hasattr(type(self), name) or name in Controls.__annotations__):
+            settable = [own for kind in type(self).__mro__ for own, of in vars(kind).items() if _is_set(of)]
+            near = difflib.get_close_matches(name, settable, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sorted(settable))}"
+            raise _NoSuchSettingError(f"a steering has no attribute {name!r}; {meant}")
+        super().__setattr__(name, value)
 
     def __init__(self, hooks: Mapping[Site, Hook], shared: Shared, recorder: Recorder, life: Life) -> None:
         self._hooks, self._shared, self._life = dict(hooks), shared, life
@@ -142,3 +162,7 @@ class Controls:
         tensors = SettingTensors(self._clips)
         for hook in self._hooks.values():
             hook.set_clips(tensors, enabled=self._enabled)
+
+
+def _is_set(member: object) -> bool:
+    return isinstance(member, property) and member.fset is not None

@@ -119,6 +119,8 @@ class Session:
     What it does not set is as in the session round it, or as the steering has it.
     """
 
+    __slots__ = ("_exits", "_key", "_settings", "_token", "events")  # a setting put on it would be ignored
+
     def __init__(self, key: int, settings: Settings) -> None:
         self._key, self._settings = key, settings
         self._token: Token[dict[int, SettingTensors] | None] | None = None

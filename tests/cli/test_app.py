@@ -162,10 +162,11 @@ def test_what_cannot_be_is_one_line_with_the_cure(river, recipe, words, says):
 
 def test_an_unknown_recipe_lists_what_there_is_and_how_to_make_one(river):
     said = failed(run("transcribe", river, "--recipe", "no-false-speach"))
-    assert said.startswith("no recipe 'no-false-speach' fits this Whisper (d_model 384")
-    assert "Recipes that ship with the package:" in said
+    start = "there is no recipe 'no-false-speach' (did you mean 'no-false-speech'?); "
+    assert said.startswith(f"{start}there are: no-false-speech, ")
     assert "audiosae-steer make no-false-speech" in said
-    assert failed(run("demo", "--audio", river.parent, "--recipe", "no-false-speach")) == said
+    told = failed(run("demo", "--audio", river.parent, "--recipe", "no-false-speach"))
+    assert told == said.replace("there are:", "for this model there are:")
 
 
 def test_a_file_that_is_not_there_or_no_audio(tmp_path):

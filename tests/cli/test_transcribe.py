@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from av_files import write_av
@@ -45,7 +47,7 @@ def test_a_folder_in_several_formats_and_again(calls: Path, tmp_path: Path, monk
     assert f"{calls / 'sub' / 'fan.flac'}: (no speech)" in result.stdout
     assert f"error: {calls / 'bad.wav'} is not audio" in result.stderr
     assert result.stderr.endswith(f"4 files: 3 done (1 without text), 0 skipped, 1 failed: {calls / 'bad.wav'}\n")
-    texts = {path.relative_to(tmp_path / "texts").as_posix() for path in (tmp_path / "texts").rglob("*.*")}
+    texts = {path.relative_to(tmp_path / "texts").as_posix() for path in (tmp_path / "texts").rglob("[!.]*.*")}
     names = ("a.flac", "a.m4a", "sub/fan")
     assert texts == {f"{name}.{form}" for name in names for form in ("txt", "json")}
     assert (tmp_path / "texts" / "a.flac.txt").read_text() == f"{RIVER}\n"
@@ -84,7 +86,7 @@ def test_an_interruption_says_what_is_kept(calls: Path, monkeypatch: pytest.Monk
         "interrupted after 1 of 2 files; what is written stays, and the same command goes on with the rest\n"
     )
     assert [path.name for path in calls.glob("*.txt")] == ["a.flac.txt"]
-    assert not list(calls.glob(".*"))
+    assert [path.name for path in calls.glob(".*")] == [".transcripts.json"]
     monkeypatch.setattr(recordings, "load_audio", inner)
     rest = run("transcribe", calls / "a.flac", calls / "a.m4a", "--format", "txt")
     assert rest.exit_code == 0, rest.output
@@ -122,16 +124,64 @@ def test_a_batch_of_transformers(calls: Path) -> None:
         (("--out", "vtt"), "did you mean --format vtt?"),
         (("--batch", "2"), "for --batch take --library transformers"),
         (("--word-timestamps",), "add --format json"),
-        (("--device", "abacus"), "--device abacus cannot be used here"),
+        (("--device", "abacus"), "cannot be used here: there is no such device; expected cpu, cuda, cuda:1 or mps"),
         (("--library", "jax"), "--library jax is unknown"),
         (("--drop-unheard", "50"), "least share of speech is 50; expected a number above 0 and up to 1"),
         (("--drop-unheard", "0.5", "--no-steer"), "--no-steer runs none"),
+        (("--strength", "0.5", "--no-steer"), "--strength is of a steering, and --no-steer runs none; leave one out"),
+        (("--threshold", "1", "--no-steer"), "--threshold is of a steering"),
+        (("--recipe", "no-false-speech", "--no-steer"), "--recipe is of a steering"),
+        (("--overwrite",), "--overwrite needs a format as well"),
+        (("--language", "germn"), "language 'germn' is unknown to Whisper; did you mean german (de)"),
+        (("--language", "en-US"), "did you mean en (english)?"),
+        (("--language", "xx", "--library", "transformers"), "language 'xx' is unknown to Whisper; expected a code"),
+        (("--recipe", "nosuch"), "there is no recipe 'nosuch'; there are: no-false-speech, "),
+        (("--recipe", ""), "the recipe's name is empty"),
+        (("--format", "txt", "--out", "FILE"), "is a file; expected a folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_loaded(
     calls: Path, nothing_loads: None, words: tuple[str, ...], says: str
 ) -> None:
-    assert says in failed(run("transcribe", calls, *words))
+    given = (calls / "bad.wav" if word == "FILE" else word for word in words)
+    assert says in failed(run("transcribe", calls, *given))
+
+
+def test_an_unknown_recipe_is_refused_though_all_is_done(calls: Path, nothing_loads: None) -> None:
+    for name in ("a.flac.txt", "a.m4a.txt"):
+        (calls / name).touch()
+    words = ("transcribe", calls / "a.flac", calls / "a.m4a", "--format", "txt")
+    assert run(*words).exit_code == 0
+    assert failed(run(*words, "--recipe", "nosuch")).startswith("there is no recipe 'nosuch'")
+
+
+def test_a_file_that_looks_like_options(calls: Path, nothing_loads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(calls)
+    for name in ("-dash.wav", "-music.wav"):  # -m is an option
+        (calls / name).touch()
+        result = run("transcribe", name)
+        assert result.exit_code == 2
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert f"(the file {name} is taken for an option: write ./{name})" in said
+    assert "taken for" not in run("transcribe", "-dash.mp3").stderr
+
+
+def test_english_models_know_no_other_language(
+    calls: Path, tiny_en: Any, tiny_en_hf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library, model in (("openai", tiny_en), ("transformers", tiny_en_hf)):
+        monkeypatch.setattr(load, "load_whisper", lambda *_, loaded=model, **__: loaded)
+        said = failed(run("transcribe", calls, "--no-steer", "--language", "de", "--library", library))
+        assert said == "this Whisper knows English alone, not language 'de'; take a multilingual one, such as base"
+
+
+def test_windows_of_each_file_are_counted_from_0(calls: Path) -> None:
+    words = ("--verbose", "--word-timestamps", "--format", "json")
+    result = run("transcribe", calls / "a.flac", calls / "a.m4a", *words)
+    assert result.exit_code == 0, result.output
+    seen = re.findall(r"(a\.\w+): window (\d+), clip (\d+)", result.stderr)
+    assert {name for name, *_ in seen} == {"a.flac", "a.m4a"}
+    assert {tuple(numbers) for _, *numbers in seen} == {("0", "0")}
 
 
 def test_english_models_do_not_translate(calls: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosae_steer import AudioError, load_audio
+from audiosae_steer import AudioError, AudioSAESteerWarning, load_audio
 from audiosae_steer.data.audio import audio_files
 
 SECOND = np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100).astype(np.float32) * 0.5
@@ -42,6 +42,32 @@ def test_formats_rates_and_channels(tmp_path: Path, name: str, subtype: str, cha
 def test_channels_are_averaged(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.stack([np.full(100, 0.5), np.full(100, -0.25)], 1), 16_000, subtype="FLOAT")
     np.testing.assert_allclose(load_audio(tmp_path / "a.wav"), 0.125)
+
+
+def test_peaks_far_above_full_scale_are_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 1200 * SECOND, 44_100, subtype="FLOAT")
+    with pytest.warns(AudioSAESteerWarning, match=r"a.wav peaks at 600, where full scale is 1"):
+        assert load_audio(tmp_path / "a.wav").max() > 500
+    soundfile.write(tmp_path / "a.wav", 4 * SECOND, 44_100, subtype="FLOAT")
+    load_audio(tmp_path / "a.wav")
+
+
+def test_channels_that_cancel_are_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([SECOND, -0.95 * SECOND], 1), 44_100)
+    with pytest.warns(AudioSAESteerWarning, match=r"the 2 channels of .*a.wav cancel each other"):
+        load_audio(tmp_path / "a.wav")
+    for other in (0 * SECOND, SECOND, np.roll(SECOND, 25)):  # one that is silent, a copy, another phase
+        soundfile.write(tmp_path / "a.wav", np.stack([SECOND, other], 1), 44_100)
+        load_audio(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 44_100)
+    load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a"])
+def test_files_of_no_bytes_are_called_empty(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(AudioError, match=f"{name} is empty: it holds no samples"):
+        load_audio(tmp_path / name)
 
 
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from make import make_hf, make_openai
 
-from audiosae_steer import SiteError, UnknownModelError
+from audiosae_steer import SiteError, UnknownModelError, list_sites, recipes, steer
 from audiosae_steer.models.families.method_override import overridden, override
 from audiosae_steer.models.registry import FAMILIES, family_of, fingerprint, tap_at, unwrap
 from audiosae_steer.models.sites import Dims, Site
@@ -47,6 +48,15 @@ def test_wrappings_are_seen_through() -> None:
     assert unwrap(Pipeline()) is model
     with pytest.raises(UnknownModelError):
         family_of(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("call", [lambda name: steer(name, "no-false-speech"), recipes, list_sites])
+def test_a_name_is_no_model_yet(call: Any) -> None:
+    for name in ("tiny.en", Path("tiny.en")):
+        with pytest.raises(
+            UnknownModelError, match=r"'tiny.en' is a name, .* load it first: load_whisper\('tiny.en'\)"
+        ):
+            call(name)
 
 
 def test_a_fingerprint_is_of_the_weights_and_not_of_the_library() -> None:

@@ -660,3 +660,17 @@ def test_repr_tells_what_it_is(model: Any, sae: Any) -> None:
         encode(model)
         assert "encoder layer 2 (delta); strength 0.5, on" in repr(steering)
     assert "removed" in repr(steering)
+
+
+def test_a_slip_in_a_setting_is_told(model: Any, sae: Any) -> None:
+    with steer(model, sae=sae, layer=2, edits=[Set(3, 1.0)], strength=0) as steering:
+        with pytest.raises(AttributeError, match=r"no attribute 'stregth'; did you mean 'strength'\?") as raised:
+            steering.stregth = 0.5
+        assert isinstance(raised.value, SteeringError)
+        with pytest.raises(AttributeError, match=r"'x'; expected one of enabled, offset, opened, strength, threshold"):
+            steering.x = 1
+        with steering.session() as session, pytest.raises(AttributeError):
+            session.strength = 0.5
+        steering.strength, steering.enabled, steering.offset = 0.25, True, 1.0
+        assert (steering.strength, steering.offset) == (0.25, 1.0)
+        encode(model)

@@ -33,6 +33,16 @@ def gates_of(events: Iterable[GateEvent], seconds: float, clip: int = 0) -> tupl
     )
 
 
+def numbered(gates: Iterable[GateEvent]) -> tuple[GateEvent, ...]:
+    """The decisions for one recording with its windows counted from 0, as its only clip.
+
+    The model counts every pass since it is steered: of earlier recordings, and of those that time words.
+    """
+    gates = tuple(gates)
+    numbers = {window: number for number, window in enumerate(dict.fromkeys(event.window for event in gates))}
+    return tuple(event._replace(window=numbers[event.window], clip=0) for event in gates)
+
+
 def gate_record(event: GateEvent) -> dict[str, Any]:
     """A decision as JSON holds it, without the features that the gate reads, which its recipe tells."""
     return {

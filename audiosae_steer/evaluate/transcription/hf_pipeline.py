@@ -7,6 +7,7 @@ from typing import Any
 from ...data.audio import SAMPLE_RATE, Samples
 from ...errors import MissingExtraError, SteeringError
 from ...models.registry import unwrap
+from .languages import check_model_language
 from .transcribe import Segment, Transcript, is_multilingual
 
 
@@ -23,7 +24,7 @@ def transcribe_by_pipeline(
     num_beams None leaves it to the pipeline, which takes 5 in transformers 5; 1 is greedy, and several times faster.
 
     Raises:
-        SteeringError: the model is not transformers', or without its processor.
+        SteeringError: the model is not transformers', without its processor, or does not know the language.
         MissingExtraError: transformers is not installed.
     """
     try:
@@ -38,6 +39,7 @@ def transcribe_by_pipeline(
             'the pipeline runs transformers models, with their processor: load_whisper(name, library="transformers") '
             "and load_processor(name)"
         )
+    check_model_language(inner, language)
     pipe = AutomaticSpeechRecognitionPipeline(
         inner,
         feature_extractor=processor.feature_extractor,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ...data.audio import audio_files, is_audio
 from ...errors import AudioError, SteeringError
 from .subtitles import FORMATS
+from .transcript_index import Content, foreign, read_index
 
 
 class Recording(NamedTuple):
@@ -29,11 +30,18 @@ class Job(NamedTuple):
     """Transcripts to write."""
     kept: tuple[Path, ...] = ()
     """Transcripts that are there already, and stay."""
+    refusal: str | None = None
+    """Reason why it is neither skipped nor transcribed: what is there is the transcript of another recording."""
 
     @property
     def is_done(self) -> bool:
         """True if every transcript is there already."""
-        return bool(self.kept) and not self.missing
+        return bool(self.kept) and not self.missing and self.refusal is None
+
+    @property
+    def is_open(self) -> bool:
+        """True if it is to be transcribed."""
+        return not self.is_done and self.refusal is None
 
 
 def find_recordings(sources: Sequence[str | Path]) -> list[Recording]:
@@ -84,7 +92,8 @@ def plan_jobs(
     """The transcripts of recordings: beside them, or in `out`, in the folders that they have below what named them.
 
     `a.wav` is written to `a.srt`; if its folder holds `a.mp3` as well, both keep their endings, `a.wav.srt` and
-    `a.mp3.srt`, whichever of them are transcribed now.
+    `a.mp3.srt`, whichever of them are transcribed now. A transcript that is there and was made of another recording,
+    by the index in its folder, refuses its job (`Job.refusal`).
 
     Args:
         recordings: of `find_recordings`.
@@ -103,6 +112,7 @@ def plan_jobs(
         return [Job(recording.path, ()) for recording in recordings]
     stems = _stems(recordings)
     taken: dict[Path, Path] = {}
+    indexes: dict[Path, dict[str, Content]] = {}
     jobs = []
     for (path, below), stem in zip(recordings, stems, strict=True):
         folder = path.parent if out is None else out / below.parent
@@ -114,7 +124,10 @@ def plan_jobs(
                 "transcribe them apart"
             )
         kept = [target for target in targets if target.is_file() and not overwrite]
-        jobs.append(Job(path, tuple(target for target in targets if target not in kept), tuple(kept)))
+        if kept and folder not in indexes:
+            indexes[folder] = read_index(folder)
+        refusal = foreign(path, kept, indexes[folder]) if kept else None
+        jobs.append(Job(path, tuple(target for target in targets if target not in kept), tuple(kept), refusal))
     return jobs
 
 

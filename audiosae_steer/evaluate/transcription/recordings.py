@@ -12,6 +12,7 @@ from .decoding import Decoding
 from .jobs import Job
 from .subtitles import write_transcript
 from .transcribe import Transcript, transcribe_batch
+from .transcript_index import Content, note
 from .unheard import check_share, drop_unheard
 
 
@@ -102,9 +103,10 @@ def transcribe_files(
     waiting: list[Job] = []
     for number, job in enumerate(jobs, 1):
         waiting.append(job)
-        if sum(not each.is_done for each in waiting) == batch or number == len(jobs):
+        if sum(each.is_open for each in waiting) == batch or number == len(jobs):
+            contents = {each: Content.of(each.recording) for each in waiting if each.missing}
             for each, found in _transcribe(model, waiting, decoding, processor, progress):
-                yield _outcome(each, found, least_speech)
+                yield _outcome(each, found, least_speech, contents.get(each))
             waiting = []
 
 
@@ -114,7 +116,9 @@ def _transcribe(
     loaded: dict[Job, Samples] = {}
     found: dict[Job, Transcript | Exception] = {}
     for job in jobs:
-        if not job.is_done:
+        if job.refusal is not None:
+            found[job] = SteeringError(job.refusal)
+        elif job.is_open:
             try:
                 loaded[job] = load_audio(job.recording)
             except Exception as error:
@@ -147,7 +151,10 @@ def _decode(
     return {job: result for each in alone for job, result in each.items()}
 
 
-def _outcome(job: Job, found: Transcript | Exception | None, least_speech: float | None) -> Outcome:
+def _outcome(
+    job: Job, found: Transcript | Exception | None, least_speech: float | None, content: Content | None
+) -> Outcome:
+    """Result of a recording, whose transcripts are written, and noted to be of this content."""
     if not isinstance(found, Transcript):
         return Outcome(job.recording, None, error=found)
     written: list[Path] = []
@@ -156,7 +163,10 @@ def _outcome(job: Job, found: Transcript | Exception | None, least_speech: float
             found = drop_unheard(found, least_speech)
         for target in job.missing:
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():  # if this ends halfway, nothing tells what it is of, rather than something wrong
+                note(target, None)
             written.append(write_transcript(found, target))
+            note(target, content)
     except AudioSAESteerError as error:
         return Outcome(job.recording, found, tuple(written), error)
     except OSError as error:

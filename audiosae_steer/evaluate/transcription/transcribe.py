@@ -20,6 +20,7 @@ from ...steering.events import Events, GateEvent, collecting
 from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding
 from .evidence import speech_shares
 from .gate_windows import gates_of
+from .languages import check_model_language
 from .words import Word, words_of_openai, words_of_transformers
 
 WINDOW_SECONDS = WINDOW / SAMPLE_RATE
@@ -146,7 +147,7 @@ def transcribe(
 
     Raises:
         AudioError: the file is not audio, or the samples are not finite mono samples.
-        SteeringError: a transformers model without its processor, or no temperature.
+        SteeringError: a transformers model without its processor, no temperature, or a language that it does not know.
     """
     temperatures = tuple(map(float, temperature)) if isinstance(temperature, Sequence) else (float(temperature),)
     decoding = Decoding(language=language, filters=filters, temperatures=temperatures, timestamps=timestamps)
@@ -175,7 +176,7 @@ def transcribe_batch(
 
     Raises:
         AudioError: a file is not audio, or samples are not finite mono samples.
-        SteeringError: a transformers model without its processor, or a task or word times that it cannot do.
+        SteeringError: a transformers model without its processor, or a task, language or word times that it cannot do.
     """
     given = [_samples(audio) for audio in recordings]
     inner: Any = unwrap(model)
@@ -186,6 +187,7 @@ def transcribe_batch(
         raise SteeringError(
             "this Whisper knows English alone and cannot translate; take a multilingual one, such as base"
         )
+    check_model_language(inner, decoding.language)
     found: dict[int, Transcript] = {}
     for group in [[n] for n in range(len(given))] if openai else _alike(given):
         seconds = [len(given[n]) / SAMPLE_RATE for n in group]

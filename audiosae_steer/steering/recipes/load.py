@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,15 +63,11 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
     """
     if isinstance(source, Recipe):
         return source
-    path = local(source, RecipeError)
-    if path.is_dir():
-        path = local(path / "recipe.json", RecipeError)
-    if path.is_file():
-        return _read(path)
     name = str(source)
-    if isinstance(source, Path) or name.endswith(".json"):
-        raise RecipeNotFoundError(f"there is no recipe file at {source}; check the path")
-    if on_hub := re.fullmatch(r"([^/@\s]+/[^/@\s]+)(?:@(\S+))?", name):
+    path = _file(source, model)
+    if path is not None:
+        return _read(path)
+    if on_hub := _on_hub(name):
         if revision is not None and on_hub[2] not in (None, revision):
             raise RecipeError(f"{name} names one revision and revision={revision!r} another; name one")
         return _from_hub(on_hub[1], revision or on_hub[2])
@@ -81,24 +78,89 @@ def load_recipe(source: str | Path | Recipe, model: Any = None, *, revision: str
     raise RecipeNotFoundError(_advice(name, model, fitting))
 
 
+def check_recipe(source: str | Path | Recipe) -> None:
+    """Refuse what cannot be a recipe of any model, without one; what is on the Hub is not asked for.
+
+    Raises:
+        RecipeNotFoundError: there is no such file, and no recipe of that name ships.
+        RecipeError: the file is not a recipe, or cannot be read.
+    """
+    if isinstance(source, Recipe):
+        return
+    path = _file(source, None)
+    if path is not None:
+        _read(path)
+    elif not _on_hub(str(source)) and all(recipe.name != str(source) for recipe in shipped()):
+        raise RecipeNotFoundError(_advice(str(source), None, []))
+
+
+def _on_hub(name: str) -> re.Match[str] | None:
+    return re.fullmatch(r"([^/@\s]+/[^/@\s]+)(?:@(\S+))?", name)
+
+
+def _file(source: str | Path, model: Any) -> Path | None:
+    """The recipe's file, if `source` is a path; None for a name, or an id on the Hub.
+
+    Raises:
+        RecipeNotFoundError: it is empty, or a path at which there is no recipe.
+        RecipeError: it cannot be read.
+    """
+    name = str(source)
+    if isinstance(source, str) and not name.strip():
+        raise RecipeNotFoundError(f"the recipe's name is empty; {_there_are(model)}")
+    path = local(source, RecipeError)
+    if path.is_dir():
+        inside = local(path / "recipe.json", RecipeError)
+        if inside.is_file():
+            return inside
+        if any(recipe.name == name for recipe in shipped()):  # a folder that happens to bear the name
+            return None
+        files = sorted(each.name for each in path.glob("*.json"))
+        held = f"it holds {', '.join(files[:3])}: name the file" if files else "name a recipe's file, or its folder"
+        raise RecipeNotFoundError(f"{source} is a folder without a recipe.json; {held}")
+    if path.is_file():
+        return path
+    looks = name.startswith((".", "~", "/")) or "\\" in name or name.count("/") > 1
+    if isinstance(source, Path) or name.endswith(".json") or looks:
+        raise RecipeNotFoundError(f"there is no recipe file at {source}; check the path")
+    return None
+
+
+def _there_are(model: Any) -> str:
+    """A clause on the recipes that ship for a model, or for any."""
+    names = _names(model)
+    if model is None:
+        return f"there are: {', '.join(names)}"
+    return f"for this model there are: {', '.join(names)}" if names else "none ships for this model"
+
+
+def _names(model: Any) -> list[str]:
+    """Names of the recipes that ship for a model, or for any."""
+    return sorted({recipe.name for recipe in recipes(model)})
+
+
 def _advice(name: str, model: Any, fitting: list[Recipe]) -> str:
     if len(fitting) > 1:
         paths = [f"  for {each.model.name}: {(each.folder or Path()) / f'{name}.json'}" for each in fitting]
         listed = "\n".join(paths)
         return f"several recipes are called {name!r}; pass its path, or the model that it is for:\n{listed}"
-    known = [f"{recipe.name} for {recipe.model.name}" for recipe in shipped()]
-    listed = "\n".join(f"  {line}" for line in known) or "  (none)"
-    what = f"no recipe {name!r}"
-    if model is not None:
-        inner = unwrap(model)
-        dims = family_of(inner).dims(inner)
-        sizes = ", ".join(f"{field} {value}" for field, value in zip(Dims._fields, dims, strict=True))
-        what += f" fits this {type(inner).__name__} ({sizes})"
-    return (
-        f"{what}. Recipes that ship with the package:\n{listed}\n"
-        "A recipe holds for one model only. To make one for yours, from clips with and without speech:\n"
+    known = [(recipe.name, recipe.model.name) for recipe in shipped()]
+    making = (
+        "To make one for yours, from clips with and without speech:\n"
         "  audiosae-steer make no-false-speech --model M --absent DIR --present DIR --out OUT\n"
         "Then pass its path, or a Hub id, in place of the name."
+    )
+    if all(name != own for own, _ in known):
+        near = difflib.get_close_matches(name, _names(model), 1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"there is no recipe {name!r}{meant}; {_there_are(model)}.\n{making}"
+    inner = unwrap(model)
+    dims = family_of(inner).dims(inner)
+    sizes = ", ".join(f"{field} {value}" for field, value in zip(Dims._fields, dims, strict=True))
+    listed = "\n".join(f"  {own} for {of}" for own, of in known) or "  (none)"
+    return (
+        f"no recipe {name!r} fits this {type(inner).__name__} ({sizes}). Recipes that ship with the package:\n"
+        f"{listed}\nA recipe holds for one model only. {making}"
     )
 
 

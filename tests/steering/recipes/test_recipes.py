@@ -24,7 +24,7 @@ from audiosae_steer import (
 )
 from audiosae_steer.models.registry import fingerprint
 from audiosae_steer.steering.describe import explain
-from audiosae_steer.steering.recipes.load import recipes
+from audiosae_steer.steering.recipes.load import check_recipe, recipes
 
 MEL = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(0))
 
@@ -170,10 +170,43 @@ def test_names_are_found_for_the_model_at_hand(tiny_en: Any, tiny_en_hf: Any) ->
         assert "no-false-speech" in {recipe.name for recipe in fitting}
         assert load_recipe("no-false-speech", model).model.fingerprint == fingerprint(model)
     assert recipes(make_openai()) == []
-    with pytest.raises(RecipeNotFoundError, match=r"(?s)no recipe 'no-false-speach'.*no-false-speech for tiny.en"):
+    with pytest.raises(RecipeNotFoundError, match=r"(?s)no recipe 'no-false-speech' fits this .*h for tiny.en"):
+        load_recipe("no-false-speech", make_openai())
+
+
+def test_a_name_that_no_recipe_has(tiny_en: Any) -> None:
+    names = "no-false-speech, no-false-speech-constant, no-false-speech-ungated"
+    with pytest.raises(RecipeNotFoundError) as raised:
+        steer(tiny_en, "nosuch")
+    assert str(raised.value).startswith(f"there is no recipe 'nosuch'; for this model there are: {names}.\n")
+    with pytest.raises(RecipeNotFoundError, match=rf"did you mean 'no-false-speech'\?\); for this .*: {names}\."):
         load_recipe("no-false-speach", tiny_en)
-    with pytest.raises(RecipeNotFoundError, match="check the path"):
-        load_recipe("nowhere.json")
+    with pytest.raises(RecipeNotFoundError, match=r"^there is no recipe 'no-false-speach'; none ships for this model"):
+        load_recipe("no-false-speach", make_openai())
+    with pytest.raises(RecipeNotFoundError, match=rf"there is no recipe 'nosuch'; there are: {names}"):
+        check_recipe("nosuch")
+    check_recipe("no-false-speech")
+    check_recipe("user/recipe-on-the-hub")
+
+
+@pytest.mark.parametrize("check", [load_recipe, check_recipe])
+def test_paths_and_names_that_name_nothing(tmp_path: Path, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "old").mkdir(parents=True)
+    (tmp_path / "recipe.json").touch()  # which an empty name is no path to
+    (tmp_path / "mine" / "quiet.json").touch()
+    cases = {
+        "": "the recipe's name is empty; there are: no-false-speech, ",
+        " ": "the recipe's name is empty",
+        "mine": "mine is a folder without a recipe.json; it holds quiet.json: name the file",
+        "mine/old": "mine/old is a folder without a recipe.json; name a recipe's file, or its folder",
+        "nowhere.json": "there is no recipe file at nowhere.json; check the path",
+        "./mine/none": "there is no recipe file at ./mine/none; check the path",
+        str(tmp_path / "none"): "there is no recipe file at .*/none; check the path",
+    }
+    for source, says in cases.items():
+        with pytest.raises(RecipeNotFoundError, match=f"^{says}"):
+            check(source)
 
 
 def test_shipped_recipes_are_whole() -> None:
