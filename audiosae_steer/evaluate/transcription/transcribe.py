@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from ...data.audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
-from ...models.sites import TIMESTAMPS
 from ...steering.events import Events, GateEvent, collecting
 from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding
 from .evidence import speech_shares
 from .gate_windows import gates_of
 from .languages import check_model_language
-from .words import Word, words_of_openai, words_of_transformers
+from .words import Word, segment_start, words_of_openai, words_of_transformers
 
 WINDOW_SECONDS = WINDOW / SAMPLE_RATE
-TIMESTAMP_SECONDS = WINDOW_SECONDS / (TIMESTAMPS - 1)
-"""Seconds from one timestamp that Whisper can write to the next."""
 
 Progress = Callable[[float, float], None]
 
@@ -276,22 +273,10 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
     found = result["segments"]
     windows = {s["seek"]: DecodedWindow(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
     size = model.dims.n_vocab
-    segments = [Segment(_start(s, size), s["end"], s["text"], s["seek"] / 100, words_of_openai(s)) for s in found]
+    segments = [
+        Segment(segment_start(s, size), s["end"], s["text"], s["seek"] / 100, words_of_openai(s)) for s in found
+    ]
     return Transcript.of(segments, result["language"], tuple(windows.values()))
-
-
-def _start(segment: dict[str, Any], vocabulary: int) -> float:
-    """Start of a segment of openai-whisper in seconds, by the timestamp that the model wrote for it.
-
-    `whisper.transcribe` lets the only segment of a window begin with the window, whatever the model wrote, so that a
-    subtitle would stand through the noise before it.
-    """
-    start = float(segment["start"])
-    first = int(next(iter(segment["tokens"]), 0))
-    if "words" in segment or first < vocabulary - TIMESTAMPS:
-        return start
-    written = float(segment["seek"]) / 100 + (first - (vocabulary - TIMESTAMPS)) * TIMESTAMP_SECONDS
-    return min(max(start, written), float(segment["end"]))
 
 
 def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding: Decoding) -> list[Transcript]:

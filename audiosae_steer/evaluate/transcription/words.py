@@ -1,12 +1,17 @@
-"""Words with their times, of segments that either library's Whisper gives."""
+"""Words and starts of segments that either library's Whisper gives, in seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ...data.audio import SAMPLE_RATE, WINDOW
+from ...models.sites import TIMESTAMPS
+
 SLACK = 0.5
 """Seconds by which a word may go beyond its segment."""
+TIMESTAMP_SECONDS = WINDOW / SAMPLE_RATE / (TIMESTAMPS - 1)
+"""Seconds from one timestamp that Whisper can write to the next."""
 
 
 class Word(NamedTuple):
@@ -27,6 +32,20 @@ def words_of_openai(segment: dict[str, Any]) -> tuple[Word, ...] | None:
     if "words" not in segment:
         return None
     return tuple(Word(float(word["start"]), float(word["end"]), word["word"]) for word in segment["words"])
+
+
+def segment_start(segment: dict[str, Any], vocabulary: int) -> float:
+    """Start of a segment of openai-whisper in seconds, by the timestamp that the model wrote for it.
+
+    `whisper.transcribe` lets the only segment of a window begin with the window, whatever the model wrote, so that a
+    subtitle would stand through the noise before it.
+    """
+    start = float(segment["start"])
+    first = int(next(iter(segment["tokens"]), 0))
+    if "words" in segment or first < vocabulary - TIMESTAMPS:
+        return start
+    written = float(segment["seek"]) / 100 + (first - (vocabulary - TIMESTAMPS)) * TIMESTAMP_SECONDS
+    return min(max(start, written), float(segment["end"]))
 
 
 def words_of_transformers(

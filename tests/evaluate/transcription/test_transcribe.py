@@ -247,3 +247,15 @@ def test_decoding_that_cannot_be_is_refused(tiny_en):
             Decoding(**wrong)
     with pytest.raises(SteeringError, match="knows English alone"):
         transcribe_batch(tiny_en, [clip("speech-08")], Decoding(task="translate"))
+
+
+def test_a_windows_only_segment_begins_where_the_model_says(tiny_en):
+    """`whisper.transcribe` lets it begin with the window, through ten seconds of noise."""
+    noise, speech = (load_audio(checkpoints_dir() / "clips" / f"{name}.flac") for name in ("rain", "speech-01"))
+    mixed = np.concatenate([np.resize(noise, 160_000), speech])
+    with steer(tiny_en, "no-false-speech"):
+        found = transcribe(tiny_en, mixed).segments
+        upstream = tiny_en.transcribe(mixed, fp16=False, condition_on_previous_text=False)["segments"]
+    assert upstream[0]["start"] == 0.0
+    assert 9.0 < found[0].start < 11.0
+    assert found[0].start < found[0].end
