@@ -11,7 +11,6 @@ import typer
 
 from audiosae_steer import Site, load_sae
 from audiosae_steer.analyse import (
-    Coverage,
     Excerpts,
     GalleryData,
     GallerySettings,
@@ -25,7 +24,7 @@ from audiosae_steer.cli.app import app
 from audiosae_steer.errors import SteeringError
 
 NAMES = {"speech-01", "speech-02", "speech-04", "rain", "siren", "engine"}
-BORNE = ("quality", "stability", "retrieval", "phones", "trf")
+BORNE = ("quality", "retrieval", "phones", "trf")
 
 
 class Page(HTMLParser):
@@ -115,11 +114,11 @@ def test_quick_reduces_what_it_says(entry: Entry):
 def test_results_of_all_that_can_be_run_and_reasons_of_the_rest(made):
     found, out, _, shown = made
     assert [row.name for row in found.rows] == list(BORNE)
-    assert [row.name for row in found.done] == ["quality", "stability", "retrieval"]
+    assert [row.name for row in found.done] == ["quality", "retrieval"]
     assert "--alignments" in found.of("phones").why
     assert "--responses" in found.of("trf").why
     assert not (out / "phones.json").exists()
-    for row, kind in zip(found.done, (Quality, Coverage, Retrieval), strict=True):
+    for row, kind in zip(found.done, (Quality, Retrieval), strict=True):
         result = kind.from_json((out / f"{row.name}.json").read_text(encoding="utf-8"))
         assert result.provenance.settings["draws"] == 200  # as --quick has it
         assert row.warnings == result.provenance.warnings
@@ -128,7 +127,7 @@ def test_results_of_all_that_can_be_run_and_reasons_of_the_rest(made):
     assert found.of("quality").headline.value == Quality.from_json((out / "quality.json").read_bytes()).fvu
     assert dict(found.of("quality").headline.controls)["random"] > found.of("quality").headline.value
     assert found.of("retrieval").headline.null is not None
-    assert shown == [("activations", 0, 0), *((name, i, 5) for i, name in enumerate(BORNE, 1))]
+    assert shown == [("activations", 0, 0), *((name, i, 4) for i, name in enumerate(BORNE, 1))]
 
 
 def test_the_page_has_a_row_for_each_and_loads_nothing(made):
@@ -141,14 +140,14 @@ def test_the_page_has_a_row_for_each_and_loads_nothing(made):
     assert f"not run: {found.of('trf').why}" in page.rows["trf"]
     assert f"random {dict(found.of('quality').headline.controls)['random']:.3f}" in page.rows["quality"]
     assert {link for link in page.links if not (out / link).is_file()} == set()
-    assert {"quality.html", "retrieval.json", "stability.png"} <= set(page.links)
-    assert "<td>stability</td><td>shifts</td><td>20</td><td>5</td>" in text
+    assert {"quality.html", "retrieval.json", "quality.png"} <= set(page.links)
+    assert "<td>quality</td><td>orders</td><td>20</td><td>5</td>" in text
     assert str(out) not in text
 
 
 def test_what_is_there_is_not_made_again(made, data, monkeypatch):
     found, out, settings, _ = made
-    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.*") if path.stem in ("quality", "stability")}
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.*") if path.stem == "quality"}
     (out / "retrieval.json").write_text("{}", encoding="utf-8")  # not as it was written
     ran = []
     spied = tuple(
@@ -214,7 +213,7 @@ def test_features_and_labels_to_look_at(data):
     found = data.looked_at(3)
     assert len(found) == 3
     assert data.background() == "not speech"
-    assert replace(data, concept=None).named_concept() == "not speech"  # three groups of sounds, and two flites
+    assert replace(data, concept=None).named_concept() == "not speech"  # three groups each, the first by name
     bare = Excerpts(tuple(item._replace(label=None) for item in data.excerpts.items))
     with pytest.raises(SteeringError, match="have no labels"):
         replace(data, excerpts=bare).named_concept()
