@@ -54,6 +54,9 @@ from .frame.intervals import Interval
 from .frame.outcome import Outcome
 from .frame.parts import Parts, parts_of, split_parts
 from .frame.residual_clips import Residuals, read_residuals
+from .gallery.all_analyses import analyse_all
+from .gallery.gallery_data import GalleryData, bundled_clips
+from .gallery.gallery_records import Gallery, GalleryRow, GallerySettings
 from .labels.feature_labels import label_search, search_codes
 from .labels.label_findings import LabelSearch
 from .labels.label_records import LabelSettings
@@ -104,6 +107,10 @@ __all__ = [
     "Excerpts",
     "FeatureCard",
     "FrameProperties",
+    "Gallery",
+    "GalleryData",
+    "GalleryRow",
+    "GallerySettings",
     "Interval",
     "LabelSearch",
     "LabelSettings",
@@ -139,7 +146,9 @@ __all__ = [
     "Trajectory",
     "Trf",
     "TrfSettings",
+    "analyse_all",
     "attributes_of",
+    "bundled_clips",
     "code_tables",
     "codec_decoder",
     "compare",

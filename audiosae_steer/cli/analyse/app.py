@@ -11,6 +11,7 @@ from . import (
     emergence,
     erasure,
     feature,
+    gallery,
     labels,
     localise,
     mel,
@@ -32,6 +33,7 @@ def analyse() -> None:
     """Analyse an SAE's features, each figure beside its null and its controls."""
 
 
+app.command("all")(gallery.gallery)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(compare.compare)
 app.command()(completeness.completeness)
 app.command()(domains.domains)
