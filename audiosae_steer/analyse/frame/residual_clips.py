@@ -178,7 +178,7 @@ def read_residuals(
     digest = excerpts.digest()
     kept = _Temporary() if cache is None or lives(inner) else None
     folder = kept.path if kept is not None else Path(cache or ".")
-    known = hashlib.sha256(json.dumps([weights, str(site), digest]).encode()).hexdigest()[:24]
+    known = hashlib.sha256(json.dumps([weights, str(site), _sound(excerpts)]).encode()).hexdigest()[:24]
     clips: list[_Stored] = []
     frames: list[int] = []
     width = 0
@@ -210,6 +210,11 @@ def check_fits(sae: Any, residuals: Residuals) -> None:
             f"this SAE reads residuals of width {sae.d_model}, but these are {residuals.width} wide; take an SAE that "
             "was trained for this model"
         )
+
+
+def _sound(excerpts: Excerpts) -> str:
+    """Digest of the sound alone: clips that get other labels or groups are not encoded again."""
+    return replace(excerpts, items=tuple(item._replace(label=None, group="") for item in excerpts.items)).digest()
 
 
 def _write(path: Path, model: Any, site: Site, excerpts: Excerpts, sample_rate: int) -> None:

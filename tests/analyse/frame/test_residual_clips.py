@@ -9,7 +9,7 @@ import torch
 from families import FAMILIES
 
 from audiosae_steer import Push, Site, SiteEdits, steer
-from audiosae_steer.analyse import excerpts_of, read_residuals
+from audiosae_steer.analyse import Excerpts, excerpts_of, read_residuals
 from audiosae_steer.data.activations.by_clip import clip_residuals
 from audiosae_steer.data.activations.capture import capture_residuals, residuals
 from audiosae_steer.errors import SiteError, SteeringError
@@ -48,6 +48,21 @@ def test_what_is_cached_is_not_encoded_again(tiny_en, tmp_path):
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(SteeringError, match="is damaged"):
         read_residuals(tiny_en, Site(2), clips, cache=tmp_path)
+
+
+def test_other_labels_and_groups_are_not_encoded_again(tiny_en, tmp_path):
+    plain = excerpts_of(CLIPS[:1])
+    first = read_residuals(tiny_en, Site(2), plain, cache=tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    named = Excerpts(tuple(item._replace(label="rain", group="a field") for item in plain.items), grouped=True)
+    found = read_residuals(tiny_en, Site(2), named, cache=tmp_path)
+    assert list(tmp_path.glob("*.safetensors")) == [file]
+    assert torch.equal(found.read(0), first.read(0))
+    assert (found.labels, found.groups) == (("rain",), ("a field",))
+    assert found.digest == named.digest() != first.digest  # what a result says of its data
+    moved = Excerpts(tuple(item._replace(start=1.0, seconds=item.seconds - 1) for item in plain.items))
+    read_residuals(tiny_en, Site(2), moved, cache=tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
 def test_without_a_cache_nothing_stays(tiny_en):
