@@ -2,11 +2,11 @@
 
     python benchmarks/analyses.py emotion ASSETS --cache CACHE --layer 4
 
-ASSETS is a folder with `speech`, `esc10`, `nonspeech`, `music`, and in `analysis` the folders `emodb` and `espeak-phones`. The first
-argument is one of the names in `ANALYSES`. What the analysis prints is printed; the results, as `audiosae-steer analyse` writes them
-but with the ranking cut to its first 50 features, are in `benchmarks/results/analyse-NAME.json`, beside those of other layers that are
-in it already. Settings that differ from the defaults are in the results. Residuals are kept in CACHE, and so are the SAEs that
-`stability` trains.
+ASSETS is a folder with `speech`, `esc10`, `nonspeech`, `music`, and in `analysis` the folders `emodb` and
+`espeak-phones`. The first argument is one of the names in `ANALYSES`. What the analysis prints is printed; the results,
+as `audiosae-steer analyse` writes them but with the ranking cut to its first 50 features, are in
+`benchmarks/results/analyse-NAME.json`, beside those of other layers that are in it already. Settings are in the
+results. Residuals are kept in CACHE, and so are the SAEs that `stability` trains.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ from audiosae_steer.analyse import (
     read_residuals,
     stability,
 )
+from audiosae_steer.data.activations.shards import open_shards
+from audiosae_steer.training.settings import TrainOptions, TrainSettings
+from audiosae_steer.training.train import train, train_sae
 
 RESULTS = Path(__file__).parent / "results"
 RANKED = 50
@@ -51,6 +54,8 @@ SOUNDS_OF_LETTERS = ("eɪ", "eː", "i", "aɪ", "ʌɪ", "oʊ", "əʊ", "oː", "u"
 """Beginnings of phones that a letter may be heard in: a background has none of them."""
 NOT_MUSIC = ("rain", "ocean", "glacier-bay-humpback", "456440__inspectorj__bird-whistling-robin-single-13")
 """Files in `music` that are sounds of nature."""
+TRAINED = {"a": (0, 600), "b": (1, 600), "half": (0, 300)}
+"""Seed and steps of the SAEs whose stability is measured."""
 SPEEDY = ProbeSettings(
     pool="mean", penalties=(0.01, 0.1, 1.0), unpenalised=False, ks=(1, 2, 5, 10, 20, 50, 100, 200), random_orders=10
 )
@@ -110,7 +115,7 @@ def gender(run: Run) -> Iterator[tuple[str, Outcome]]:
 
 
 def emotion(run: Run) -> Iterator[tuple[str, Outcome]]:
-    """Six emotions in EmoDB, by speaker; without disgust, which some speakers lack, so that folds could not choose a penalty."""
+    """Six emotions in EmoDB, by speaker; with disgust, which some speakers lack, folds could not choose a penalty."""
     clips = emodb(run, "emotion")
     rows = [row for row, label in enumerate(clips.labels) if label != "disgust"]
     for layer in run.layers:
@@ -126,7 +131,7 @@ def gender_many(run: Run) -> Iterator[tuple[str, Outcome]]:
 
 
 def letters(run: Run, seconds: float = 0.3) -> Excerpts:
-    """Five letters by six synthetic voices and five accents, and stretches of sentences as long, without a letter's vowel."""
+    """Five letters by six synthetic voices in five accents, and stretches of sentences without the letters' vowels."""
     root = run.assets / "analysis" / "espeak-phones"
     rows = rows_of(root / "labels.tsv")
     spoken = [row for row in rows if row["file"].startswith("vowels/") and row["file"].endswith("_0.flac")]
@@ -222,15 +227,32 @@ def three_domains(run: Run) -> Iterator[tuple[str, Outcome]]:
         )
 
 
+def training_files(run: Run) -> list[Path]:
+    """Sound to train on: every second clip of `librispeech-3spk` and of ESC-10."""
+    speech = sorted((run.assets / "speech" / "librispeech-3spk").glob("*.flac"))
+    return [*speech[::2], *sorted((run.assets / "esc10").rglob("*.ogg"))[::2]]
+
+
+def trained(run: Run, name: str) -> SAE:
+    """A small SAE of layer 4, trained if it is not in the cache, all on the frames that the first one collects."""
+    path, folder = run.cache / f"sae-{name}.safetensors", run.cache / "train"
+    seed, steps = TRAINED[name]
+    settings = TrainSettings(n_features=1024, k=32, steps=steps, seed=seed)
+    if not path.is_file() and name == "a":
+        train(run.model, 4, training_files(run), path, settings=settings, options=TrainOptions(cache=folder))
+    elif not path.is_file():
+        train_sae(open_shards(folder / "activations", Site(4)), settings).half().save(path)
+    return load_sae(path).float()
+
+
 def two_seeds(run: Run) -> Iterator[tuple[str, Outcome]]:
-    """SAEs of two seeds, and one of the first seed at half of its training, on sound that none was trained on."""
-    own = {name: load_sae(run.cache / f"sae-{name}.safetensors").float() for name in ("a", "b", "half")}
+    """SAEs of two seeds, and one of the first seed with half of its steps, on sound that none was trained on."""
+    own = {name: trained(run, name) for name in TRAINED}
     with tempfile.TemporaryDirectory() as folder:
-        lists = domain_lists(run, Path(folder))
-        clips, _ = excerpts_of_domains({name: lists[name] for name in ("speech", "music", "sounds")})
+        clips, _ = excerpts_of_domains(domain_lists(run, Path(folder)))
     residuals = run.read(by_speaker(run, clips), 4)
-    for name, other in (("b", own["b"]), ("half", own["half"])):
-        yield f"a, {name}", stability(own["a"], other, residuals, settings=StabilitySettings(), progress=said)
+    for name in ("b", "half"):
+        yield f"a, {name}", stability(own["a"], own[name], residuals, settings=StabilitySettings(), progress=said)
 
 
 def over_layers(run: Run) -> Iterator[tuple[str, Outcome]]:
@@ -268,9 +290,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for residuals and trained SAEs")
     parser.add_argument("--layer", type=int, action="append", help="layer, 3 or 4; repeatable; default: 4")
     parser.add_argument("--pages", type=Path, help="folder for a page of each result")
-    parser.add_argument(
-        "--png", action="store_true", help="draw the last result to benchmarks/results/analyse-NAME.png"
-    )
+    parser.add_argument("--png", action="store_true", help="draw the last result as well")
     given = parser.parse_args()
     run = Run(given.assets, given.cache, tuple(given.layer or (4,)), load_model("tiny.en"))
     out = RESULTS / f"analyse-{given.analysis}.json"
