@@ -4,7 +4,7 @@
 
 ASSETS is a folder with `speech`, `esc10`, `nonspeech`, `music`, and in `analysis` the folders `emodb` and
 `espeak-phones`. The first argument is one of the names in `ANALYSES`. What the analysis prints is printed; the results,
-as `audiosae-steer analyse` writes them but with the ranking cut to its first 50 features, are in
+as `audiosae-steer analyse` writes them but without what they have of each feature, are in
 `benchmarks/results/analyse-NAME.json`, beside those of other layers that are in it already. Settings are in the
 results. Residuals are kept in CACHE, and so are the SAEs that `stability` trains.
 """
@@ -47,6 +47,7 @@ from audiosae_steer.training.settings import TrainOptions, TrainSettings
 from audiosae_steer.training.train import train, train_sae
 
 RESULTS = Path(__file__).parent / "results"
+OF_EACH_FEATURE = ("frame_frequency", "clip_frequency", "frame_log_ratio", "clip_log_ratio", "strength")
 RANKED = 50
 """Features of a ranking that are kept in the results."""
 LETTERS = ("A", "E", "I", "O", "U")
@@ -262,12 +263,13 @@ def trained(run: Run, name: str) -> SAE:
 
 def two_seeds(run: Run) -> Iterator[tuple[str, Outcome]]:
     """SAEs of two seeds, and one of the first seed with half of its steps, on sound that none was trained on."""
-    own = {name: trained(run, name) for name in TRAINED}
+    first = trained(run, "a")
     with tempfile.TemporaryDirectory() as folder:
         clips, _ = excerpts_of_domains(domain_lists(run, Path(folder)))
     residuals = run.read(by_speaker(run, clips), 4)
-    for name in ("b", "half"):
-        yield f"a, {name}", stability(own["a"], own[name], residuals, settings=StabilitySettings(), progress=said)
+    for name in ("half", "b"):
+        other = trained(run, name)
+        yield f"a, {name}", stability(first, other, residuals, settings=StabilitySettings(), progress=said)
 
 
 def over_layers(run: Run) -> Iterator[tuple[str, Outcome]]:
@@ -291,8 +293,9 @@ ANALYSES: dict[str, Callable[[Run], Iterator[tuple[str, Outcome]]]] = {
 
 
 def kept(found: Outcome) -> dict[str, Any]:
-    """A result, its ranking cut."""
+    """A result without what it has of each feature, its ranking cut."""
     record: dict[str, Any] = json.loads(found.to_json())
+    record = {key: value for key, value in record.items() if key not in OF_EACH_FEATURE}
     if "ranking" in record:
         record["ranking"] = record["ranking"][:RANKED]
     return record
