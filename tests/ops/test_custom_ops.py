@@ -234,7 +234,8 @@ def test_torch_checks_the_operator() -> None:
     plan = Plan([[Ablate([1, 2, 3]), Push(torch.ones(D))]], make_sae("relu", D, F), D).to(DEVICE)
     x = torch.randn(2, 5, D, device=DEVICE, requires_grad=True)
     _, edits, rows, *_ = plan.tensors()
-    args = (x, *rows[:4], *edits, torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0, None)
+    assert not edits.joints  # which no kernel takes
+    args = (x, *rows[:4], *edits[:5], torch.tensor(1.0, device=DEVICE), None, None, None, 1.0, None, None, 0, None)
     torch.library.opcheck(torch.ops.audiosae_steer.delta.default, args)
 
     torch.library.opcheck(
