@@ -155,9 +155,9 @@ class Shared:
             state.decoding, state.unknown = None, False
             return
         state.decoding = self.memory.recall(encoding)
-        if state.decoding is None:
-            check_numbers(encoding)
         state.unknown = state.decoding is None and not self.last.compiled
+        if state.unknown:
+            check_numbers(encoding)
         if state.decoding is None and self.last.compiled:  # whose encodings cannot be noted
             state.opened, state.opened_frames, state.unspoken = self.last.encoded
 
