@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import corpus
@@ -36,6 +37,8 @@ from audiosae_steer.evaluate.benchmark.results import BeamRow, as_plain
 from audiosae_steer.io.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
+ENGINES = ("openai", "pipeline", "faster-whisper")
+"""Libraries in the order of the tables."""
 RECIPES = ("no-false-speech", "no-false-speech-ungated", "no-false-speech-constant")
 
 
@@ -54,7 +57,7 @@ def page() -> str:
 
 
 def earlier(out: Path, given: argparse.Namespace, absent: int, present: int) -> list[BeamRow]:
-    """Rows of a run before, of the same model and clips; none without `--only`."""
+    """Rows of a run before, of the same model and clips, that `--only` leaves as they are; none without it."""
     path = out.with_name(f"{out.name}.json")
     if not (given.only and path.is_file()):
         return []
@@ -62,7 +65,13 @@ def earlier(out: Path, given: argparse.Namespace, absent: int, present: int) -> 
     same = (given.model, given.part, {"absent": absent, "present": present}, given.noise_tokens)
     if same != tuple(content[key] for key in ("model", "part", "clips", "noise tokens of the unsteered model")):
         raise SystemExit(f"{path} is of other clips; give another --out, or measure all without --only")
-    return TypeAdapter(list[BeamRow]).validate_python(content["rows"])
+    rows = TypeAdapter(list[BeamRow]).validate_python(content["rows"])
+    return [row for row in rows if not row.decoding.startswith(given.only)]
+
+
+def _place(row: BeamRow) -> tuple[int, float]:
+    """Order of rows: by library, greedy first, and as they come last."""
+    return ENGINES.index(row.engine), math.inf if row.beams is None else row.beams
 
 
 def main() -> None:
@@ -93,10 +102,7 @@ def main() -> None:
     present = sounds([item for item in corpus.speech(given.part) if item.text], given.clips)
     engines = beam_engines(given.model, model, given.cache)
     out = given.out or RESULTS / f"beams-{given.model}"
-    every = [decoding.label for decoding in decodings(engines, given.beams or BEAMS)]
-    kept = [
-        row for row in earlier(out, given, len(absent), len(present)) if not row.decoding.startswith(given.only or "")
-    ]
+    kept = earlier(out, given, len(absent), len(present))
     rows = []
     with progress() as tell:
         for decoding in decodings(engines, given.beams or BEAMS):
@@ -105,7 +111,7 @@ def main() -> None:
             rows += measure_decoding(
                 engines, decoding, recipes, absent, present, given.cache, noise_tokens=given.noise_tokens, progress=tell
             )
-            shown = sorted([*kept, *rows], key=lambda row: every.index(row.decoding))
+            shown = sorted([*kept, *rows], key=_place)
             content = {
                 "machine": {**machine(), "threads": given.threads},
                 "model": given.model,
