@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..frame.extra import import_extra
 from ..frame.nulls import holm
-from ..frame.provenance import rounded
+from ..frame.provenance import finite
 from .response_functions import fit
 from .trf_records import Peak
 
@@ -70,8 +70,18 @@ def peak_tests(found: Sequence[Weighed], test: str) -> list[tuple[Peak, Peak]]:
     adjusted = holm(p.reshape(-1)).reshape(p.shape)
     return [
         (
-            Peak(_plain(each.lags[0]), _plain(each.weights[0].mean()), _plain(p[i, 0]), _plain(adjusted[i, 0])),
-            Peak(_plain(each.lags[1]), _plain(each.weights[1].mean()), _plain(p[i, 1]), _plain(adjusted[i, 1])),
+            Peak(
+                finite(each.lags[0], 6),
+                finite(each.weights[0].mean(), 6),
+                finite(p[i, 0], 6),
+                finite(adjusted[i, 0], 6),
+            ),
+            Peak(
+                finite(each.lags[1], 6),
+                finite(each.weights[1].mean(), 6),
+                finite(p[i, 1], 6),
+                finite(adjusted[i, 1], 6),
+            ),
         )
         for i, each in enumerate(found)
     ]
@@ -85,7 +95,3 @@ def _p(values: Numbers, test: str) -> float:
     if test == "signed-rank":
         return float(stats.wilcoxon(values, alternative="greater").pvalue)
     return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
-
-
-def _plain(value: Any) -> float:
-    return rounded(value, 6) or 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ...io.progress import Tell
 from ..frame.intervals import Interval, group_counts, interval_of
 from ..frame.nulls import benjamini_hochberg, p_value
 from ..frame.parts import split_parts
-from ..frame.provenance import provenance, rounded
+from ..frame.provenance import finite, provenance, rounded
 from .aligned_responses import Aligned, aligned_responses
 from .brain_response import Trf
 from .response_files import Responses
@@ -98,12 +98,12 @@ def trf_of_stimuli(
         channels=aligned.channels,
         fitted_on=tuple(aligned.names[i] for i in base.find),
         reported_on=tuple(aligned.names[i] for i in base.report),
-        seconds=_plain(sum(len(y) for y in aligned.y) / settings.rate),
-        lags=tuple(_plain(each) for each in base.model.lags),
-        sound_r=_plain(base_r.mean()),
+        seconds=finite(sum(len(y) for y in aligned.y) / settings.rate, 6),
+        lags=tuple(finite(each, 6) for each in base.model.lags),
+        sound_r=finite(base_r.mean(), 6),
         sound_interval=_interval(base_r, aligned, settings),
         sound_by_channel=_by_channel(base_r, aligned),
-        sound_weights=tuple(tuple(_plain(w) for w in row.mean(1)) for row in base.model.weights),
+        sound_weights=tuple(tuple(finite(w, 6) for w in row.mean(1)) for row in base.model.weights),
         features=rows,
         dictionaries=(counted("SAE", rows, len(rows), settings),),
     )
@@ -121,10 +121,10 @@ def counted(name: str, rows: Sequence[FeatureResponse], often: int, settings: Tr
         sum(each.prediction.q < level for each in rows),
         sum(each.gain.q < level for each in rows),
         sum(each.gain.family < level for each in rows),
-        _plain(np.mean([each.prediction.value for each in rows])),
-        _plain(np.mean(gain)),
-        _plain(np.mean([each.gain.null for each in rows])),
-        _plain(max(gain)),
+        finite(np.mean([each.prediction.value for each in rows]), 6),
+        finite(np.mean(gain), 6),
+        finite(np.mean([each.gain.null for each in rows]), 6),
+        finite(max(gain), 6),
     )
 
 
@@ -215,7 +215,7 @@ def _rows(
     return tuple(
         FeatureResponse(
             number, rounded(density[i], 6), *peaks[i], predictions[i], added[i], _by_channel(each.r, aligned),
-            tuple(_plain(w) for w in each.weights),
+            tuple(finite(w, 6) for w in each.weights),
         )
         for i, (number, each) in enumerate(zip(stimuli.numbers, found, strict=True))
     )  # fmt: skip
@@ -233,8 +233,8 @@ def _tests(
     high = np.quantile(null, 0.975, axis=0)
     return [
         ShiftTest(
-            _plain(seen[i]), _interval(values[i], aligned, settings), _plain(centre[i]), _plain(high[i]), _plain(p[i]),
-            _plain(q[i]), _plain(family[i]),
+            finite(seen[i], 6), _interval(values[i], aligned, settings),
+            *(finite(each[i], 6) for each in (centre, high, p, q, family)),
         )
         for i in range(len(seen))
     ]  # fmt: skip
@@ -247,7 +247,7 @@ def _base_r(aligned: Aligned, base: _Base) -> Numbers:
 def _by_channel(values: Numbers, aligned: Aligned) -> tuple[float, ...]:
     """Mean over sounds and subjects of (sounds, subjects · channels)."""
     own = values.mean(0).reshape(len(aligned.subjects), -1).mean(0)
-    return tuple(_plain(each) for each in own)
+    return tuple(finite(each, 6) for each in own)
 
 
 def _interval(values: Numbers, aligned: Aligned, settings: TrfSettings) -> Interval | None:
@@ -257,8 +257,4 @@ def _interval(values: Numbers, aligned: Aligned, settings: TrfSettings) -> Inter
     if len(units) < 2:
         return None
     found = interval_of(group_counts(len(units), draws=settings.draws, seed=settings.seed) @ units / len(units))
-    return found and Interval(_plain(found.low), _plain(found.high))
-
-
-def _plain(value: Any) -> float:
-    return rounded(value, 6) or 0.0
+    return found and Interval(finite(found.low, 6), finite(found.high, 6))

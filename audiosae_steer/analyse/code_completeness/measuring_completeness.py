@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ...errors import SteeringError
 from ...io.progress import Tell
-from ..frame.intervals import Interval
+from ..frame.intervals import Interval, few_groups
 from ..frame.nulls import p_value, permuted_labels
 from ..frame.parts import Parts, split_parts
-from ..frame.provenance import provenance, rounded
+from ..frame.provenance import finite, provenance, rounded
 from ..probes.class_probes import clip_weights, middle
 from .attribute_codes import CodeTables, with_controls
 from .attribute_tables import Attributes
@@ -60,7 +60,8 @@ class _Study:
     def rows(self, attribute: int) -> tuple[Any, Any]:
         """Clips of both parts that have an attribute."""
         known = np.isfinite(self.attributes.values[:, attribute])
-        return tuple(rows[known[rows]] for rows in (self.parts.find, self.parts.report))  # type: ignore[return-value]
+        find, report = self.parts.find, self.parts.report
+        return find[known[find]], report[known[report]]
 
     def target(self, attribute: int) -> Matrix | None:
         """The attribute standardised on clips to fit on; None where it does not vary, or hardly a clip has it."""
@@ -174,7 +175,7 @@ def _fitted(study: _Study, name: str, attribute: int, weights: Matrix | None) ->
         else (None, None, None)
     )
     score = AttributeScore(
-        name, rounded(seen), middle(drawn), rounded(bound), rounded(p) or 0.0, rounded(fit.alpha) or 0.0, used,
+        name, rounded(seen), middle(drawn), rounded(bound), finite(p), finite(fit.alpha), used,
         explained, rounded(number), rounded(c_paper), rounded(c_common), listed,
     )  # fmt: skip
     return _Fitted(fit, carriers, score, drawn)
@@ -289,9 +290,7 @@ def _cautions(study: _Study, groups: Sequence[str] | None, common: Sequence[int]
     found = []
     if groups is None:
         found.append("no groups were given: each clip counts as a speaker or recording of its own")
-    few = len({study.groups[i] for i in study.parts.report})
-    if few < 5:
-        found.append(f"R² is of {few} speakers or recordings only: intervals over so few are too narrow")
+    found += few_groups(len({study.groups[i] for i in study.parts.report}), "R² is")
     if not common:
         found.append(
             "no attribute is explained by all codes: means over common attributes are left out; read the pairs"

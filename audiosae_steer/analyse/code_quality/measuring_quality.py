@@ -14,7 +14,7 @@ from ...sae.autoencoder import SAE
 from ..frame.codes import fires
 from ..frame.control_dictionaries import control
 from ..frame.intervals import Interval, group_counts, interval_of
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance
 from ..frame.residual_clips import Residuals, check_fits
 from .quality_records import AlivePoint, ControlQuality, QualitySettings
 from .quality_result import Quality
@@ -61,7 +61,7 @@ def quality(
     mean = sum(x.double().sum(0) for x in residuals) / frames
     own = _sums(sae, residuals, mean, "measuring the SAE", progress)
     baseline = sum(float((((x.double() - mean) ** 2).sum(1) / _norms(x)).sum()) for x in residuals) / frames
-    controls = [ControlQuality("mean frame", 1.0, rounded(baseline) or 0.0, 0.0)]
+    controls = [ControlQuality("mean frame", 1.0, finite(baseline), 0.0)]
     for name in settings.controls:
         made = control(name, sae, residuals, seed=settings.seed)
         sums = _sums(made, residuals, mean, f"measuring {name}", progress)
@@ -113,7 +113,7 @@ def alive_curve(first: Any, frames: Any, *, orders: int = 20, seed: int = 0) -> 
         shares.append([(at < n).mean() for n in steps])
     table = np.array(shares)
     return tuple(
-        AlivePoint(n, *(rounded(f(table[:, i])) or 0.0 for f in (np.mean, np.min, np.max))) for i, n in enumerate(steps)
+        AlivePoint(n, *(finite(f(table[:, i])) for f in (np.mean, np.min, np.max))) for i, n in enumerate(steps)
     )
 
 
@@ -144,8 +144,8 @@ def _norms(x: Any) -> Any:
 
 def _numbers(sums: _Sums, frames: int) -> tuple[float, float, float]:
     """FVU, normalised L2 and L0."""
-    found = (sums.error.sum() / max(sums.spread.sum(), 1e-12), sums.ratio.sum() / frames, sums.fired.sum() / frames)
-    return tuple(rounded(each) or 0.0 for each in found)  # type: ignore[return-value]
+    fvu, l2 = sums.error.sum() / max(sums.spread.sum(), 1e-12), sums.ratio.sum() / frames
+    return finite(fvu), finite(l2), finite(sums.fired.sum() / frames)
 
 
 def _interval(top: Matrix, bottom: Matrix, residuals: Residuals, settings: QualitySettings) -> Interval | None:

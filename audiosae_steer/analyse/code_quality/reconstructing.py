@@ -19,7 +19,7 @@ from ...sae.autoencoder import SAE
 from ...steering.edits import Ablate, Edit, Scale
 from ...steering.steering import steer
 from ..frame.intervals import Interval
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
 from .reconstruction_records import ReconstructionSettings, WrittenFrom
 from .reconstruction_result import Reconstructions
 
@@ -114,7 +114,7 @@ def _row(
         return WrittenFrom(name, found.rate, own, found.capped.rate, None, None, None, None, empty)
     change, capped = rate_difference(plain, found, **told), rate_difference(plain.capped, found.capped, **told)
     return WrittenFrom(
-        name, rounded(found.rate) or 0.0, own, rounded(found.capped.rate) or 0.0,
+        name, finite(found.rate), own, finite(found.capped.rate),
         rounded(change.value), Interval(change.low, change.high),
         rounded(capped.value), Interval(capped.low, capped.high), empty,
     )  # fmt: skip

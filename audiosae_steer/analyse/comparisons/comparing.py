@@ -15,7 +15,7 @@ from ..frame.extra import import_extra
 from ..frame.nulls import holm
 from ..frame.outcome import Outcome
 from ..frame.parts import UNGROUPED
-from ..frame.provenance import provenance, rounded
+from ..frame.provenance import finite, provenance, rounded
 from ..probes.class_probes import accuracies, clip_weights, middle
 from ..probes.probe_curve import ProbeCurve
 from ..probes.probe_records import Told
@@ -137,7 +137,7 @@ def _paired(
         alone, alone_other = int((right & ~other).sum()), int((other & ~right).sum())
         p = float(binomial(alone, alone + alone_other).pvalue) if alone + alone_other else 1.0
         interval = None if drawn is None or other_drawn is None else middle(drawn - other_drawn)
-        difference = rounded(score - other_score) or 0.0
+        difference = finite(score - other_score)
         found.append(
             PairedDifference(a, b, difference, interval, alone, alone_other, None if ungrouped else rounded(p), None)
         )

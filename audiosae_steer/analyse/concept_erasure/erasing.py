@@ -14,6 +14,7 @@ from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ..frame.codes import Dictionary, pool_codes
 from ..frame.control_dictionaries import Dense, control
+from ..frame.intervals import few_groups
 from ..frame.nulls import p_value
 from ..frame.parts import Parts
 from ..frame.provenance import Provenance, SAEFacts, SiteFacts, provenance
@@ -319,9 +320,7 @@ def _inputs(
 
 def _cautions(study: _Study, points: Sequence[ErasurePoint], inputs: Sequence[InputScore]) -> tuple[str, ...]:
     found = [CLOSED] if study.closed else []
-    groups = len(set(study.target.split.held_groups))
-    if groups < 5:
-        found.append(f"the scores are of {groups} speakers or recordings only: intervals over so few are too narrow")
+    found += few_groups(len(set(study.target.split.held_groups)), "the scores are")
     null = points[0].concept.null
     half = 0.0 if null is None else (null.high - null.low) / 2
     if half > study.settings.margin:

@@ -14,8 +14,8 @@ from torch import Tensor
 from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
-from ..frame.intervals import Interval, group_counts, interval_of
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.intervals import Interval, few_groups, group_counts, interval_of
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
 from ..frame.residual_clips import Residuals, check_fits
 from ..properties_of_frames.frame_properties import FrameProperties, property_labels
 from ..properties_of_frames.named_engines import pitch_engine
@@ -166,7 +166,7 @@ def control_report(
             warnings=_cautions(bench),
         ),
         name=name, target=target, bins=bins, by_probe=decoder is None, clips=len(latents), frames=len(drawn),
-        at_target=rounded((told == kind).sum() / max((told >= 0).sum(), 1), 7) or 0.0,
+        at_target=finite((told == kind).sum() / max((told >= 0).sum(), 1), 7),
         points=points,
     )  # fmt: skip
 
@@ -211,8 +211,8 @@ def _point(bench: _Bench, arm: str, alpha: float, before: list[Heard], kind: int
     share, interval = _share(inside, had, bench)
     return ControlPoint(
         arm=arm, alpha=alpha, reached=share, reached_interval=interval,
-        shifts=tuple(_shift(each, before, made.heard) for each in bench.names), size=rounded(size, 7) or 0.0,
-        distance=rounded(distance, 7), clipped=rounded(made.clipped, 7) or 0.0, unchanged=rounded(unchanged, 7) or 0.0,
+        shifts=tuple(_shift(each, before, made.heard) for each in bench.names), size=finite(size, 7),
+        distance=rounded(distance, 7), clipped=finite(made.clipped, 7), unchanged=finite(unchanged, 7),
     )  # fmt: skip
 
 
@@ -224,19 +224,19 @@ def _share(
     names, place = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     hits = np.bincount(place.reshape(-1), [(a & b).sum() for a, b in zip(inside, had, strict=True)], len(names))
     total = np.bincount(place.reshape(-1), [b.sum() for b in had], len(names))
-    share = rounded(float(hits.sum() / max(total.sum(), 1)), 7) or 0.0
+    share = finite(float(hits.sum() / max(total.sum(), 1)), 7)
     if len(names) < 2:
         return share, None
     drawn = group_counts(len(names), draws=bench.arms.settings.draws, seed=bench.arms.settings.seed)
     found = interval_of((drawn @ hits) / np.maximum(drawn @ total, 1))
-    return share, None if found is None else Interval(rounded(found.low, 7) or 0.0, rounded(found.high, 7) or 0.0)
+    return share, None if found is None else Interval(finite(found.low, 7), finite(found.high, 7))
 
 
 def _shift(name: str, before: list[Heard], after: list[Heard]) -> Shift:
     old, new = (np.concatenate([each[name] for each in heard]) for heard in (before, after))
     had = ~np.isnan(old)
     both = had & ~np.isnan(new)
-    lost = rounded(float((had & ~both).sum() / max(had.sum(), 1)), 7) or 0.0
+    lost = finite(float((had & ~both).sum() / max(had.sum(), 1)), 7)
     if not both.any():
         return Shift(name, None, None, None, None, lost)
     change, spread = float((new - old)[both].mean()), float(old[had].std())
@@ -262,6 +262,4 @@ def _cautions(bench: _Bench) -> list[str]:
         )
     if bench.arms.means is None:
         found.append("no frame of these clips is in the target's class: there is no difference of means")
-    if len(set(bench.residuals.groups)) < 5:
-        found.append(f"these clips are of {len(set(bench.residuals.groups))} groups only: intervals are too narrow")
-    return found
+    return [*found, *few_groups(len(set(bench.residuals.groups)), "the clips are")]

@@ -13,7 +13,7 @@ from ...errors import SiteError, SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ..frame.intervals import Interval, group_counts, group_rows, interval_of
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance
 from .diffusion_emergence import Emergence
 from .emergence_records import (
     EmergenceSettings,
@@ -156,12 +156,12 @@ def _property(
         ratios[reading] = (agree, distance)
         points = tuple(
             StepPoint(
-                step, float(f"{t:.10g}"), _plain(agree[:, step].sum() / groups.frames.sum()),
+                step, float(f"{t:.10g}"), finite(agree[:, step].sum() / groups.frames.sum()),
                 _interval(agree[:, step], groups.frames, groups),
-                None if by_chance is None else _plain(by_chance[step]),
-                _plain(1 - distance[:, step].sum() / moved.sum()) if changes else None,
+                None if by_chance is None else finite(by_chance[step]),
+                finite(1 - distance[:, step].sum() / moved.sum()) if changes else None,
                 _interval(moved - distance[:, step], moved, groups) if changes else None,
-                None if paper is None or not changes else _plain(paper[step]),
+                None if paper is None or not changes else finite(paper[step]),
             )
             for step, t in enumerate(trajectory.times)
         )  # fmt: skip
@@ -169,7 +169,7 @@ def _property(
         curves[reading] = PropertyCurve(reading, points, counts)
     lead = _lead(ratios, moved, changes, groups)
     return PropertyEmergence(
-        name, read.classes[name], _plain(change), changes, _plain(terms / cells), tuple(curves.values()), lead
+        name, read.classes[name], finite(change), changes, finite(terms / cells), tuple(curves.values()), lead
     )
 
 
@@ -187,8 +187,8 @@ def _lead(
         nearer = line_distance[:, step] - distance[:, step]
         found.append(
             LeadPoint(
-                step, _plain(more.sum() / groups.frames.sum()), _interval(more, groups.frames, groups),
-                _plain(nearer.sum() / moved.sum()) if changes else None,
+                step, finite(more.sum() / groups.frames.sum()), _interval(more, groups.frames, groups),
+                finite(nearer.sum() / moved.sum()) if changes else None,
                 _interval(nearer, moved, groups) if changes else None,
             )
         )  # fmt: skip
@@ -201,7 +201,7 @@ def _interval(above: Numbers, below: Numbers, groups: _Groups) -> Interval | Non
         return None
     bottom = groups.draws @ below
     found = interval_of((groups.draws @ above)[bottom > 0] / bottom[bottom > 0])
-    return found and Interval(_plain(found.low), _plain(found.high))
+    return found and Interval(finite(found.low), finite(found.high))
 
 
 def _fits(trajectory: Trajectory, sae: SAE, progress: Tell | None) -> tuple[tuple[StepFit, ...], float]:
@@ -229,8 +229,8 @@ def _fits(trajectory: Trajectory, sae: SAE, progress: Tell | None) -> tuple[tupl
     predicted = fvu.get("predicted")
     return tuple(
         StepFit(
-            step, _plain(fvu["state"][step]), None if predicted is None else _plain(predicted[step]),
-            _plain(fvu["line"][step]),
+            step, finite(fvu["state"][step]), None if predicted is None else finite(predicted[step]),
+            finite(fvu["line"][step]),
         )
         for step in range(points)
     ), fired / frames  # fmt: skip
@@ -264,7 +264,3 @@ def _warnings(
     if trajectory.path and trajectory.velocity is None and steps.max() > 2 * steps.min():
         said.append("the steps differ in length; predictions assume Euler's, whose velocity is the states' difference")
     return said
-
-
-def _plain(value: float) -> float:
-    return rounded(value) or 0.0

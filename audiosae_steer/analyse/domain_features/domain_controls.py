@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..frame.intervals import Interval, group_counts, interval_of
 from ..frame.nulls import permuted_labels
 from ..frame.parts import Parts
-from ..frame.provenance import rounded
+from ..frame.provenance import finite
 from .domain_frequencies import Indices, Numbers, Tally, assigned, weights_of
 from .domain_records import Confirmed, DomainSettings, Rule, Survival
 
@@ -51,7 +51,7 @@ def confirmed(
         known = chosen >= 0
         same = int((known & (assigned(second, rule) == chosen)).sum())
         null = np.mean([(known & (assigned(each, rule) == chosen)).sum() for each in drawn])
-        found.append(Confirmed(rule, int(known.sum()), same, rounded(null, 6) or 0.0))
+        found.append(Confirmed(rule, int(known.sum()), same, finite(null, 6)))
     return tuple(found)
 
 
@@ -137,7 +137,7 @@ def survivals(
             each_kept = tuple((source, int(kept[i, number].sum())) for i, source in enumerate(several))
             stays = int(kept[:, number].all(0).sum())
             assigned_now = int(had[number].sum())
-            found.append(Survival(name, rule, assigned_now, each_kept, stays, rounded(share[number], 6) or 0.0))
+            found.append(Survival(name, rule, assigned_now, each_kept, stays, finite(share[number], 6)))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from ..frame.codes import Dictionary
 from ..frame.control_dictionaries import control
 from ..frame.nulls import p_value, permuted_labels
 from ..frame.parts import Parts, parts_of, split_parts
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
 from ..frame.residual_clips import Residuals
 from .domain_assignments import Domains
 from .domain_controls import confirmed, interval_of_totals, survivals
@@ -215,9 +215,9 @@ def _assigned(
             tuple(cut.names[at] for at in subset),
             rule,
             tuple(int(here[i, at]) for at in subset),
-            tuple(_number(null[:, i, at].mean()) for at in subset),
-            _number(totals[:, i].std()),
-            _number(p[i]),
+            tuple(finite(null[:, i, at].mean(), 6) for at in subset),
+            finite(totals[:, i].std(), 6),
+            finite(p[i], 6),
             intervals.get(rule) if len(subset) == size else None,
         )
         for i, (subset, rule) in enumerate(cells)
@@ -237,13 +237,10 @@ def _control(
 def _columns(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[tuple[float, ...] | None, ...]:
     """A tuple over domains for each feature; None of one that is unseen."""
     return tuple(
-        tuple(_number(value) for value in column) if flag else None for column, flag in zip(values.T, seen, strict=True)
+        tuple(finite(value, 6) for value in column) if flag else None
+        for column, flag in zip(values.T, seen, strict=True)
     )
 
 
 def _row(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float | None, ...]:
     return tuple(rounded(value, 6) if flag else None for value, flag in zip(values, seen, strict=True))
-
-
-def _number(value: float) -> float:
-    return rounded(value, 6) or 0.0

@@ -16,7 +16,7 @@ from ...sae.autoencoder import SAE
 from ..frame.codes import ClipCodes, pool_codes
 from ..frame.control_dictionaries import control
 from ..frame.nulls import p_value, permuted_labels
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance
 from ..frame.residual_clips import Residuals
 from ..probes.class_probes import clip_weights, middle
 from ..probes.probing import checked_labels, labelled_parts
@@ -81,7 +81,7 @@ def retrieval(
         clips=len(rows),
         groups=len(set(groups)),
         mean=mean,
-        base=rounded(np.mean([row.base for row in listed])) or 0.0,
+        base=finite(np.mean([row.base for row in listed])),
         names=listed,
         controls=tuple(controls),
     )  # fmt: skip
@@ -185,7 +185,7 @@ def _control(
     scores = clip_scores(codes, settings.score)
     chosen = _found(scores, codes, labels, find, settings)
     found = [average_precision(scores[report][:, i], labels[report] == label) for i, label in chosen.items()]
-    return ControlRetrieval(name, rounded(np.mean(found)) or 0.0)
+    return ControlRetrieval(name, finite(np.mean(found)))
 
 
 def _row(feature: int, name: str, scores: Matrix, relevant: Any) -> NamedFeature:
@@ -193,9 +193,9 @@ def _row(feature: int, name: str, scores: Matrix, relevant: Any) -> NamedFeature
     count = int(relevant.sum())
     ten = min(10, len(ranked))
     return NamedFeature(
-        feature, name, count, rounded(average_precision(scores, relevant)) or 0.0, rounded(relevant.mean()) or 0.0,
-        rounded(ranked[:count].mean()) or 0.0, rounded(ranked[:ten].mean()) or 0.0,
-        rounded(ranked[:ten].sum() / count) or 0.0,
+        feature, name, count, finite(average_precision(scores, relevant)), finite(relevant.mean()),
+        finite(ranked[:count].mean()), finite(ranked[:ten].mean()),
+        finite(ranked[:ten].sum() / count),
     )  # fmt: skip
 
 
@@ -212,6 +212,4 @@ def _mean(
     null = np.array([mean(permuted_labels(labels, groups, rng)) for _ in range(settings.permutations)])
     weights = clip_weights(groups, settings.draws, settings.seed)
     drawn = None if weights is None else np.asarray(mean(labels, weights))
-    return MeanPrecision(
-        rounded(seen) or 0.0, middle(drawn), middle(null) if len(null) else None, rounded(p_value(seen, null)) or 0.0
-    )
+    return MeanPrecision(finite(seen), middle(drawn), middle(null) if len(null) else None, finite(p_value(seen, null)))

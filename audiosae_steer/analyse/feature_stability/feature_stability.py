@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ..frame.control_dictionaries import control
 from ..frame.intervals import Interval, group_counts, interval_of
 from ..frame.nulls import p_value
 from ..frame.parts import split_parts
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
 from ..frame.residual_clips import Residuals
 from .coverage import Coverage
 from .coverage_examples import examples_of
@@ -149,16 +149,16 @@ def compare_patterns(
         provenance=provenance(settings=settings, seed=settings.seed, warnings=(*compared.warnings, *warnings)),
         side=forward,
         interval=_interval(compared, found, forward.seen),
-        p=_plain(p_value(forward.share, null_shares)),
-        null_shares=tuple(_plain(each) for each in null_shares),
+        p=finite(p_value(forward.share, null_shares)),
+        null_shares=tuple(finite(each) for each in null_shares),
         back=back,
-        one_to_one=_plain((shares.assigned >= 0).sum() / forward.seen),
-        null_one_to_one=_plain(np.mean([(each.assigned >= 0).sum() / forward.seen for each in nulls])),
+        one_to_one=finite((shares.assigned >= 0).sum() / forward.seen),
+        null_one_to_one=finite(np.mean([(each.assigned >= 0).sum() / forward.seen for each in nulls])),
         held_out=_held_out(compared),
         by_density=_by_density(compared, shares, nulls),
         decoder=None,
         controls=(),
-        offset=_plain(compared.offset),
+        offset=finite(compared.offset),
         partners=tuple(int(each) if each >= 0 else None for each in found.partner),
         chi=tuple(rounded(each) if flag else None for each, flag in zip(found.chi, seen, strict=True)),
         assigned=tuple(int(each) if each >= 0 else None for each in shares.assigned),
@@ -184,7 +184,7 @@ def control_side(
     shares = compared.shares(compared.overlap(compared.b), compared.a, compared.b)
     nulls, _ = _nulls(compared, None)
     return _sides(compared, shares, nulls)[0]._replace(
-        duplicates=shares.duplicates[1], null_duplicates=_plain(np.mean([each.duplicates[1] for each in nulls]))
+        duplicates=shares.duplicates[1], null_duplicates=finite(np.mean([each.duplicates[1] for each in nulls]))
     )
 
 
@@ -258,8 +258,8 @@ def _sides(compared: _Compared, shares: _Shares, nulls: list[_Shares]) -> tuple[
         null = np.mean([(each.forward, each.back)[at].sum() / count for each in nulls])
         sides.append(
             Side(
-                len(seen), count, covered, _plain(covered / count), _plain(null), shares.duplicates[at],
-                _plain(np.mean([each.duplicates[at] for each in nulls])),
+                len(seen), count, covered, finite(covered / count), finite(null), shares.duplicates[at],
+                finite(np.mean([each.duplicates[at] for each in nulls])),
             )
         )  # fmt: skip
     return sides[0], sides[1]
@@ -281,7 +281,7 @@ def _interval(compared: _Compared, found: Overlap, seen: int) -> Interval | None
         for block in np.array_split(drawn, max(len(drawn) // 50, 1))
     ]
     found_interval = interval_of(np.concatenate(shares))
-    return found_interval and Interval(_plain(found_interval.low), _plain(found_interval.high))
+    return found_interval and Interval(finite(found_interval.low), finite(found_interval.high))
 
 
 def _held_out(compared: _Compared) -> HeldOut | None:
@@ -307,7 +307,7 @@ def _held_out(compared: _Compared) -> HeldOut | None:
     seen, true = int(seen_a.sum()), share(halves[1][1])
     rng = np.random.default_rng([settings.seed, 1])
     null = np.mean([share(halves[1][1].shifted(rng)[0]) for _ in range(settings.shifts)])
-    return HeldOut(seen, round(true * seen), _plain(true), _plain(null))
+    return HeldOut(seen, round(true * seen), finite(true), finite(null))
 
 
 def _by_density(compared: _Compared, shares: _Shares, nulls: list[_Shares]) -> tuple[DensityRow, ...]:
@@ -317,7 +317,7 @@ def _by_density(compared: _Compared, shares: _Shares, nulls: list[_Shares]) -> t
         own = compared.seen_a & (density > low) & (density <= high)
         count = int(own.sum())
         null = float(np.mean([each.forward[own].sum() / count for each in nulls])) if count else 0.0
-        rows.append(DensityRow(low, high, count, int(shares.forward[own].sum()), _plain(null)))
+        rows.append(DensityRow(low, high, count, int(shares.forward[own].sum()), finite(null)))
     return tuple(rows)
 
 
@@ -330,9 +330,5 @@ def _decoders(found: Coverage, a: SAE, b: SAE, settings: StabilitySettings) -> D
     null, _ = decoder_cosines(left, shuffled, seen, np.ones(len(right), bool))
     matched = best > settings.cosine
     both = [i for i in np.flatnonzero(matched) if (found.chi[i] or 0) > settings.theta]
-    agree = _plain(np.mean([found.partners[i] == partner[i] for i in both])) if both else None
-    return DecoderMatch(_plain(matched.sum() / seen.sum()), _plain((null > settings.cosine).sum() / seen.sum()), agree)
-
-
-def _plain(value: Any) -> float:
-    return rounded(value) or 0.0
+    agree = finite(np.mean([found.partners[i] == partner[i] for i in both])) if both else None
+    return DecoderMatch(finite(matched.sum() / seen.sum()), finite((null > settings.cosine).sum() / seen.sum()), agree)

@@ -13,6 +13,10 @@ DRAWS = 1000
 Numbers = NDArray[np.float64]
 
 
+FEW_GROUPS = 5
+"""Groups below which a bootstrap over them gives intervals that are too narrow."""
+
+
 class Interval(NamedTuple):
     """A 95 % interval."""
 
@@ -74,3 +78,10 @@ def interval_of(draws: Any) -> Interval | None:
         return None
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(float(low), float(high))
+
+
+def few_groups(groups: int, what: str) -> list[str]:
+    """A warning that intervals over so few groups are too narrow; none where they are enough. `what`: "scores are"."""
+    if groups >= FEW_GROUPS:
+        return []
+    return [f"{what} of {groups} speakers or recordings only: intervals over so few are too narrow"]

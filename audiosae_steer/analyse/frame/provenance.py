@@ -131,6 +131,11 @@ def provenance(
     )
 
 
+def finite(value: Any, digits: int = 10) -> float:
+    """A number likewise rounded; 0 where it is none, NaN or infinite."""
+    return rounded(value, digits) or 0.0
+
+
 def rounded(value: Any, digits: int = 10) -> float | None:
     """A number to so many significant digits, so that JSON is short; None of None, NaN and infinity."""
     if value is None:

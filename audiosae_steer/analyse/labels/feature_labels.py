@@ -15,7 +15,7 @@ from ..frame.codes import ClipCodes, pool_codes
 from ..frame.control_dictionaries import control
 from ..frame.nulls import benjamini_hochberg, p_value, permuted_labels
 from ..frame.parts import Parts, parts_of, split_parts
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance
 from ..frame.residual_clips import Residuals
 from .label_examples import examples_of
 from .label_findings import LabelSearch
@@ -252,8 +252,8 @@ def _row(searched: _Searched, tried: _Tried, naive: tuple[int, float]) -> LabelR
         tried.label,
         int(own[parts.find].sum()),
         int(own[parts.report].sum()),
-        rounded(tried.base, 6) or 0.0,
-        rounded(max(settings.least_f1, tried.base + settings.above_base, tried.critical), 6) or 0.0,
+        finite(tried.base, 6),
+        finite(max(settings.least_f1, tried.base + settings.above_base, tried.critical), 6),
         scores[0],
         tuple(scores[1:]),
         naive[0],
@@ -262,7 +262,7 @@ def _row(searched: _Searched, tried: _Tried, naive: tuple[int, float]) -> LabelR
 
 
 def _control_row(tried: _Tried) -> ControlRow:
-    return ControlRow(tried.label, rounded(tried.f1[tried.chosen.f1.argmax()], 6) or 0.0, len(tried.kept))
+    return ControlRow(tried.label, finite(tried.f1[tried.chosen.f1.argmax()], 6), len(tried.kept))
 
 
 def _naive(searched: _Searched, progress: Tell | None) -> list[tuple[int, float]]:
@@ -280,7 +280,7 @@ def _naive(searched: _Searched, progress: Tell | None) -> list[tuple[int, float]
             int((ranked.scores(labels == label)[0].max(0) > settings.least_f1).sum())
             for labels in (searched.labels, *drawn)
         )
-        found.append((seen, rounded(np.mean(null), 6) or 0.0))
+        found.append((seen, finite(np.mean(null), 6)))
     if progress is not None:
         progress("searching on all clips", len(searched.kinds), len(searched.kinds))
     return found

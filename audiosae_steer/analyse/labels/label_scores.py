@@ -11,7 +11,7 @@ from ..frame.codes import ClipCodes
 from ..frame.extra import import_extra
 from ..frame.intervals import Interval, group_counts, group_rows, interval_of
 from ..frame.parts import Parts
-from ..frame.provenance import rounded
+from ..frame.provenance import finite
 from .label_records import FeatureScore, LabelSettings
 from .label_thresholds import Flags, Numbers, Thresholds, f1_of
 
@@ -56,8 +56,8 @@ def scores_of(
             chosen.f1[i], f1[i], hits[i] / max(yes[i], 1), hits[i] / max(own.sum(), 1),
             precision_of(own, sign * values[rows, i]), q[i], fired[own].sum() / max(either, 1),
         )  # fmt: skip
-        find_f1, own_f1, precision, recall, average, own_q, overlap = (rounded(each, 6) or 0.0 for each in numbers)
-        threshold = rounded(chosen.threshold[i]) or 0.0
+        find_f1, own_f1, precision, recall, average, own_q, overlap = (finite(each, 6) for each in numbers)
+        threshold = finite(chosen.threshold[i])
         found.append(
             FeatureScore(
                 int(feature), bool(chosen.inverse[i]), threshold, find_f1, own_f1, intervals[i], precision, recall,
@@ -79,4 +79,4 @@ def _intervals(said: Flags, own: Flags, groups: Sequence[str], settings: LabelSe
     f1 = f1_of(drawn @ hits, drawn @ yes, (drawn @ total)[:, None])
     f1[drawn @ total == 0] = np.nan  # a draw without the label says nothing
     found = [interval_of(column) for column in f1.T]
-    return [each and Interval(rounded(each.low, 6) or 0.0, rounded(each.high, 6) or 0.0) for each in found]
+    return [each and Interval(finite(each.low, 6), finite(each.high, 6)) for each in found]

@@ -15,9 +15,9 @@ from ...errors import SiteError, SteeringError
 from ...io.progress import Tell
 from ...models.registry import family_of, fingerprint, unwrap
 from ..frame.excerpts import Excerpts
-from ..frame.intervals import Interval, interval_of
+from ..frame.intervals import Interval, few_groups, interval_of
 from ..frame.parts import UNGROUPED, Parts, split_parts
-from ..frame.provenance import SiteFacts, provenance, rounded
+from ..frame.provenance import SiteFacts, finite, provenance
 from ..probes.class_probes import Scaling, accuracies, clip_weights, middle
 from .localisation_records import LayerMove, LocaliseSettings
 from .localisation_result import Localisation
@@ -173,7 +173,7 @@ class _Probe:
         )
         self.model.fit(self.scaling.apply(values[parts.find]), kinds[parts.find])
         guessed, truth = (self.reading(values[parts.report]) > 0).astype(int), kinds[parts.report]
-        self.score = rounded(accuracies(guessed, truth, 2, np.ones((1, len(truth))))[0]) or 0.0
+        self.score = finite(accuracies(guessed, truth, 2, np.ones((1, len(truth))))[0])
         weights = clip_weights([runs.clips.groups[i] for i in parts.report], settings.draws, settings.seed)
         self.interval = None if weights is None else middle(accuracies(guessed, truth, 2, weights))
 
@@ -260,17 +260,15 @@ def _row(layer: int, table: Matrix, weights: Matrix | None) -> LayerMove:
         return None if found is None else Interval(float(f"{found.low:.10g}"), float(f"{found.high:.10g}"))
 
     move, null, excess = table[:, 1], table[:, 2], table[:, 1] - table[:, 2]
-    values = [rounded(ratio(each, once)[0]) or 0.0 for each in (move, null, excess)]
+    values = [finite(ratio(each, once)[0]) for each in (move, null, excess)]
     return LayerMove(
         layer, values[0], interval(move), values[1], interval(null), values[2], interval(excess),
-        rounded(table[:, 3].mean()) or 0.0, rounded(table[:, 4].mean()) or 0.0,
+        finite(table[:, 3].mean()), finite(table[:, 4].mean()),
     )  # fmt: skip
 
 
 def _cautions(groups: Sequence[str], probe: _Probe) -> list[str]:
-    found = []
-    if len(set(groups)) < 5:
-        found.append(f"bases are of {len(set(groups))} speakers or recordings only: intervals are too narrow")
+    found = few_groups(len(set(groups)), "bases are")
     if probe.interval is not None and probe.interval.low <= 0.5:
         found.append("the probe cannot tell the labels where it reads: what moves is not the property")
     return found

@@ -15,11 +15,11 @@ from ...sae.autoencoder import SAE
 from ..frame.codes import ClipCodes, Dictionary, pool_codes
 from ..frame.control_dictionaries import CONTROLS, Dense, control
 from ..frame.excerpts import Excerpts
-from ..frame.intervals import interval_of
+from ..frame.intervals import few_groups, interval_of
 from ..frame.nulls import p_value
 from ..frame.parts import Parts, parts_of, split_parts
 from ..frame.presented import Moment
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
 from ..frame.residual_clips import Residuals
 from .class_probes import Judge, Kinds, Matrix, Scaling, Split, choose_penalty, fisher_scores, grid, logits, middle
 from .probe_curve import ProbeCurve
@@ -288,10 +288,7 @@ def _control(
 
 
 def _cautions(split: Split) -> tuple[str, ...]:
-    found = []
-    groups = len(set(split.held_groups))
-    if groups < 5:
-        found.append(f"the scores are of {groups} speakers or recordings only: intervals over so few are too narrow")
+    found = few_groups(len(set(split.held_groups)), "the scores are")
     alike = min(len({g for g, k in zip(split.groups, split.kinds, strict=True) if k == kind})
                 for kind in range(split.classes))  # fmt: skip
     if alike < 2:
@@ -322,4 +319,4 @@ def _examples(scores: Matrix, split: Split, parts: Parts, residuals: Residuals) 
 
 def plain(value: Any) -> float:
     """A finite number, rounded."""
-    return rounded(value) or 0.0
+    return finite(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class CrepeTiny:
         return found
 
 
-def _group(file: object, name: str) -> dict[str, Tensor]:
+def _group(file: Any, name: str) -> dict[str, Tensor]:
     """Tensors of a layer, by their names without Keras' numbers."""
     found: dict[str, Tensor] = {}
 
@@ -97,7 +98,7 @@ def _group(file: object, name: str) -> dict[str, Tensor]:
         if hasattr(item, "shape"):
             found[path.rpartition("/")[2].partition(":")[0]] = torch.from_numpy(np.asarray(item))
 
-    file[name].visititems(keep)  # type: ignore[index]
+    file[name].visititems(keep)
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..frame.extra import import_extra
 from ..frame.intervals import Interval, group_counts, interval_of
 from ..frame.nulls import p_value, permuted_labels, shifted_rows
-from ..frame.provenance import rounded
+from ..frame.provenance import finite, rounded
 from .property_bins import Kinds
 from .property_fits import Fitted, Matrix
 from .property_records import MapScore, PropertySettings
@@ -72,16 +72,16 @@ class MapJudge:
         score = MapScore(
             name=name,
             features=fitted.weights.shape[1],
-            accuracy=_plain(accuracy),
+            accuracy=finite(accuracy, 7),
             interval=self._interval(right.astype(float)),
             null=_middle(null),
-            p=_plain(float(p_value(accuracy, null))),
-            shifted=_plain(self._shifted(told)),
-            within_one=_plain((np.abs(told - self.held.kinds) <= 1)[known].mean() if known.any() else 0),
+            p=finite(float(p_value(accuracy, null)), 7),
+            shifted=finite(self._shifted(told), 7),
+            within_one=finite((np.abs(told - self.held.kinds) <= 1)[known].mean() if known.any() else 0, 7),
             rank_corr=_ranked(told[known], self.held.kinds[known]),
-            r2=_plain(_explained(guessed, self.held.values)),
+            r2=finite(_explained(guessed, self.held.values), 7),
             C=fitted.C,
-            lead=None if lead is None else _plain(lead),
+            lead=None if lead is None else finite(lead, 7),
             lead_interval=None if best is None else self._interval(best.astype(float) - right),
         )
         return score, right
@@ -96,7 +96,7 @@ class MapJudge:
         totals = np.bincount(own, self.held.known, len(names))
         drawn = group_counts(len(names), draws=self.settings.draws, seed=self.settings.seed)
         found = interval_of((drawn @ sums) / np.maximum(drawn @ totals, 1))
-        return None if found is None else Interval(_plain(found.low), _plain(found.high))
+        return None if found is None else Interval(finite(found.low, 7), finite(found.high, 7))
 
     def _null(self, told: Kinds) -> Matrix:
         """Accuracies with each clip labelled by another: its labels in turn, over and over if it is shorter."""
@@ -138,8 +138,4 @@ def _explained(guessed: Matrix, values: Matrix) -> float:
 
 def _middle(drawn: Matrix) -> Interval:
     found = interval_of(drawn)
-    return Interval(0.0, 0.0) if found is None else Interval(_plain(found.low), _plain(found.high))
-
-
-def _plain(value: float) -> float:
-    return rounded(value, 7) or 0.0
+    return Interval(0.0, 0.0) if found is None else Interval(finite(found.low, 7), finite(found.high, 7))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from ...data.audio import SAMPLE_RATE
 from ...errors import SteeringError
 from ...io.progress import Tell
+from ...sae.autoencoder import SAE
 from ..frame.codes import Dictionary, fires
 from ..frame.control_dictionaries import CONTROLS, Dense, control
+from ..frame.intervals import few_groups
 from ..frame.parts import Parts, parts_of, split_parts
-from ..frame.provenance import SAEFacts, SiteFacts, provenance, rounded
+from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance
 from ..frame.residual_clips import Residuals, check_fits
 from .frame_properties import FrameProperties, property_labels
 from .map_scores import Held, MapJudge
@@ -72,10 +74,11 @@ def property_map(
 
     Raises:
         SiteError: the SAE does not fit the residuals.
-        SteeringError: there is no sound to measure, labels and frames differ in number, or nothing has support.
+        SteeringError: there is no sound to measure, labels and frames differ in number, nothing has support, or a
+            dictionary that is no SAE was given with controls.
         MissingExtraError: scikit-learn, or the pitch engine's package, is not installed.
     """
-    settings = _checked(settings or PropertySettings())
+    settings = _checked(settings or PropertySettings(), sae)
     check_fits(sae, residuals)
     parts = _parts(residuals, settings)
     labels = measured_labels(residuals, settings.engine, progress=progress) if labels is None else labels
@@ -88,8 +91,7 @@ def property_map(
     told = _told(sae, codes.seen, residuals, parts, fits)
     found = [judge.score("SAE", *each, fit, None) for judge, each, fit in zip(judges, told, fits, strict=True)]
     scores: list[list[MapScore]] = [[each[0]] for each in found]
-    for name in settings.controls:
-        made = control(name, sae, residuals.pick(parts.find), seed=settings.seed + 1)  # type: ignore[arg-type]
+    for name, made in _controls(sae, residuals.pick(parts.find), settings):
         other = _codes(made, residuals, rows, settings, progress, name)
         own = [_fit(other, each, rows, residuals, settings) for each in labelled]
         by_it = zip(judges, _told(made, other.seen, residuals, parts, own), own, found, scores, strict=True)
@@ -104,11 +106,18 @@ def property_map(
         ),
         n_features=sae.n_features,
         features=tuple(int(each) for each in codes.seen),
-        typical_norm=rounded(codes.norm, 7) or 0.0,
+        typical_norm=finite(codes.norm, 7),
         frames=(len(rows), int(residuals.frames[parts.report].sum())),
         groups=_groups(residuals, parts),
         properties=tuple(mapped),
     )  # fmt: skip
+
+
+def _controls(sae: Dictionary, find: Residuals, settings: PropertySettings) -> Iterator[tuple[str, Dictionary]]:
+    """Controls by name, each made when it is its turn; of an SAE alone."""
+    if isinstance(sae, SAE):
+        for name in settings.controls:
+            yield name, control(name, sae, find, seed=settings.seed + 1)
 
 
 def measured_labels(
@@ -147,7 +156,9 @@ def _parts(residuals: Residuals, settings: PropertySettings) -> Parts:
     return parts_of(replace(residuals.excerpts, items=items), share=settings.share, seed=settings.seed)
 
 
-def _checked(settings: PropertySettings) -> PropertySettings:
+def _checked(settings: PropertySettings, sae: Dictionary) -> PropertySettings:
+    if settings.controls and not isinstance(sae, SAE):
+        raise SteeringError(f"controls are made of an SAE, not of a {type(sae).__name__}; give controls=() in settings")
     unknown = [name for name in settings.controls if name not in CONTROLS]
     if unknown:
         raise SteeringError(f"control {unknown[0]!r} is unknown; expected one of {', '.join(CONTROLS)}")
@@ -268,10 +279,10 @@ def _mapped(labelled: _Labelled, judge: MapJudge, fit: Fitted, scores: list[MapS
     common = max(known, key=lambda kind: (counts[kind], -kind))
     return MappedProperty(
         bins=labelled.bins,
-        missing=rounded(1 - len(held) / len(judge.held.kinds), 7) or 0.0,
-        unseen=rounded(float((~np.isin(held, known)).mean()), 7) or 0.0,
-        majority=rounded(float((held == common).mean()), 7) or 0.0,
-        persistence=rounded(judge.held.persistence(), 7) or 0.0,
+        missing=finite(1 - len(held) / len(judge.held.kinds), 7),
+        unseen=finite(float((~np.isin(held, known)).mean()), 7),
+        majority=finite(float((held == common).mean()), 7),
+        persistence=finite(judge.held.persistence(), 7),
         map=fit.kept(),
         scores=tuple(scores),
     )
@@ -283,7 +294,4 @@ def _cautions(mapped: Sequence[MappedProperty], residuals: Residuals, parts: Par
         "as wrong"
         for each in mapped if each.unseen >= 0.05
     ]  # fmt: skip
-    groups = _groups(residuals, parts)[1]
-    if groups < 5:
-        found.append(f"the scores are of {groups} groups only: intervals over so few are too narrow")
-    return found
+    return [*found, *few_groups(_groups(residuals, parts)[1], "the scores are")]

@@ -9,7 +9,7 @@ import pytest
 from planted_properties import NOTES, RMSNormed, planted
 from sklearn.neighbors import KNeighborsClassifier
 
-from audiosae_steer.analyse import FrameProperties, PropertyMap, PropertySettings, Residuals, property_map
+from audiosae_steer.analyse import FrameProperties, PropertyMap, PropertySettings, Residuals, control, property_map
 from audiosae_steer.errors import SteeringError
 
 QUICK = PropertySettings(
@@ -146,3 +146,12 @@ def test_labels_have_to_fit_the_frames():
     given = Residuals.of([*data.residuals])
     with pytest.raises(SteeringError, match="measured from the sound"):
         property_map(data.sae, given, settings=QUICK)
+
+
+def test_a_dictionary_that_is_no_sae_has_no_controls():
+    data = planted(0)
+    dense = control("dense", data.sae, data.residuals)
+    with pytest.raises(SteeringError, match="controls are made of an SAE, not of a Dense"):
+        property_map(dense, data.residuals, data.labels, settings=replace(QUICK, controls=("random",)))
+    found = property_map(dense, data.residuals, data.labels, settings=replace(QUICK, properties=("pitch",)))
+    assert found.of("pitch").score.accuracy > 0.9
