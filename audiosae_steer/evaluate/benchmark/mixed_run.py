@@ -129,6 +129,7 @@ def _row(
         loops=sum(score.loops for score in own),
         drift=sum(drifts) / len(drifts) if drifts else None,
         seconds=seconds,
+        gap_words=sum(score.gap_words for score in own),
     )
 
 
@@ -143,15 +144,15 @@ def _errors(scores: Sequence[MixedScore]) -> WordErrors:
 def mixed_table(rows: Sequence[MixedRow]) -> str:
     """Markdown: an arm a line."""
     lines = [
-        "| | WER | change, points [95 %] | inserted | lost | twice | per minute of gap | at edges | loops | time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| | WER | change, points [95 %] | inserted | lost | twice | in gaps | per minute of gap | at edges | loops | time |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         value, low, high = (100 * each for each in row.change)
         change = "–" if row is rows[0] else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
         lines.append(
             f"| {row.name} | {row.wer:.1%} | {change} | {row.inserted:.1%} | {row.deleted:.1%} | {row.twice} | "
-            f"{row.inserted_per_minute:+.2f} | {row.edge[0]} of {row.edge[1]} | {row.loops} | "
+            f"{'–' if row.gap_words is None else row.gap_words} | {row.inserted_per_minute:+.2f} | {row.edge[0]} of {row.edge[1]} | {row.loops} | "
             f"{row.seconds / max(rows[0].seconds, 1e-9):.2f} |"
         )
     return "\n".join(lines)

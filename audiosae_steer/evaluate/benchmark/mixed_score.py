@@ -36,6 +36,8 @@ class MixedScore(NamedTuple):
     """Words said there."""
     loops: int
     """Segments that repeat themselves or each other."""
+    gap_words: int
+    """Words written in gaps, as `LongScore.gap_words`; inserted words are of misheard speech too."""
     gap_seconds: float
     drift: float
     """Seconds, as `LongScore.drift`; NaN of none."""
@@ -76,6 +78,7 @@ def score_mixed(transcript: Transcript, file: LongFile) -> MixedScore:
         edge=int(near[lost].sum()),
         edge_words=int(near.sum()),
         loops=general.loops,
+        gap_words=general.gap_words,
         gap_seconds=general.gap_seconds,
         drift=general.drift,
     )

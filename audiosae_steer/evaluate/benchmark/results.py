@@ -223,6 +223,8 @@ class MixedRow:
     """Mean seconds by which segments begin off their utterance; None of none."""
     seconds: float
     """CPU time."""
+    gap_words: int | None = field(default=None, metadata=OPTIONAL)
+    """Words written in gaps."""
 
 
 @dataclass(frozen=True, kw_only=True)

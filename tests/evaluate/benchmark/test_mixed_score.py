@@ -41,7 +41,12 @@ def test_a_sentence_that_is_written_twice_is_inserted_and_counted_as_such() -> N
 
 def test_invented_words_are_inserted_and_not_written_twice() -> None:
     found = scored((5.0, 8.0, FIRST), (8.5, 11.5, SECOND), (15.0, 20.0, "thank you for watching the"))
-    assert (found.inserted, found.twice) == (5, 0)
+    assert (found.inserted, found.twice, found.gap_words) == (5, 0, 5)
+
+
+def test_misheard_speech_is_inserted_but_not_in_a_gap() -> None:
+    found = scored((5.0, 8.0, f"well {FIRST} again"), (8.5, 11.5, SECOND))
+    assert (found.inserted, found.gap_words) == (2, 0)
 
 
 def test_lost_words_are_told_by_their_place() -> None:
