@@ -20,7 +20,7 @@ from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding
 from .evidence import speech_shares
 from .gate_windows import gates_of
 from .languages import check_model_language
-from .words import Word, segment_start, words_of_openai, words_of_transformers
+from .words import Word, segment_start, segment_start_of_transformers, words_of_openai, words_of_transformers
 
 WINDOW_SECONDS = WINDOW / SAMPLE_RATE
 
@@ -330,7 +330,7 @@ def _generation(model: Any, decoding: Decoding, long: bool) -> dict[str, Any]:
 def _segment(found: dict[str, Any], tokenizer: Any, language: str | None) -> Segment:
     """A segment of transformers' `generate`, with its words if it has the times of its tokens."""
     text = tokenizer.decode(found["tokens"], skip_special_tokens=True)
-    span, words = (float(found["start"]), float(found["end"])), None
+    span, words = (segment_start_of_transformers(found, tokenizer), float(found["end"])), None
     if "token_timestamps" in found:
         times = found["token_timestamps"].tolist()
         words = words_of_transformers(found["tokens"].tolist(), times, tokenizer, language, span)

@@ -48,6 +48,20 @@ def segment_start(segment: dict[str, Any], vocabulary: int) -> float:
     return min(max(start, written), float(segment["end"]))
 
 
+def segment_start_of_transformers(segment: dict[str, Any], tokenizer: Any) -> float:
+    """Start of a segment of transformers' `generate` in seconds, by the timestamps that the model wrote for it.
+
+    As `whisper.transcribe`, it lets a window's only segment begin with the window.
+    """
+    zero = tokenizer.convert_tokens_to_ids("<|0.00|>")
+    tokens = [int(token) for token in segment["tokens"]]
+    times = [token for token in tokens if zero <= token < zero + TIMESTAMPS]
+    start, end = float(segment["start"]), float(segment["end"])
+    if len(times) < 2 or tokens[0] != times[0]:
+        return start
+    return min(max(start, end - (times[-1] - times[0]) * TIMESTAMP_SECONDS), end)
+
+
 def words_of_transformers(
     tokens: Sequence[int], times: Sequence[float], tokenizer: Any, language: str | None, span: tuple[float, float]
 ) -> tuple[Word, ...]:
