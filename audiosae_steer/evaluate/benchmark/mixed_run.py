@@ -143,16 +143,16 @@ def _errors(scores: Sequence[MixedScore]) -> WordErrors:
 
 def mixed_table(rows: Sequence[MixedRow]) -> str:
     """Markdown: an arm a line."""
-    lines = [
-        "| | WER | change, points [95 %] | inserted | lost | twice | in gaps | per minute of gap | at edges | loops | time |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("WER", "change, points [95 %]", "inserted", "lost", "twice", "in gaps", "per minute of gap", "at edges",
+             "loops", "time")  # fmt: skip
+    lines = [f"| | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
     for row in rows:
         value, low, high = (100 * each for each in row.change)
         change = "–" if row is rows[0] else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+        in_gaps = "–" if row.gap_words is None else row.gap_words
         lines.append(
             f"| {row.name} | {row.wer:.1%} | {change} | {row.inserted:.1%} | {row.deleted:.1%} | {row.twice} | "
-            f"{'–' if row.gap_words is None else row.gap_words} | {row.inserted_per_minute:+.2f} | {row.edge[0]} of {row.edge[1]} | {row.loops} | "
+            f"{in_gaps} | {row.inserted_per_minute:+.2f} | {row.edge[0]} of {row.edge[1]} | {row.loops} | "
             f"{row.seconds / max(rows[0].seconds, 1e-9):.2f} |"
         )
     return "\n".join(lines)
