@@ -3,7 +3,7 @@
     PYTHONPATH=. python tests/helpers/hostile.py WORK
 
 reads every variant of every fixture under limits of memory and time and prints one line of JSON for each: what came of
-it. Of a format's first fixture it takes every second variant, of the others one in twelve; HOSTILE_SHARE=1 takes all.
+it. Of a format's first fixture it takes every fourth variant, of the others one in 24; HOSTILE_SHARE=1 takes all.
 """
 
 from __future__ import annotations
@@ -399,8 +399,8 @@ def main() -> None:
     for name, folder in found.items():
         kind = name.split("-")[0]
         chosen = list(variants(folder, canary))
-        if SHARE > 1:  # of each fixture others; half of all of a format's first
-            step = 2 * SHARE if seen[kind] else 2
+        if SHARE > 1:  # of each fixture others; a quarter of all of a format's first
+            step = 4 * SHARE if seen[kind] else 4
             chosen = chosen[seen[kind] % step :: step]
         seen[kind] += 1
         for variant in [Variant("as it is", lambda _: None, False), *chosen]:

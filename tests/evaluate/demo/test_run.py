@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosae_steer import AudioError, AudioSAESteerWarning, Recipe, SteeringError, load_audio, load_recipe, steer
+from audiosae_steer import (
+    AudioError,
+    AudioSAESteerWarning,
+    Recipe,
+    SteeringError,
+    UnknownModelError,
+    load_audio,
+    load_recipe,
+    steer,
+)
 from audiosae_steer.evaluate.demo.picture import choose, draw
 from audiosae_steer.evaluate.demo.run import Demo, DemoClip, Result, read_clips, run_demo
 from audiosae_steer.evaluate.demo.table import print_demo
@@ -289,14 +298,16 @@ def test_what_is_not_read_is_told_with_the_reason(tmp_path, recipe):
     with pytest.warns(AudioSAESteerWarning) as seen:
         demo, _ = run_demo("tiny.en", recipe, tmp_path)
     assert [each.path.name for each in demo.skipped] == ["gone.wav", "talk.wma"]
-    (said,) = [str(each.message) for each in seen]
+    (said,) = [str(each.message) for each in seen if each.category is AudioSAESteerWarning]
     assert "talk.wma is not audio that libsndfile or PyAV reads" in said
     assert "gone.wav: text.tsv has it, and there is no such file" in said
     (tmp_path / "clips.json").write_text('[{"file": "fan.flac"}]')
     silent(tmp_path / "more" / "b.wav")
-    with pytest.warns(AudioSAESteerWarning, match=r"b\.wav: clips\.json does not list it"):
-        demo, _ = run_demo("tiny.en", recipe, tmp_path)
-    assert len(demo.results) == 1
+    with (  # told before anything is loaded
+        pytest.warns(AudioSAESteerWarning, match=r"b\.wav: clips\.json does not list it"),
+        pytest.raises(UnknownModelError),
+    ):
+        run_demo("tiny.xx", recipe, tmp_path)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as Excel writes it"])

@@ -134,9 +134,11 @@ def ending(norm: torch.nn.Module, end: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def split_gate(layer: int, rows: dict[int, Tensor]) -> ClipGate:
-    """A gate on one feature that opens for the louder of two clips."""
-    pooled = gate_features(SAE4, rows[layer].float(), range(SAE4.n_features), "max")
+@pytest.fixture(scope="module")
+def split_gate(tiny_en: Any) -> ClipGate:
+    """A gate on one feature that opens for the louder of the two sounds."""
+    rows = residuals(tiny_en, sounds(), [4], "zeros")[4]
+    pooled = gate_features(SAE4, rows.float(), range(SAE4.n_features), "max")
     feature = int((pooled[0] - pooled[1]).argmax())
     assert pooled[0, feature] > pooled[1, feature]
     return ClipGate((feature,), (1.0,), bias=-float(pooled[:, feature].mean()))
@@ -152,11 +154,12 @@ WAYS: list[dict[str, Any]] = [{}, {"strength": 0.0}, {"off": True}, {"choices": 
 
 @pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])
 @pytest.mark.parametrize("beams", [None, 3])
-def test_only_clips_that_are_edited_may_have_an_empty_text(tiny_en: Any, way: dict[str, Any], beams: Any) -> None:
+def test_only_clips_that_are_edited_may_have_an_empty_text(
+    tiny_en: Any, split_gate: ClipGate, way: dict[str, Any], beams: Any
+) -> None:
     import whisper
 
     clips = sounds()
-    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
     choices = way.get("choices")
     mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
     options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True, beam_size=beams)
@@ -164,7 +167,9 @@ def test_only_clips_that_are_edited_may_have_an_empty_text(tiny_en: Any, way: di
     edits: Any = {"on": [Add(7, 0.1)]} if choices else [Add(7, 0.1)]
     with (
         ending(tiny_en.decoder.ln, end),
-        steer(tiny_en, sae=SAE4, layer=4, edits=edits, gate=None if choices else gate, allow_empty=True) as steering,
+        steer(
+            tiny_en, sae=SAE4, layer=4, edits=edits, gate=None if choices else split_gate, allow_empty=True
+        ) as steering,
     ):
         steering.strength = way.get("strength", 1.0)
         steering.enabled = not way.get("off", False)
@@ -195,9 +200,8 @@ def test_patience_finds_nothing_better_than_an_empty_text(tiny_en: Any, options:
 
 @pytest.mark.parametrize("way", WAYS, ids=["gate", "strength 0", "disabled", "choice"])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_the_same_in_transformers(tiny_en: Any, tiny_en_hf: Any, way: dict[str, Any], beams: int) -> None:
+def test_the_same_in_transformers(tiny_en_hf: Any, split_gate: ClipGate, way: dict[str, Any], beams: int) -> None:
     clips = sounds()
-    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
     choices = way.get("choices")
     processor = load_processor("tiny.en")
     features = processor(clips, sampling_rate=16_000, return_tensors="pt").input_features
@@ -205,7 +209,9 @@ def test_the_same_in_transformers(tiny_en: Any, tiny_en_hf: Any, way: dict[str, 
     edits: Any = {"on": [Add(7, 0.1)]} if choices else [Add(7, 0.1)]
     with (
         ending(tiny_en_hf.model.decoder.layer_norm, end),
-        steer(tiny_en_hf, sae=SAE4, layer=4, edits=edits, gate=None if choices else gate, allow_empty=True) as steering,
+        steer(
+            tiny_en_hf, sae=SAE4, layer=4, edits=edits, gate=None if choices else split_gate, allow_empty=True
+        ) as steering,
     ):
         steering.strength = way.get("strength", 1.0)
         steering.enabled = not way.get("off", False)
@@ -227,14 +233,13 @@ def test_a_copy_made_while_steered_goes_back_to_whispers_rule(tiny_en: Any) -> N
     assert twin.decode(mel, options).tokens == tiny_en.decode(mel, options).tokens != []
 
 
-def test_encodings_keep_their_own_clips_decision(tiny_en: Any) -> None:
+def test_encodings_keep_their_own_clips_decision(tiny_en: Any, split_gate: ClipGate) -> None:
     import whisper
 
     clips = sounds()
-    gate = split_gate(4, residuals(tiny_en, clips, [4], "zeros"))
     mel = torch.stack([whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(clip))) for clip in clips])
     options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True)
-    with steer(tiny_en, sae=SAE4, layer=4, edits=[Add(7, 0.1)], gate=gate, allow_empty=True):
+    with steer(tiny_en, sae=SAE4, layer=4, edits=[Add(7, 0.1)], gate=split_gate, allow_empty=True):
         encoded = tiny_en.embed_audio(mel)
         together = [result.tokens for result in tiny_en.decode(encoded, options)]
         tiny_en.embed_audio(mel.flip(0))

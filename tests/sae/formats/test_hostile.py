@@ -40,7 +40,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
 def test_an_untrusted_file_is_read_or_refused(name: str, outcomes: dict[str, list[dict[str, Any]]]) -> None:
     variants = outcomes[name]
     assert variants[0]["outcome"] == "read"
-    assert len(variants) > 3
+    assert len(variants) > 2
     escaped = [each for each in variants if each["outcome"] != "read" and not each["outcome"].startswith("refused: ")]
     assert escaped == []
     taken = [each["variant"] for each in variants if each["refused"] and each["outcome"] == "read"]
