@@ -42,6 +42,7 @@ from audiosae_steer.analyse import (
     Outcome,
     ProbeCurve,
     ProbeSettings,
+    Quality,
     QualitySettings,
     RetrievalSettings,
     StabilitySettings,
@@ -166,10 +167,13 @@ def two_seeds(run: Run) -> Found:
 
 
 def over_layers(run: Run) -> Found:
-    """The probes of emotion and gender of all layers, side by side."""
-    for name in ("emotion", "gender", "gender-many"):
+    """Probes and quality of all layers and SAEs that are measured, side by side."""
+    kinds: dict[str, type[Outcome]] = {
+        "emotion": ProbeCurve, "gender": ProbeCurve, "gender-many": ProbeCurve, "quality": Quality
+    }  # fmt: skip
+    for name, kind in kinds.items():
         saved = json.loads((RESULTS / f"analyse-{name}.json").read_text(encoding="utf-8"))
-        yield name, compare({layer: ProbeCurve.from_json(json.dumps(found)) for layer, found in saved.items()})
+        yield name, compare({layer: kind.from_json(json.dumps(saved[layer])) for layer in sorted(saved)})
 
 
 ANALYSES: dict[str, Callable[[Run], Found]] = {
