@@ -167,7 +167,7 @@ def read_residuals(
         site: where to read.
         excerpts: see `excerpts_of` and `excerpts_from_csv`.
         cache: folder for the frames, 1.5 kB each of a Whisper-tiny; None takes a temporary one.
-        also: other sites, whose frames the same passes write to the cache: reading them later takes no pass.
+        also: other sites, whose frames a pass that is made for `site` writes to the cache as well.
         progress: called with what is being done, how many are done, and how many there are.
 
     Raises:
@@ -196,7 +196,7 @@ def read_residuals(
             progress(f"encoding at {site}", start, len(excerpts))
         paths = {each: folder / f"frames-{name}-{start // CHUNK:05d}.safetensors" for each, name in known.items()}
         missing = {each: path for each, path in paths.items() if weights is None or not path.is_file()}
-        if missing:
+        if site in missing:
             _write(missing, inner, Excerpts(excerpts.items[start : start + CHUNK]), family.sample_rate(inner))
         for key, (count, across) in _shapes(paths[site]).items():
             clips.append(_Stored(paths[site], key))
