@@ -39,6 +39,7 @@ from audiosae_steer.analyse import (
     DomainSettings,
     ErasureSettings,
     LabelSettings,
+    LocaliseSettings,
     Outcome,
     ProbeCurve,
     ProbeSettings,
@@ -139,10 +140,10 @@ def left_over(run: Run) -> Found:
 
 
 def patched(run: Run) -> Found:
-    """Gender in speechocean762: each layer's update patched between speakers, read at the last layer."""
-    for base, source in (("m", "f"), ("f", "m")):
-        found = localise(run.model, speakers(run), base, source, LAYERS, read=LAYERS[-1], progress=said)
-        yield f"{base} to {source}", found
+    """Gender in speechocean762: each layer's update patched from women to men, read at the last layer."""
+    settings = LocaliseSettings(pairs=12)
+    found = localise(run.model, speakers(run), "m", "f", LAYERS, read=LAYERS[-1], settings=settings, progress=said)
+    yield "m to f", found
 
 
 def three_domains(run: Run) -> Found:
@@ -173,7 +174,8 @@ def over_layers(run: Run) -> Found:
     }  # fmt: skip
     for name, kind in kinds.items():
         saved = json.loads((RESULTS / f"analyse-{name}.json").read_text(encoding="utf-8"))
-        yield name, compare({layer: kind.from_json(json.dumps(saved[layer])) for layer in sorted(saved)})
+        if len(saved) > 1:
+            yield name, compare({layer: kind.from_json(json.dumps(saved[layer])) for layer in sorted(saved)})
 
 
 ANALYSES: dict[str, Callable[[Run], Found]] = {
