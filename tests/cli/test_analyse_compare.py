@@ -9,6 +9,7 @@ from commands import run
 
 from audiosae_steer import load_sae
 from audiosae_steer.analyse import Comparison, Completeness, Reconstructions
+from audiosae_steer.analyse.frame import residual_clips
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 CLIPS = checkpoints_dir() / "clips"
@@ -46,10 +47,36 @@ def test_quality_is_compared_over_saes_and_kept(folder):
     assert found.of("high").headline.value > found.of("shipped").headline.value
     assert found.of("high").l0 < found.of("shipped").l0
     kept = sorted((folder / "kept").iterdir())
-    assert [path.name for path in kept] == ["quality-high.json", "quality-shipped.json"]
-    saved = ("analyse", "compare", "saved", "--of", f"shipped={kept[1]}", "--of", f"high={kept[0]}")
+    assert [path.name for path in kept] == ["made-by.json", "quality-high.json", "quality-shipped.json"]
+    saved = ("analyse", "compare", "saved", "--of", f"shipped={kept[2]}", "--of", f"high={kept[1]}")
     assert run(*saved, "--out", folder / "b.json").exit_code == 0
     assert (folder / "b.json").read_bytes() == out.read_bytes()
+
+
+def test_layers_are_encoded_in_one_pass_and_kept_results_are_those_of_the_same_words(folder, monkeypatch):
+    for name in ("speech-02", "rain"):
+        (folder / "clips" / f"{name}.flac").unlink()
+    passes, whole = [], residual_clips.clip_residuals_at
+
+    def counted(model, sites, clips):
+        passes.append([site.layer for site in sites])
+        return whole(model, sites, clips)
+
+    monkeypatch.setattr(residual_clips, "clip_residuals_at", counted)
+    entries = [word for layer in (3, 4) for word in ("--of", f"layer {layer}=tiny.en,layer={layer}")]
+    words = ("analyse", "compare", "quality", *entries, "--audio", folder / "clips", "--controls", "", "--draws", 20)
+    kept = ("--keep", folder / "kept", "--out", folder / "a.json")
+    result = run(*words, *kept)
+    assert result.exit_code == 0, result.output
+    assert passes == [[3, 4]]
+    first = (folder / "a.json").read_bytes()
+    result = run(*words, *kept)
+    assert (result.exit_code, passes) == (0, [[3, 4]])  # nothing is made again
+    assert (folder / "a.json").read_bytes() == first
+    assert sorted(path.name for path in (folder / "kept").iterdir())[0] == "made-by.json"
+    result = run(*words, "--orders", 5, *kept)
+    assert (result.exit_code, passes) == (0, [[3, 4]] * 2)  # by other words they are
+    assert (folder / "a.json").read_bytes() != first
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ from .card_records import (
     RandomCheck,
 )
 
+PURE, LIFTED = 0.5, 3.0
+"""Share of a feature's aligned frames, and lift, above which a phone names it, as in `phones`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCard(Outcome):
@@ -73,6 +76,24 @@ class FeatureCard(Outcome):
     def density(self) -> float:
         """Share of all frames on which it fires."""
         return sum(each.fired for each in self.parts) / max(sum(each.frames for each in self.parts), 1)
+
+    @property
+    def title(self) -> str:
+        """The feature's number, and what it stands for as far as that is shown.
+
+        That is a namer's words; else a phone that fills more than half of its frames with a lift of 3; else the label
+        that it tells best, if it is higher there, with p at most 0.05 after Bonferroni over the labels; else nothing.
+        """
+        return f"Feature {self.feature}{self._stands_for()}"
+
+    def _stands_for(self) -> str:
+        if self.name:
+            return f": {self.name}"
+        if self.phones and self.phones[0].purity > PURE and self.phones[0].lift >= LIFTED:
+            return f": the phone {self.phones[0].phone}"
+        if self.labels and self.labels[0].auc > 0.5 and self.labels[0].p * len(self.labels) <= 0.05:
+            return f": told best, {self.labels[0].label}"
+        return ""
 
     def captioned(
         self,

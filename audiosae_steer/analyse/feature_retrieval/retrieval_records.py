@@ -52,6 +52,10 @@ class ControlRetrieval(NamedTuple):
     name: str
     mean: float
     """Mean average precision."""
+    interval: Interval | None = None
+    """95 %, groups drawn with replacement."""
+    lead: Interval | None = None
+    """95 % interval of the SAE's mean average precision less the control's, the same draws for both."""
 
 
 class MeanPrecision(NamedTuple):

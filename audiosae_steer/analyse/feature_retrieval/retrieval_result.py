@@ -48,10 +48,13 @@ class Retrieval(Outcome):
         null = "" if self.mean.null is None else f"; labels permuted {self.mean.null} (p {self.mean.p:.3g})"
         says = f"mean average precision of {len(self.names)} names{around}; random order {self.base:.3f}{null}"
         found = [Figure(f"{self.mean.value:.3f}", says)]
-        return found + [Figure(f"{each.mean:.3f}", f"by {each.name}, named and scored alike") for each in self.controls]
+        for each in self.controls:
+            lead = "" if each.lead is None else f"; the SAE's lead, 95 %: {each.lead}"
+            found.append(Figure(f"{each.mean:.3f}", f"by {each.name}, named and scored alike{lead}"))
+        return found
 
     def tables(self) -> Sequence[Table]:
-        """A line for each name."""
+        """The mean beside its null and controls, and a line for each name."""
         rows = tuple(
             (f"{row.feature}: {row.name}", str(row.relevant), f"{row.average_precision:.3f}", f"{row.base:.3f}",
              f"{row.precision:.3f}", f"{row.precision_10:.3f}", f"{row.recall_10:.3f}")
@@ -59,9 +62,21 @@ class Retrieval(Outcome):
         )  # fmt: skip
         header = ("feature", "relevant", "average precision", "random order", "at R", "precision at 10", "recall at 10")
         where = "found on other clips" if self.found_here else "given"
-        return [
-            Table("Names", header, rows, f"Names were {where}; {self.clips} clips are ranked. At R both are equal.")
-        ]
+        note = f"Names were {where}; {self.clips} clips are ranked. At R both are equal."
+        return [self._means(), Table("Names", header, rows, note)]
+
+    def _means(self) -> Table:
+        mean = self.mean
+        rows = [("SAE", f"{mean.value:.3f}", str(mean.interval or ""), "", "")]
+        for each in self.controls:
+            lead = f"{mean.value - each.mean:+.3f}"
+            rows.append((each.name, f"{each.mean:.3f}", str(each.interval or ""), lead, str(each.lead or "")))
+        if mean.null is not None:
+            rows.append(("labels permuted", "", str(mean.null), f"p {mean.p:.3g}", ""))
+        rows.append(("random order", f"{self.base:.3f}", "", "", ""))
+        note = f"Mean over {len(self.names)} names. A lead whose interval includes 0 may be none."
+        header = ("", "mean average precision", "95 %", "SAE's lead", "95 %")
+        return Table("Mean average precision", header, tuple(rows), note)
 
     def pictures(self) -> Sequence[Picture]:
         """Average precision of each name beside a random order's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .retrieval_records import ControlRetrieval, MeanPrecision, NamedFeature, Re
 from .retrieval_result import Retrieval
 
 Matrix = NDArray[np.float64]
+Queries = Sequence[tuple[Matrix, str]]
 GIVEN = "names were given: if they were chosen by ear or by rule on these very clips, the scores flatter them"
 
 
@@ -66,9 +67,10 @@ def retrieval(
         chosen = _found(scores, pooled, labels, parts.find, settings)
     table, groups = scores[rows], [residuals.groups[i] for i in rows]
     order = sorted(chosen, key=lambda each: (chosen[each], each))
-    mean = _mean([(table[:, i], chosen[i]) for i in order], labels[rows], groups, settings)
+    queries = _Queries(labels[rows], clip_weights(groups, settings.draws, settings.seed))
+    own = [(table[:, i], chosen[i]) for i in order]
     controls = [
-        _control(name, sae, residuals, (parts.find, rows), settings, progress)
+        _control(name, sae, residuals, (parts.find, queries, own, rows), settings, progress)
         for name in (settings.controls if names is None else ())
     ]
     listed = tuple(_row(i, chosen[i], table[:, i], labels[rows] == chosen[i]) for i in order)
@@ -80,7 +82,7 @@ def retrieval(
         found_here=names is None,
         clips=len(rows),
         groups=len(set(groups)),
-        mean=mean,
+        mean=_mean(queries, own, groups, settings),
         base=finite(np.mean([row.base for row in listed])),
         names=listed,
         controls=tuple(controls),
@@ -169,23 +171,45 @@ def _found(scores: Matrix, codes: ClipCodes, labels: Any, find: Any, settings: R
     return chosen
 
 
+class _Queries(NamedTuple):
+    """Clips that are ranked."""
+
+    labels: Any
+    """(clips,)"""
+    weights: Matrix | None
+    """Times that each clip is drawn (draws, clips); None with one group."""
+
+    def mean(self, queries: Queries, labels: Any = None) -> float:
+        """Mean average precision of pairs of scores (clips,) and a name."""
+        truth = self.labels if labels is None else labels
+        return float(np.mean([average_precision(scores, truth == name) for scores, name in queries]))
+
+    def drawn(self, queries: Queries) -> Matrix | None:
+        """The same for each draw (draws,)."""
+        if self.weights is None:
+            return None
+        found = [average_precision(scores, self.labels == name, self.weights) for scores, name in queries]
+        return np.asarray(np.mean(found, axis=0))
+
+
 def _control(
     name: str,
     sae: SAE,
     residuals: Residuals,
-    parts: tuple[Any, Any],
+    parts: tuple[Any, _Queries, Queries, Any],
     settings: RetrievalSettings,
     progress: Tell | None,
 ) -> ControlRetrieval:
-    """A control's features, named on one part and scored on the other."""
-    find, report = parts
+    """A control's features, named on one part and scored on the other, beside the SAE's own queries."""
+    find, queries, own, report = parts
     labels = np.array([str(label) for label in residuals.labels])
     made = control(name, sae, residuals, seed=settings.seed)
     codes = pool_codes(residuals, made, what=f"pooling {name}", progress=progress)
     scores = clip_scores(codes, settings.score)
-    chosen = _found(scores, codes, labels, find, settings)
-    found = [average_precision(scores[report][:, i], labels[report] == label) for i, label in chosen.items()]
-    return ControlRetrieval(name, finite(np.mean(found)))
+    found = [(scores[report][:, i], label) for i, label in _found(scores, codes, labels, find, settings).items()]
+    drawn, drawn_own = queries.drawn(found), queries.drawn(own)
+    lead = None if drawn is None or drawn_own is None else middle(drawn_own - drawn)
+    return ControlRetrieval(name, finite(queries.mean(found)), middle(drawn), lead)
 
 
 def _row(feature: int, name: str, scores: Matrix, relevant: Any) -> NamedFeature:
@@ -199,17 +223,11 @@ def _row(feature: int, name: str, scores: Matrix, relevant: Any) -> NamedFeature
     )  # fmt: skip
 
 
-def _mean(
-    queries: Sequence[tuple[Matrix, str]], labels: Any, groups: Sequence[str], settings: RetrievalSettings
-) -> MeanPrecision:
+def _mean(queries: _Queries, own: Queries, groups: Sequence[str], settings: RetrievalSettings) -> MeanPrecision:
     """Mean average precision with its interval, and its null of labels permuted between what is exchangeable."""
-
-    def mean(truth: Any, weights: Any = None) -> Any:
-        return np.mean([average_precision(scores, truth == name, weights) for scores, name in queries], axis=0)
-
-    seen = float(mean(labels))
+    seen = queries.mean(own)
     rng = np.random.default_rng(settings.seed)
-    null = np.array([mean(permuted_labels(labels, groups, rng)) for _ in range(settings.permutations)])
-    weights = clip_weights(groups, settings.draws, settings.seed)
-    drawn = None if weights is None else np.asarray(mean(labels, weights))
-    return MeanPrecision(finite(seen), middle(drawn), middle(null) if len(null) else None, finite(p_value(seen, null)))
+    permuted = (permuted_labels(queries.labels, groups, rng) for _ in range(settings.permutations))
+    null = np.array([queries.mean(own, labels) for labels in permuted])
+    drawn = middle(queries.drawn(own))
+    return MeanPrecision(finite(seen), drawn, middle(null) if len(null) else None, finite(p_value(seen, null)))

@@ -47,6 +47,11 @@ class Outcome(ABC):
     def pictures(self) -> Sequence[Picture]:
         """Pictures, the most important first."""
 
+    @property
+    def title(self) -> str:
+        """Title of this result's page: that of its analysis, or one that says what it is of."""
+        return self.TITLE
+
     def moments(self) -> Sequence[Moment]:
         """Stretches of clips that the page lets its reader hear."""
         return ()
@@ -100,7 +105,7 @@ class Outcome(ABC):
             MissingExtraError: matplotlib is not installed.
         """
         shown = (self.figures(), self.tables(), self.pictures(), self.moments() if audio is not None else ())
-        page = page_of((self.TITLE, self.CLAIM), self.provenance, *shown, audio=audio, drawn=self.moment_picture)
+        page = page_of((self.title, self.CLAIM), self.provenance, *shown, audio=audio, drawn=self.moment_picture)
         write_atomic(path, page, SteeringError)
         return Path(path)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...data.activations.by_clip import clip_residuals
+from ...data.activations.by_clip import clip_residuals_at
 from ...errors import SiteError, SteeringError
 from ...io.files import atomic_file
 from ...io.progress import Tell
@@ -151,7 +151,13 @@ class Residuals:
 
 
 def read_residuals(
-    model: Any, site: Site, excerpts: Excerpts, *, cache: Path | None = None, progress: Tell | None = None
+    model: Any,
+    site: Site,
+    excerpts: Excerpts,
+    *,
+    cache: Path | None = None,
+    also: Sequence[Site] = (),
+    progress: Tell | None = None,
 ) -> Residuals:
     """Residuals of excerpts at one site of a model. What is on disk is used again, so an interrupted run resumes.
 
@@ -161,6 +167,7 @@ def read_residuals(
         site: where to read.
         excerpts: see `excerpts_of` and `excerpts_from_csv`.
         cache: folder for the frames, 1.5 kB each of a Whisper-tiny; None takes a temporary one.
+        also: other sites, whose frames a pass that is made for `site` writes to the cache as well.
         progress: called with what is being done, how many are done, and how many there are.
 
     Raises:
@@ -178,19 +185,21 @@ def read_residuals(
     digest = excerpts.digest()
     kept = _Temporary() if cache is None or lives(inner) else None
     folder = kept.path if kept is not None else Path(cache or ".")
-    known = hashlib.sha256(json.dumps([weights, str(site), _sound(excerpts)]).encode()).hexdigest()[:24]
+    sound = _sound(excerpts)
+    together = {site, *also} if kept is None and weights is not None else {site}
+    known = {each: _known(weights, each, sound) for each in sorted(together, key=str)}
     clips: list[_Stored] = []
     frames: list[int] = []
     width = 0
     for start in range(0, len(excerpts), CHUNK):
         if progress is not None:
             progress(f"encoding at {site}", start, len(excerpts))
-        path = folder / f"frames-{known}-{start // CHUNK:05d}.safetensors"
-        items = excerpts.items[start : start + CHUNK]
-        if weights is None or not path.is_file():
-            _write(path, inner, site, Excerpts(items), family.sample_rate(inner))
-        for key, (count, across) in _shapes(path).items():
-            clips.append(_Stored(path, key))
+        paths = {each: folder / f"frames-{name}-{start // CHUNK:05d}.safetensors" for each, name in known.items()}
+        missing = {each: path for each, path in paths.items() if weights is None or not path.is_file()}
+        if site in missing:
+            _write(missing, inner, Excerpts(excerpts.items[start : start + CHUNK]), family.sample_rate(inner))
+        for key, (count, across) in _shapes(paths[site]).items():
+            clips.append(_Stored(paths[site], key))
             frames.append(count)
             width = across
     if progress is not None:
@@ -217,17 +226,24 @@ def _sound(excerpts: Excerpts) -> str:
     return replace(excerpts, items=tuple(item._replace(label=None, group="") for item in excerpts.items)).digest()
 
 
-def _write(path: Path, model: Any, site: Site, excerpts: Excerpts, sample_rate: int) -> None:
+def _known(weights: str | None, site: Site, sound: str) -> str:
+    """Name of the frames of a sound at a site, in the cache."""
+    return hashlib.sha256(json.dumps([weights, str(site), sound]).encode()).hexdigest()[:24]
+
+
+def _write(paths: Mapping[Site, Path], model: Any, excerpts: Excerpts, sample_rate: int) -> None:
     from safetensors.torch import save
 
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[Site, dict[str, Tensor]] = {site: {} for site in paths}
     for start in range(0, len(excerpts), BATCH):
         samples = [item.read(sample_rate) for item in excerpts.items[start : start + BATCH]]
-        for row in clip_residuals(model, site, samples):
-            tensors[f"{len(tensors):02d}"] = row.to(torch.float32).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path, SteeringError) as part:
-        part.write_bytes(save(tensors))
+        for number, rows in enumerate(clip_residuals_at(model, list(paths), samples), start):
+            for site, row in rows.items():
+                tensors[site][f"{number:02d}"] = row.to(torch.float32).contiguous()
+    for site, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, SteeringError) as part:
+            part.write_bytes(save(tensors[site]))
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, int]]:

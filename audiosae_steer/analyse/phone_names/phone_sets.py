@@ -12,15 +12,16 @@ from ...errors import SteeringError
 PhoneSet = Literal["as-is", "arpabet", "ipa", "sampa"]
 SILENCE = ("", "sil", "sp", "spn", "pau", "h#", "#h", "epi", "<eps>", "SIL", "_", ".", "<p:>")
 """Labels of silence, in the writing of aligners in use."""
-SAMPA_MARKER = re.compile(r"[+\-!_].*|\d+")
-"""A word of a label by hand that is no phone: closure, manner, voicing, stress."""
+SAMPA_MARKER = re.compile(r"[+\-!_(\[].*|asp")
+"""A word of a label by hand that is no phone: closure, manner, voicing, filled pause, aspiration."""
 
 
 def phone_names(phone_set: PhoneSet, merges: tuple[str, ...]) -> Callable[[str], str]:
     """A function of a label that gives its phone; "" where it has none.
 
     `arpabet` strips stress (AH0, AH1: AH). `ipa` strips stress and tie bars, and writes length as ː. `sampa` takes the
-    first word of a label that is no marker (`a  2`: a; `!t +asp`, a closure: none) and strips marks of stress.
+    first word of a label that is no marker (`a  2`: a; `!t +asp`, a closure: none; `6`, a vowel: 6), counts an
+    aspiration as its plosive (`tasp`: t), and strips marks of stress.
 
     Args:
         phone_set: writing of the labels.
@@ -61,4 +62,6 @@ def _ipa(label: str) -> str:
 
 def _sampa(label: str) -> str:
     words = [word for word in label.split() if not SAMPA_MARKER.fullmatch(word)]
-    return words[0].strip("\"%'") if words else ""
+    if not words or (words[0].isdigit() and words[0] != label.split()[0]):  # stress, after a marker
+        return ""
+    return words[0].strip("\"%'").removesuffix("asp")

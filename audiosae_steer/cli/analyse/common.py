@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,8 @@ SAEOption = Annotated[
 AnyModelOption = Annotated[
     str, typer.Option("--model", "-m", help="a Whisper as elsewhere; or a transformers folder or Hub id")
 ]
+TOGETHER: ContextVar[tuple[Site, ...]] = ContextVar("sites of one model that a pass is to read together", default=())
+"""Set by `compare`, which runs a command for one site after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ def read_site(model: Any, site: Site, clips: Excerpts, data: Data, tell: Tell) -
     from ...models.load import load_model
 
     loaded = load_model(model) if isinstance(model, str) else model
-    return read_residuals(loaded, site, clips, cache=data.cache, progress=tell)
+    return read_residuals(loaded, site, clips, cache=data.cache, also=TOGETHER.get(), progress=tell)
 
 
 def finish(result: Outcome, written: Written, clips: Excerpts | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Residuals of single clips at one site, frames of padding left out."""
+"""Residuals of single clips at sites of a model, frames of padding left out."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ def takes_whole_windows(model: Any, site: Site) -> bool:
 
 
 def clip_residuals(model: Any, site: Site, clips: Sequence[NDArray[np.float32]]) -> Iterator[Tensor]:
-    """The frames (frames, d_model) of each clip, in float32 on the CPU; one pass of a Whisper takes all of them.
+    """The frames (frames, d_model) of each clip at one site; see `clip_residuals_at`."""
+    return (found[site] for found in clip_residuals_at(model, [site], clips))
 
-    Frames are in the order of time: the patches of an AST, a row for each band, become column after column.
+
+def clip_residuals_at(
+    model: Any, sites: Sequence[Site], clips: Sequence[NDArray[np.float32]]
+) -> Iterator[dict[Site, Tensor]]:
+    """The frames (frames, d_model) of each clip at each site, in float32 on the CPU; one pass fills all sites.
+
+    A pass of a Whisper takes all clips. Frames are in the order of time: the patches of an AST, a row for each band,
+    become column after column.
 
     Args:
         model: a model of a known family that reads audio.
-        site: where to read.
+        sites: where to read.
         clips: mono samples at the family's sample rate, at most 30 s each.
 
     Raises:
@@ -36,23 +44,30 @@ def clip_residuals(model: Any, site: Site, clips: Sequence[NDArray[np.float32]])
         SteeringError: the residuals are not finite.
     """
     inner = unwrap(model)
-    if takes_whole_windows(inner, site):
-        rows = residuals(inner, list(clips), [site.layer])[site.layer]
-        for row, samples in zip(rows, clips, strict=True):
-            yield _checked(row[: frames_of(len(samples), len(row))])
+    whole = [site for site in sites if takes_whole_windows(inner, site)]
+    rest = [site for site in sites if site not in whole]
+    if whole and rest:
+        both = zip(clip_residuals_at(model, whole, clips), clip_residuals_at(model, rest, clips), strict=True)
+        yield from ({**one, **other} for one, other in both)
+        return
+    if whole:
+        rows = residuals(inner, list(clips), [site.layer for site in whole])
+        for number, samples in enumerate(clips):
+            of_clip = {site: rows[site.layer][number] for site in whole}
+            yield {site: _checked(row[: frames_of(len(samples), len(row))]) for site, row in of_clip.items()}
         return
     family = family_of(inner)
     rate, longest = family.sample_rate(inner), family.max_seconds(inner)
     for samples in clips:
         step = len(samples) if longest is None else int(longest * rate)
-        pieces = []
+        pieces: dict[Site, list[Tensor]] = {site: [] for site in rest}
         for start in range(0, len(samples), max(step, 1)):
             piece = samples[start : start + step]
             module, args, kwargs = family.prepare(inner, piece)
-            taken = capture_residuals(inner, [site], module, *args, **kwargs)[site]
-            kept = in_time(inner, site, taken.shape[1], len(piece) / rate)
-            pieces.append(taken[0, kept.to(taken.device)])
-        yield _checked(torch.cat(pieces))
+            for site, taken in capture_residuals(inner, rest, module, *args, **kwargs).items():
+                kept = in_time(inner, site, taken.shape[1], len(piece) / rate)
+                pieces[site].append(taken[0, kept.to(taken.device)])
+        yield {site: _checked(torch.cat(taken)) for site, taken in pieces.items()}
 
 
 def in_time(model: Any, site: Site, frames: int, seconds: float) -> Tensor:

@@ -121,8 +121,26 @@ def test_captions_make_a_name(card, tones):
 
     named = card.captioned(tones[0].excerpts, captioner, lambda words: " & ".join(sorted(set(words))))
     assert named.name == "a tone"
+    assert named.title == "Feature 3: a tone"
     assert heard == [(16000, 16000)] * 4
     assert "a tone" in named.moments()[0].says
+
+
+def test_the_title_says_what_a_feature_stands_for_as_far_as_it_is_shown(card, tones, tmp_path):
+    assert card.title == "Feature 3: the phone a"
+    page = card.report(tmp_path / "card.html").read_text(encoding="utf-8")
+    assert "<title>Feature 3: the phone a</title>" in page
+    without = replace(card, phones=())
+    (told,) = (each for each in without.labels if each.label == "tone")
+    assert (told.auc, told.p * 2) == (1.0, pytest.approx(2 / 21))  # 20 draws cannot show more
+    assert without.title == "Feature 3"
+    shown = replace(without, labels=(told._replace(p=0.02), told._replace(label="none", auc=0.0)))
+    assert shown.title == "Feature 3: told best, tone"
+    assert replace(shown, labels=shown.labels * 2).title == "Feature 3"  # 0.02 of four labels is no finding
+    inverse = replace(without, labels=(told._replace(label="none", auc=0.0, p=0.0),))
+    assert inverse.title == "Feature 3"
+    weak = replace(card, labels=(), phones=(card.phones[0]._replace(lift=2.9),))
+    assert weak.title == "Feature 3"
 
 
 def naive_gap(fired, speech):

@@ -36,7 +36,14 @@ def test_names_are_found_on_one_part_and_hold_on_the_other(seed):
     assert found.mean.interval.low > 0.6
     assert found.mean.null.high < found.mean.value
     assert found.mean.p < 0.1
-    assert found.controls[0].mean < found.mean.value - 0.2
+    (random,) = found.controls
+    assert random.mean < found.mean.value - 0.2
+    assert random.interval.low < random.mean < random.interval.high
+    assert 0 < random.lead.low < found.mean.value - random.mean < random.lead.high
+    shown = found.table()
+    assert f"| SAE | {found.mean.value:.3f} |" in shown
+    assert f"| random | {random.mean:.3f} |" in shown
+    assert f"| labels permuted |  | {found.mean.null} |" in shown
     assert found.of(0).precision_10 > 0.7
     assert Retrieval.from_json(found.to_json()).to_json() == found.to_json()
 

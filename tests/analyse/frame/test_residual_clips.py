@@ -65,6 +65,26 @@ def test_other_labels_and_groups_are_not_encoded_again(tiny_en, tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
+def test_one_pass_fills_the_cache_of_other_sites(tiny_en, tmp_path, monkeypatch):
+    clips = excerpts_of(CLIPS[:2])
+    alone = {layer: read_residuals(tiny_en, Site(layer), clips, cache=tmp_path / f"{layer}") for layer in (2, 4)}
+    path = Site(path="encoder.blocks.1", frame_rate=50)  # layer 2 by its path, which knows of no padding
+    read_residuals(tiny_en, Site(2), clips, cache=tmp_path / "all", also=(Site(4), Site(2), path))
+    written = sorted((tmp_path / "all").iterdir())
+    assert len(written) == 3
+    passes = []
+    monkeypatch.setattr(tiny_en.encoder, "forward", lambda *args: passes.append(1))
+    for layer, found in alone.items():
+        later = read_residuals(tiny_en, Site(layer), clips, cache=tmp_path / "all")
+        assert all(torch.equal(a, b) for a, b in zip(found, later, strict=True))
+    later = read_residuals(tiny_en, path, clips, cache=tmp_path / "all", also=(Site(3),))  # no pass is made for it
+    assert torch.allclose(later.read(1)[: alone[2].frames[1]], alone[2].read(1), atol=1e-4)
+    assert (passes, sorted((tmp_path / "all").iterdir())) == ([], written)
+    monkeypatch.undo()
+    temporary = read_residuals(tiny_en, Site(2), clips, also=(Site(4),))  # of no use without a cache
+    assert len(list(temporary.clips[0].path.parent.iterdir())) == 1
+
+
 def test_without_a_cache_nothing_stays(tiny_en):
     found = read_residuals(tiny_en, Site(1), excerpts_of(CLIPS[:1]))
     path = found.clips[0].path

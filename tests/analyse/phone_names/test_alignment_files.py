@@ -165,6 +165,10 @@ def test_alignments_find_their_clips_and_are_shifted_with_them(tmp_path):
         ("sampa", "!t +asp", ""),
         ("sampa", "s +sth", "s"),
         ("sampa", "+hoe", ""),
+        ("sampa", "tasp +sth", "t"),
+        ("sampa", "6 +lar", "6"),
+        ("sampa", "+lar 2", ""),
+        ("sampa", "(gef", ""),
     ],
 )
 def test_labels_become_phones(kind, label, phone):
