@@ -35,7 +35,7 @@ MIXED_NOTE = (
     "Utterances with exact times alternate with gaps of 1 to 15 s of silence and of the sounds without speech, which "
     "go on under the speech that follows; `whisper.transcribe` as it comes. The controls: the same speech with its "
     "gaps silent, and cut out. *Change*: points of WER against unsteered; *inserted*, *lost*: words in % of those "
-    "said; *in gaps*: words written in gaps, where nothing is said; *per minute of gap*: inserted words beyond those of the "
+    "said; *in gaps*: words written where nothing is said; *per minute of gap*: inserted words beyond those of the "
     "control with silent gaps; *at edges*: words lost within 0.5 s of a gap's edge; *time*: of the processor, beside "
     "unsteered."
 )
