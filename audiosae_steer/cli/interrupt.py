@@ -67,8 +67,11 @@ def _beside_recipe(given: Mapping[str, Any]) -> str:
 
 
 def _train(given: Mapping[str, Any]) -> str:
+    from ..training.checkpoints import checkpoints_in
+
     folder = given["cache"] or given["out"].with_suffix(".cache")
-    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("layer-*/step-*") if path.name[5:].isdigit()]
+    own = checkpoints_in(Path("layer-*"), given.get("seed", 0)) / "step-*"
+    steps = [int(path.name.removeprefix("step-")) for path in folder.glob(str(own)) if path.name[5:].isdigit()]
     until = f" and a checkpoint of step {max(steps)}" if steps else ""
     return _in(folder, f"the activations{until}")
 

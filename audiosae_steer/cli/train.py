@@ -42,6 +42,8 @@ class Extras:
     """SAE to start from: file, folder or Hub id."""
     cache: Path | None = None
     """Folder for activations and checkpoints; default: beside --out."""
+    collect_seed: int = field(default=0, metadata={"min": 0})
+    """Seed of what is random in the activations; trainings of several --seed share a --cache."""
     collect_layer: tuple[int, ...] = ()
     """Layers to collect in the same pass; repeatable."""
     most: int | None = field(default=None, metadata={"min": 1})
@@ -85,7 +87,8 @@ def train(
     sae = train_sae(
         load_model(model), site, audio, out, settings=settings, start=begin,
         options=TrainOptions(
-            cache=extras.cache, collect_layers=extras.collect_layer, most=extras.most, info=made, licence=extras.licence
+            cache=extras.cache, collect_layers=extras.collect_layer, collect_seed=extras.collect_seed, most=extras.most,
+            info=made, licence=extras.licence,
         ),
     )  # fmt: skip
     say(f"wrote {out}: {sae}")

@@ -20,6 +20,11 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+def checkpoints_in(folder: Path, seed: int) -> Path:
+    """The folder for the checkpoints of one seed in that of a site; seed 0 has the site's own, as in all versions."""
+    return folder if seed == 0 else folder / f"seed-{seed}"
+
+
 def save(trainer: Any, folder: Path, kind: dict[str, Any], history: list[dict[str, float]]) -> None:
     """Write a checkpoint's folder, rename it into place, and remove older ones; a kill leaves the one before.
 

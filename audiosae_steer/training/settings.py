@@ -40,7 +40,7 @@ class TrainSettings:
     lr: float = 8e-4
     """Adam's learning rate, which falls to a hundredth over the last third of the steps."""
     seed: int = 0
-    """Seed of the weights and of the frames' order."""
+    """Seed of the weights and of the frames' order; the frames themselves are those of `TrainOptions.collect_seed`."""
     architecture: Architecture = "batchtopk"
     """`batchtopk` (Bussmann et al., arXiv 2412.06410), or `matryoshka`, whose first features explain a frame by
     themselves (Bussmann et al., arXiv 2503.17547); both are read by the same gate. Or `topk`, k of each frame (Gao et
@@ -130,6 +130,9 @@ class TrainOptions:
     collect_layers: Sequence[int] = ()
     """Encoder layers to collect in the same pass over the audio, for training several; the SAE's own is collected in
     any case."""
+    collect_seed: int = 0
+    """Seed of what is random in collecting: gain, mixing, and which clips and frames of padding are taken. It is apart
+    from the training's own, so that trainings of several seeds learn from the same frames, and share `cache`."""
     most: int | None = None
     """Most clips to take of each data set of the Hub."""
     info: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from ..models.sites import Site
 from ..sae.autoencoder import SAE
 from ..sae.quality import Figures, measure, nested_fvu
 from .audio_files import as_files
-from .checkpoints import resume, save
+from .checkpoints import checkpoints_in, resume, save
 from .curve import History, draw_curve
 from .settings import TrainOptions, TrainSettings
 from .trainer import as_sae, check_start, make_trainer, sae_lens, scale_of, versions
@@ -49,7 +49,8 @@ def train(
     """Collect activations, train an SAE on them, calibrate and measure it, and write it with its curve and card.
 
     Beside `out`, say `encoder-4.safetensors`, come `encoder-4.png`, the curves of FVU, L0 and silent features over the
-    steps, and `encoder-4.md`, a card. An interrupted training resumes, to the same result. With `settings.pool` "mean"
+    steps, and `encoder-4.md`, a card. An interrupted training resumes, to the same result; trainings of several seeds
+    share the activations in `options.cache`. With `settings.pool` "mean"
     a stretch of sound is one vector, of the sound as it is: gain and mixing are for frames.
 
     Args:
@@ -81,14 +82,15 @@ def train(
     layers = [Site(number) for number in options.collect_layers]
     if site not in layers:  # in one order, so that a training of another of them finds them collected
         layers = sorted([*layers, site], key=lambda each: (each.side, each.path or "", each.layer))
-    files, names = as_files(audio, folder / "audio", most=options.most, seed=settings.seed, progress=progress)
+    files, names = as_files(audio, folder / "audio", most=options.most, seed=options.collect_seed, progress=progress)
     pooled = settings.pool_seconds if settings.pool == "mean" else None
     collect(
-        model, files, layers, folder / "activations", seed=settings.seed, progress=progress,
+        model, files, layers, folder / "activations", seed=options.collect_seed, progress=progress,
         pool_seconds=pooled, augment=pooled is None,
     )  # fmt: skip
     shards = open_shards(folder / "activations", site)
-    sae, history = _train(shards, settings, start, folder / f"layer-{site_key(site)}", progress)
+    checkpoints = checkpoints_in(folder / f"layer-{site_key(site)}", settings.seed)
+    sae, history = _train(shards, settings, start, checkpoints, progress)
     where = {"path": site.path} if site.path is not None else {"layer": site.layer, "side": site.side}
     sae.info.update({"family": family_of(model).name, **where, **options.info})
     return _write(sae.half(), history, settings, out, names, options.licence)
