@@ -27,6 +27,7 @@ from .concept_erasure.erasure_records import ErasureSettings
 from .control_by_concept.control_records import ControlSettings
 from .control_by_concept.control_reports import ControlReport
 from .control_by_concept.controlling import control_report
+from .control_by_concept.heard_arms import control_sounds
 from .control_by_concept.latent_sounds import Decoder, codec_decoder
 from .diffusion_steps.block_steps import read_block_steps
 from .diffusion_steps.diffusion_emergence import Emergence
@@ -156,6 +157,7 @@ __all__ = [
     "completeness",
     "control",
     "control_report",
+    "control_sounds",
     "domains",
     "emergence",
     "erasure",

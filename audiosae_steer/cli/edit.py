@@ -12,12 +12,11 @@ import typer
 from numpy.typing import NDArray
 
 from ..errors import AudioError, EditError, MissingExtraError
-from .analyse.common import SAEOption
+from .analyse.common import SAEOption, read_map
 from .console import say, say_table
 from .options import Options, with_settings
 
 if TYPE_CHECKING:
-    from ..analyse.properties_of_frames.property_maps import PropertyMap
     from ..sae.autoencoder import SAE
     from ..steering.edits import FeatureEdit
 
@@ -120,12 +119,12 @@ def edit(
 
 def edits_of(sae: SAE, concept: Concept, features: Features, window: tuple[float, float] | None) -> list[FeatureEdit]:
     """The edits that were asked for. EditError, SteeringError: they cannot be made."""
-    from ..analyse.control_by_concept.controlling import check_map
+    from ..analyse.control_by_concept.control_bench import check_map
     from ..steering.edits import Scale
 
     if features.feature:
         return [Scale(list(features.feature), features.scale, window=window)]
-    mapped = _map_of(concept)
+    mapped = read_map(concept.map)
     check_map(mapped, sae)
     name = str(concept.property)
     keep: Any = None if concept.keep == "none" else concept.keep
@@ -154,17 +153,6 @@ def _check(sound: Path, out: Path, concept: Concept, features: Features) -> None
         raise EditError("say what to edit: --feature N --scale 2, or --map MAP --property loudness --by +6dB")
     if concept.property is not None and (concept.by is None) == (concept.to is None):
         raise EditError(f"say how to move {concept.property}: --by +6dB, or --to VALUE --alpha 2; one of both")
-
-
-def _map_of(concept: Concept) -> PropertyMap:
-    from ..analyse.properties_of_frames.property_maps import PropertyMap
-
-    if concept.map is None or not concept.map.is_file():
-        raise EditError(
-            f"--property takes a map of the SAE's features, and {concept.map or '--map'} is none; make one with "
-            "`audiosae-steer analyse properties ... --out map.json`"
-        )
-    return PropertyMap.from_json(concept.map.read_bytes())
 
 
 def _window(words: str | None) -> tuple[float, float] | None:

@@ -100,6 +100,7 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "bake": lambda given: "nothing was written; the same command starts anew",
     "calibrate": _beside_recipe,
     "calibrate-threshold": _convert,
+    "control": _analysis,
     "convert": _convert,
     "demo": lambda given: "nothing was kept: a demo writes its picture at the end; the same command starts anew",
     "discover": _beside_recipe,

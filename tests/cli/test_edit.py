@@ -14,7 +14,7 @@ from make import make_sae
 from typer.testing import CliRunner, Result
 
 from audiosae_steer import SAE
-from audiosae_steer.analyse import PropertyMap
+from audiosae_steer.analyse import ControlReport, PropertyMap
 from audiosae_steer.cli.app import app
 from audiosae_steer.cli.edit import amount_of
 from audiosae_steer.errors import EditError
@@ -108,6 +108,54 @@ def test_what_cannot_be_edited_ends_with_2_and_a_sentence(folder, more, says):
     )
     assert result.exit_code == 2
     assert says in " ".join(result.output.split())
+
+
+def test_control_is_measured_in_the_codecs_sound(folder, mapped):
+    words = (
+        *("analyse", "control", "--model", folder / "codec", "--layer", 1, "--sae", folder / "sae.safetensors"),
+        *("--map", folder / "map.json", "--audio", folder / "clips", "--alpha", 0, "--alpha", 4, "--draws", 20),
+    )
+    files = [folder / f"control.{kind}" for kind in ("json", "html", "png")]
+    aim = ("--property", "loudness", "--to", -30)
+    result = run(*words, *aim, "--out", files[0], "--html", files[1], "--png", files[2])
+    assert result.exit_code == 0, result.output
+    found = ControlReport.from_json(files[0].read_bytes())
+    assert not found.by_probe
+    assert [(each.arm, each.alpha) for each in found.points] == [
+        (arm, alpha) for arm in ("edit", "random", "means", "dsp") for alpha in (0, 4)
+    ]
+    still, moved = found.arm("edit")
+    assert still.unchanged == 1
+    assert still.reached == found.at_target
+    assert moved.size > 0
+    assert found.arm("dsp")[1].shifts[0].after == pytest.approx(-30, abs=0.5)  # the middle of the class
+    assert "the map was fitted on half of these very clips" in " ".join(result.output.split())
+    page = files[1].read_text(encoding="utf-8")
+    assert page.count("data:audio/wav") == 5
+    assert str(folder) not in page
+    again = run(*words, *aim, "--out", folder / "again.json")
+    assert again.exit_code == 0
+    assert (folder / "again.json").read_bytes() == files[0].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--property", "pitch", "--to", 60), "there is no map of 'pitch' here"),
+        (("--property", "loudness"), "say what to move, and where to"),
+        (("--property", "loudness", "--to", 60), "outside of the classes"),
+        (("--property", "loudness", "--to", -5, "--map", "nowhere.json"), "nowhere.json is none; make one with"),
+        (("--property", "loudness", "--to", -5, "--side", "decoder", "--layer", 2), "layer 2"),
+    ],
+)
+def test_control_of_what_is_not_there_ends_with_2_and_a_sentence(folder, mapped, words, says):
+    result = run(
+        *("analyse", "control", "--model", folder / "codec", "--layer", 1, "--sae", folder / "sae.safetensors"),
+        *("--map", folder / "map.json", "--audio", folder / "clips", *words),
+    )
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
+    assert "Traceback" not in result.output
 
 
 def test_a_map_of_another_sae_is_refused(folder, mapped):

@@ -68,22 +68,23 @@ class ControlReport(Outcome):
     def tables(self) -> Sequence[Table]:
         """Every point, on target and off it."""
         others = [each.name for each in self.points[0].shifts[1:]]
-        header = ("", "α", "at target", "95 %", f"{self.name}, change", "lost", *(f"{each}, SD" for each in others),
+        header = ("", "α", "at target", "95 %", f"{self.name}, change", "lost", *(f"{each}, change" for each in others),
                   "size", "distance", "clipped", "unchanged")  # fmt: skip
         rows = []
         for each in self.points:
             interval = "" if each.reached_interval is None else str(each.reached_interval)
             distance = "" if each.distance is None else f"{each.distance:.3f}"
+            size, unchanged = ("", "") if each.arm == "dsp" else (f"{each.size:.3f}", f"{each.unchanged:.3f}")
             rows.append(
                 (NAMES[each.arm], f"{each.alpha:g}", f"{each.reached:.3f}", interval, _changed(each.shifts[0]),
-                 f"{each.shifts[0].lost:.3f}", *(_deviations(shift) for shift in each.shifts[1:]), f"{each.size:.3f}",
-                 distance, f"{each.clipped:.4f}", f"{each.unchanged:.3f}")
+                 f"{each.shifts[0].lost:.3f}", *(_off_target(shift) for shift in each.shifts[1:]), size,
+                 distance, f"{each.clipped:.4f}", unchanged)
             )  # fmt: skip
         unit = "octaves" if self.name == "centroid" and not self.bins.linear else UNITS[self.name]
         note = (
             f"Target {self._target()}. Change is the mean over frames, in {unit}; lost: frames that have the property "
-            "no more. Off-target changes are in standard deviations. Size: norm of the latents' change over theirs. "
-            "Distance: squared, to the nearest of other latents, over their variance."
+            "no more. SD: standard deviations of the unedited sound's frames. Size: norm of the latents' change over "
+            "theirs. Distance: squared, to the nearest of other latents, over their variance."
         )
         return [Table("Sweep", header, tuple(rows), note)]
 
@@ -129,5 +130,5 @@ def _changed(shift: Shift) -> str:
     return "" if shift.change is None else f"{shift.change:+.2f}"
 
 
-def _deviations(shift: Shift) -> str:
-    return "" if shift.deviations is None else f"{shift.deviations:+.2f}"
+def _off_target(shift: Shift) -> str:
+    return _changed(shift) + ("" if shift.deviations is None else f" ({shift.deviations:+.2f} SD)")

@@ -2,111 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import SteeringError
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ..frame.intervals import Interval, few_groups, group_counts, interval_of
 from ..frame.provenance import SAEFacts, SiteFacts, finite, provenance, rounded
-from ..frame.residual_clips import Residuals, check_fits
-from ..properties_of_frames.frame_properties import FrameProperties, property_labels
-from ..properties_of_frames.named_engines import pitch_engine
-from ..properties_of_frames.pitch_engines import PitchEngine
+from ..frame.residual_clips import Residuals
 from ..properties_of_frames.property_maps import PropertyMap
-from .control_arms import Aim, Arms, means_of
+from .control_arms import Aim
+from .control_bench import Bench, Heard, bench_of, kinds_of
 from .control_records import ControlPoint, ControlSettings, Shift
 from .control_reports import ControlReport
 from .latent_sounds import Decoder
-from .sound_effects import processed
 
 ARMS = ("edit", "random", "means", "dsp")
-Heard = dict[str, NDArray[np.float64]]
-"""Value (frames,) of each property on its bins' axis, NaN where it is missing."""
-
-
-class _Made(NamedTuple):
-    """Clips at one point of the sweep."""
-
-    heard: list[Heard]
-    latents: list[Tensor] | None
-    clipped: float
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """Everything that each point of the sweep needs."""
-
-    arms: Arms
-    residuals: Residuals
-    latents: list[Tensor]
-    decoder: Decoder | None
-    engine: PitchEngine | None
-    references: Tensor
-    progress: Tell | None
-
-    @property
-    def names(self) -> list[str]:
-        first = self.arms.aim.name
-        return [first, *(each.name for each in self.arms.mapped.properties if each.name != first)]
-
-    def hear(self, x: Tensor, samples: NDArray[Any] | None = None) -> tuple[Heard, float]:
-        """Properties of latents' sound, and the share of samples beyond full scale; by the map without a decoder."""
-        mapped = self.arms.mapped
-        if self.decoder is None:
-            with torch.no_grad():
-                f = self.arms.sae.encode(x).double().cpu().numpy()
-            values = {name: mapped.value(name, f) for name in self.names}
-            told = mapped.told(self.arms.aim.name, f)
-            bins = mapped.of(self.arms.aim.name).bins
-            edges = np.asarray(bins.edges)
-            values[self.arms.aim.name] = ((edges[:-1] + edges[1:]) / 2)[np.minimum(told, len(edges) - 2)]
-            return values, 0.0
-        sound = self.decoder.decode(x) if samples is None else samples
-        found: FrameProperties = property_labels(
-            sound, self.decoder.rate, self.arms.rate, len(x), engine=self.engine or "swift"
-        )
-        return {name: mapped.of(name).bins.values(found) for name in self.names}, float((np.abs(sound) > 1).mean())
-
-    def make(self, arm: str, alpha: float, before: list[Heard]) -> _Made:
-        """All clips at one point."""
-        heard, latents, clipped = [], [], []
-        for number, x in enumerate(self.latents):
-            if self.progress is not None:
-                self.progress(f"{arm} at {alpha:g}", number, len(self.latents))
-            if arm == "dsp" and self.decoder is not None:
-                own, over = self.hear(x, self._processed(x, before[number], alpha))
-            else:
-                latents.append(self.arms.edited(arm, alpha, x))
-                own, over = self.hear(latents[-1])
-            heard.append(own)
-            clipped.append(over)
-        if self.progress is not None:
-            self.progress(f"{arm} at {alpha:g}", len(self.latents), len(self.latents))
-        return _Made(heard, latents or None, float(np.mean(clipped)))
-
-    def _processed(self, x: Tensor, before: Heard, alpha: float) -> NDArray[np.float64]:
-        """The unedited sound, moved all the way from its median to the target at the largest amount, and in proportion
-        below it."""
-        if self.decoder is None:
-            raise SteeringError("signal processing needs a sound")
-        name, bins = self.arms.aim.name, self.arms.mapped.of(self.arms.aim.name).bins
-        middle = bins.edges[bins.class_at(self.arms.aim.target) :][:2]
-        values = before[name]
-        known = values[~np.isnan(values)]
-        by = (float(np.mean(middle)) - float(np.median(known))) if len(known) else 0.0
-        most = max(abs(each) for each in self.arms.settings.alphas) or 1.0
-        if bins.linear and name != "pitch":
-            start = max(float(np.median(known)), 1e-6) if len(known) else 1.0
-            by = np.log2(max(float(np.mean(middle)), 1e-6) / start) * (20 * np.log10(2) if name == "loudness" else 1)
-        return processed(name, self.decoder.decode(x), self.decoder.rate, float(by) * alpha / most)
 
 
 def control_report(
@@ -142,39 +57,23 @@ def control_report(
         MissingExtraError: the pitch engine's package is not installed.
     """
     settings = settings or ControlSettings()
-    check_fits(sae, residuals)
-    check_map(mapped, sae)
-    rate = _rate(residuals)
+    bench, before = bench_of(mapped, sae, residuals, Aim(name, target), decoder, settings, progress)
     bins = mapped.of(name).bins
     kind = bins.class_at(target)
-    mapped.edit(name, target, 0.0)  # refuses a class that the map lacks
-    latents, engine = [x for x in residuals if len(x)], None if decoder is None else pitch_engine(settings.engine)
-    arms = Arms(mapped, sae, Aim(name, target), settings, None, rate)
-    drawn = torch.cat(latents)
-    order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(drawn))[: settings.references])
-    bench = _Bench(arms, residuals, latents, decoder, engine, drawn[order], progress)
-    before = [bench.hear(x)[0] for x in latents]
-    kinds = [_kinds(each[name], bins.edges) for each in before]
-    bench = replace(bench, arms=replace(arms, means=means_of(latents, kinds, kind)))
     ways = ARMS if decoder is not None else ARMS[:3]
     points = tuple(_point(bench, arm, alpha, before, kind) for arm in ways for alpha in settings.alphas)
-    told = np.concatenate(kinds)
+    told = np.concatenate([kinds_of(each[name], bins.edges) for each in before])
     return ControlReport(
         provenance=provenance(
             sites=[SiteFacts.of(residuals)], saes=[SAEFacts.of(sae)],
             settings=_plain(settings), seed=settings.seed,
             warnings=_cautions(bench),
         ),
-        name=name, target=target, bins=bins, by_probe=decoder is None, clips=len(latents), frames=len(drawn),
+        name=name, target=target, bins=bins, by_probe=decoder is None, clips=len(bench.latents),
+        frames=sum(map(len, bench.latents)),
         at_target=finite((told == kind).sum() / max((told >= 0).sum(), 1), 7),
         points=points,
     )  # fmt: skip
-
-
-def _rate(residuals: Residuals) -> float:
-    if residuals.rate is None:
-        raise SteeringError("these latents have no time, so that their sound has no frames")
-    return residuals.rate
 
 
 def _plain(settings: ControlSettings) -> ControlSettings:
@@ -182,25 +81,10 @@ def _plain(settings: ControlSettings) -> ControlSettings:
     return settings if isinstance(settings.engine, str) else replace(settings, engine=settings.engine.name)
 
 
-def check_map(mapped: PropertyMap, sae: SAE) -> None:
-    """Refuse a map of another SAE. SteeringError: it is."""
-    known = mapped.provenance.saes[0].sha256 if mapped.provenance.saes else None
-    if known is not None and known != sae.digest():
-        raise SteeringError(
-            f"this map is of the SAE {known[:12]}, and the one given is {sae.digest()[:12]}: its features mean other "
-            "things; make a map with `audiosae-steer analyse properties`"
-        )
-
-
-def _kinds(values: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.int64]:
-    found = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    return np.where(np.isnan(values), -1, found)
-
-
-def _point(bench: _Bench, arm: str, alpha: float, before: list[Heard], kind: int) -> ControlPoint:
+def _point(bench: Bench, arm: str, alpha: float, before: list[Heard], kind: int) -> ControlPoint:
     made = bench.make(arm, alpha, before)
     name, edges = bench.arms.aim.name, bench.arms.mapped.of(bench.arms.aim.name).bins.edges
-    inside = [_kinds(after[name], edges) == kind for after in made.heard]
+    inside = [kinds_of(after[name], edges) == kind for after in made.heard]
     had = [~np.isnan(each[name]) for each in before]
     size, distance, unchanged = 0.0, None, 0.0
     if made.latents is not None:
@@ -217,7 +101,7 @@ def _point(bench: _Bench, arm: str, alpha: float, before: list[Heard], kind: int
 
 
 def _share(
-    inside: list[NDArray[np.bool_]], had: list[NDArray[np.bool_]], bench: _Bench
+    inside: list[NDArray[np.bool_]], had: list[NDArray[np.bool_]], bench: Bench
 ) -> tuple[float, Interval | None]:
     """Share of the frames in the class, and its interval over groups."""
     groups = [group for group, frames in zip(bench.residuals.groups, bench.residuals.frames, strict=True) if frames]
@@ -253,8 +137,13 @@ def _distance(edited: Tensor, references: Tensor) -> float:
     return float(torch.cat(nearest).mean()) / max(variance, 1e-12)
 
 
-def _cautions(bench: _Bench) -> list[str]:
+def _cautions(bench: Bench) -> list[str]:
     found = []
+    of = bench.arms.mapped.provenance.sites[:1]
+    if of and of[0].data == bench.residuals.digest:
+        found.append("the map was fitted on half of these very clips; give others")
+    if of and None not in (of[0].site, bench.residuals.site) and of[0].site != bench.residuals.site:
+        found.append(f"the map is of latents at {of[0].site}, and these are at {bench.residuals.site}")
     if bench.decoder is None:
         found.append(
             "by probe: there is no decoder, so that the map that makes the edit also judges it; it says nothing of the "

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import SiteError
+from ...models.families.codec import Codec
 from ...models.registry import family_of, unwrap
+from ...models.storage import held
 
 Decode = Callable[[Tensor], NDArray[np.float64]]
 """From latents (frames, d) to mono samples (n,)."""
@@ -29,7 +31,7 @@ def codec_decoder(model: Any, side: Literal["encoder", "decoder"] = "decoder") -
     """Decoder of a codec's latents, for `control_report`; several channels are averaged.
 
     Args:
-        model: an EnCodec of transformers or of the package `encodec` that reads a clip whole.
+        model: a WavTokenizer, or an EnCodec of transformers or of the package `encodec` that reads a clip whole.
         side: `decoder` takes the latents as they go into the decoder; `encoder` quantizes them first, so that an edit
             has to change codes to be heard.
 
@@ -38,22 +40,14 @@ def codec_decoder(model: Any, side: Literal["encoder", "decoder"] = "decoder") -
     """
     inner: Any = unwrap(model)
     family = family_of(inner)
-    if family.name != "encodec" or family.in_chunks(inner):
-        raise SiteError(f"codec_decoder() takes an EnCodec that reads a clip whole, not a {type(inner).__name__}")
+    if not isinstance(family, Codec) or family.in_chunks(inner):
+        raise SiteError(f"codec_decoder() takes a codec that reads a clip whole, not a {type(inner).__name__}")
 
     def decode(latents: Tensor) -> NDArray[np.float64]:
+        weight = held(inner)
         with torch.no_grad():
-            x = latents.T[None].to(next(inner.parameters()))
-            if side == "encoder":
-                x = inner.quantizer.decode(inner.quantizer.encode(x, *_bandwidth(inner)))
-            sound: NDArray[np.float64] = inner.decoder(x)[0].mean(0).double().cpu().numpy()
+            made = family.decode_latents(inner, latents.T[None].to(weight.device, weight.dtype), side)
+            sound: NDArray[np.float64] = made[0].mean(0).double().cpu().numpy()
         return sound
 
     return Decoder(decode, family.sample_rate(inner))
-
-
-def _bandwidth(model: Any) -> tuple[Any, ...]:
-    """Arguments of the quantizer's `encode`: transformers' takes the bandwidth, the package's the frame rate, too."""
-    if hasattr(model, "config"):
-        return (model.config.target_bandwidths[0],)
-    return (model.frame_rate, model.bandwidth)

@@ -14,7 +14,7 @@ from ...errors import SteeringError
 from ...evaluate.drawing import new_figure, png_of
 from ...io.files import write_atomic
 from .excerpts import Excerpts
-from .presented import Figure, Moment, Picture, Table
+from .presented import Figure, Moment, Picture, Sound, Table
 from .provenance import Provenance
 from .result_page import page_of
 
@@ -94,12 +94,12 @@ class Outcome(ABC):
         warned = [f"> {warning}" for warning in self.provenance.warnings]
         return "\n\n".join(["\n>\n".join(warned)] * bool(warned) + [each.markdown() for each in self.tables()]) + "\n"
 
-    def report(self, path: str | Path, audio: Excerpts | None = None) -> Path:
+    def report(self, path: str | Path, audio: Excerpts | Sequence[Sound] | None = None) -> Path:
         """Write one self-contained HTML page atomically, and return its path.
 
         Args:
             path: the file, .html.
-            audio: the clips of the analysis, for the page's sounds; None: no sound.
+            audio: the clips of the analysis, for the page's sounds; or sounds that it made; None: no sound.
 
         Raises:
             MissingExtraError: matplotlib is not installed.

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Table(NamedTuple):
     """Rows of numbers for people to read."""
@@ -56,3 +59,15 @@ class Moment:
     seconds: float
     says: str
     """Reason to hear it."""
+
+
+class Sound(NamedTuple):
+    """A sound that an analysis made, for its page."""
+
+    name: str
+    says: str
+    """Its properties, in words."""
+    samples: NDArray[np.float64]
+    """(n,)."""
+    rate: int
+    """Hz."""

@@ -13,7 +13,7 @@ from ...data.audio import SAMPLE_RATE, Samples
 from ...evaluate.drawing import base64_of, new_figure, png_of
 from ...evaluate.html_page import render
 from .excerpts import Excerpts
-from .presented import Figure, Moment, Picture, Table
+from .presented import Figure, Moment, Picture, Sound, Table
 from .provenance import Provenance
 
 Draw = Callable[[Moment, Samples], Picture | None]
@@ -39,7 +39,7 @@ def page_of(
     tables: Sequence[Table],
     pictures: Sequence[Picture],
     moments: Sequence[Moment],
-    audio: Excerpts | None,
+    audio: Excerpts | Sequence[Sound] | None,
     drawn: Draw,
 ) -> str:
     """The page, with the sounds of the moments where the clips are given.
@@ -51,7 +51,7 @@ def page_of(
         tables: tables.
         pictures: pictures.
         moments: stretches of clips to hear.
-        audio: the clips.
+        audio: the clips, or sounds that take the moments' place.
         drawn: gives the picture of a moment, of its clip's samples, if it has one.
 
     Raises:
@@ -78,24 +78,28 @@ def _png(picture: Picture) -> str:
     return base64_of(png_of(figure))
 
 
-def _sounds(moments: Sequence[Moment], audio: Excerpts, drawn: Draw) -> Iterator[_Sound]:
-    import soundfile
-
+def _sounds(moments: Sequence[Moment], audio: Excerpts | Sequence[Sound], drawn: Draw) -> Iterator[_Sound]:
+    if not isinstance(audio, Excerpts):
+        for sound in audio:
+            yield _Sound(sound.name, sound.says, _wav(sound.samples, sound.rate), "", "")
+        return
     for moment in moments:
         samples = audio.items[moment.clip].read()
         first = int(moment.start * SAMPLE_RATE)
-        file = io.BytesIO()
-        soundfile.write(
-            file,
-            samples[first : first + int(moment.seconds * SAMPLE_RATE)],
-            SAMPLE_RATE,
-            format="WAV",
-            subtype="PCM_16",
-        )
+        wav = _wav(samples[first : first + int(moment.seconds * SAMPLE_RATE)], SAMPLE_RATE)
         name = f"{moment.name}, {moment.start:.1f} to {moment.start + moment.seconds:.1f} s"
         picture = drawn(moment, samples)
         alt, png = ("", "") if picture is None else (picture.alt, _png(picture))
-        yield _Sound(name, moment.says, base64_of(file.getvalue()), alt, png)
+        yield _Sound(name, moment.says, wav, alt, png)
+
+
+def _wav(samples: Any, rate: int) -> str:
+    """A WAV file in base64; what is beyond full scale is clipped."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+    return base64_of(file.getvalue())
 
 
 def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import typer
 from . import (
     compare,
     completeness,
+    control,
     domains,
     emergence,
     erasure,
@@ -36,6 +37,7 @@ def analyse() -> None:
 app.command("all")(gallery.gallery)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(compare.compare)
 app.command()(completeness.completeness)
+app.command()(control.control)
 app.command()(domains.domains)
 app.command()(emergence.emergence)
 app.command()(erasure.erasure)

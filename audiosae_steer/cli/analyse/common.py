@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import SteeringError
+from ...errors import EditError, SteeringError
 from ...io.progress import Tell
 from ..console import say
 
 if TYPE_CHECKING:
     from ...analyse.frame.excerpts import Excerpts
     from ...analyse.frame.outcome import Outcome
+    from ...analyse.frame.presented import Sound
+    from ...analyse.properties_of_frames.property_maps import PropertyMap
     from ...models.sites import Site
     from ...sae.autoencoder import SAE
 
@@ -93,8 +95,20 @@ def read_site(model: Any, site: Site, clips: Excerpts, data: Data, tell: Tell) -
     return read_residuals(loaded, site, clips, cache=data.cache, also=TOGETHER.get(), progress=tell)
 
 
-def finish(result: Outcome, written: Written, clips: Excerpts | None = None) -> None:
-    """Print a result's tables, and write the files that were asked for."""
+def read_map(path: Path | None) -> PropertyMap:
+    """The property map of a file. EditError: there is none."""
+    from ...analyse.properties_of_frames.property_maps import PropertyMap
+
+    if path is None or not path.is_file():
+        raise EditError(
+            f"--property takes a map of the SAE's features, and {path or '--map'} is none; make one with "
+            "`audiosae-steer analyse properties ... --out map.json`"
+        )
+    return PropertyMap.from_json(path.read_bytes())
+
+
+def finish(result: Outcome, written: Written, audio: Excerpts | Sequence[Sound] | None = None) -> None:
+    """Print a result's tables, and write the files that were asked for; the page with its clips, or with sounds."""
     from ...io.files import write_atomic
 
     say(result.table())
@@ -105,7 +119,7 @@ def finish(result: Outcome, written: Written, clips: Excerpts | None = None) -> 
     if written.out is not None:
         write_atomic(written.out, result.to_json(), SteeringError)
     if written.html is not None:
-        result.report(written.html, clips)
+        result.report(written.html, audio)
     if written.png is not None:
         result.png(written.png)
     names = [str(path) for path in done if path is not None]

@@ -30,3 +30,14 @@ class Codec(Family):
 
         `bandwidth` is one of `bandwidths`; None: the model's own.
         """
+
+    @abstractmethod
+    def decode_latents(self, model: nn.Module, latents: Tensor, side: str) -> Tensor:
+        """Sound (batch, channels, samples) of latents (batch, d, frames), in weights' dtype and place.
+
+        Those of `side` encoder go through the quantizer first, at the model's own bandwidth.
+        """
+
+    def in_chunks(self, model: nn.Module) -> bool:
+        """True of a model that takes long sound in chunks, so that a clip's latents are no single run of frames."""
+        return False

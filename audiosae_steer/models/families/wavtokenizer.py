@@ -86,6 +86,14 @@ class WavTokenizer(Codec):
         made: Tensor = model.decode(features, **_given(wav.device))
         return made[:, None]
 
+    def decode_latents(self, model: Any, latents: Tensor, side: str) -> Tensor:
+        """By `decode`, of the codebook's entries."""
+        if side == "encoder":
+            own = model.feature_extractor  # as its `infer` calls it
+            latents = own.encodec.quantizer.infer(latents, own.frame_rate, bandwidth=own.bandwidths[0]).quantized
+        made: Tensor = model.decode(latents, **_given(latents.device))
+        return made[:, None]
+
     def prepare(self, model: Any, samples: NDArray[np.float32]) -> Call:
         """The whole codec."""
         weight = held(model)
