@@ -1,11 +1,11 @@
 """Codec of random weights to show `analyse control` on, and the command's report of a sound that is planted.
 
     python benchmarks/made_control.py planted --out control-planted
-    python benchmarks/made_control.py codec --audio CLIPS/ --out encodec/
+    python benchmarks/made_control.py codec --audio CLIPS/ --filters 8 --hidden 32 --out encodec/
 
 No weights of a codec are at hand. `planted` reports on the sum of sinusoids of `tests/helpers/planted_sound.py`, where
 theory says at which amount the target is reached, and writes JSON, HTML and PNG. `codec` writes transformers'
-EncodecModel of 24 kHz, in its usual size, whose weights are drawn at random, and whose codebooks are residuals of the
+EncodecModel of 24 kHz, whose weights are drawn at random, and whose codebooks are residuals of the
 clips' latents, drawn one after the other, since codebooks that are not trained are zero.
 """
 
@@ -42,14 +42,14 @@ def planted(out: Path) -> None:
     found.png(out.with_suffix(".png"))
 
 
-def codec(folder: Path, out: Path) -> None:
+def codec(folder: Path, sizes: dict[str, int], out: Path) -> None:
     """Draw weights and codebooks, and write the model."""
     from transformers import EncodecConfig, EncodecModel
 
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = EncodecModel(EncodecConfig()).eval()
+        model = EncodecModel(EncodecConfig(**sizes)).eval()
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".mp3", ".flac", ".ogg", ".wav"))
     step = max(len(files) // CLIPS, 1)
     rows = []
@@ -72,11 +72,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("planted", "codec"))
     parser.add_argument("--audio", type=Path, help="folder of the clips for the codebooks")
+    parser.add_argument("--filters", type=int, default=32, help="of the codec's first convolution")
+    parser.add_argument("--hidden", type=int, default=128, help="width of its latents")
     parser.add_argument("--out", type=Path, required=True, help="file of the report, or folder of the codec")
     given = parser.parse_args()
     if given.what == "codec" and given.audio is None:
         parser.error("say whose latents the codebooks are drawn from: --audio CLIPS/")
-    planted(given.out) if given.what == "planted" else codec(given.audio, given.out)
+    if given.what == "planted":
+        planted(given.out)
+    else:
+        codec(given.audio, {"num_filters": given.filters, "hidden_size": given.hidden}, given.out)
 
 
 if __name__ == "__main__":

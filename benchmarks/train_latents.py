@@ -55,11 +55,11 @@ def main() -> None:
         sae = train_sae(activations, settings)
         figures = measure(sae, songs[-1])
         found[name] = {"held_out_frames": len(songs[-1]), **figures._asdict()}
+        given.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: held-out song, FVU {figures.fvu:.3f}, L0 {figures.l0:.1f}, never fire {figures.dead:.1%}")
     sae.info.update({"of": "latents of DiffRhythm's VAE", "songs": [path.stem for path in paths[:-1]]})
     given.out.parent.mkdir(parents=True, exist_ok=True)
     sae.half().save(given.out)
-    given.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {given.out} and {given.results.name}")
 
 
