@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import typer
 
 from ...errors import EditError, SteeringError
 from ...io.progress import Tell
-from ..console import say
+from ..console import progress, say
 
 if TYPE_CHECKING:
     from ...analyse.frame.excerpts import Excerpts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...analyse.properties_of_frames.property_maps import PropertyMap
     from ...models.sites import Site
     from ...sae.autoencoder import SAE
+    from ..train import Place
 
 SAEOption = Annotated[
     str, typer.Option(help="the SAE: file, folder, user/repo on the Hub, or the name of a model whose SAEs ship")
@@ -93,6 +94,33 @@ def read_site(model: Any, site: Site, clips: Excerpts, data: Data, tell: Tell) -
 
     loaded = load_model(model) if isinstance(model, str) else model
     return read_residuals(loaded, site, clips, cache=data.cache, also=TOGETHER.get(), progress=tell)
+
+
+def analysed(
+    measure: Callable[..., Outcome],
+    sae: str,
+    model: str,
+    place: Place,
+    data: Data,
+    written: Written,
+    clips: Excerpts | None = None,
+) -> None:
+    """Run an analysis of an SAE on the residuals of clips, print its tables, and write the files that were asked for.
+
+    Args:
+        measure: takes the SAE, the residuals and `progress`.
+        sae: the SAE's source.
+        model: the model's name.
+        place: where to read.
+        data: clips and cache.
+        written: files to write.
+        clips: the clips, where they are read already; None reads those of `data`.
+    """
+    clips = read_data(data) if clips is None else clips
+    opened = read_sae(sae, place.layer)
+    with progress() as tell:
+        found = measure(opened, read_site(model, place.site, clips, data, tell), progress=tell)
+    finish(found, written, clips)
 
 
 def read_map(path: Path | None) -> PropertyMap:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...analyse.domain_features.domain_records import DomainSettings
 from ...errors import SteeringError
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def domains(
     from ...analyse.domain_features.domain_counts import domains as count
     from ...analyse.domain_features.domain_excerpts import excerpts_of_domains
 
-    sources = None
+    clips, sources = None, None
     settings.rules()  # refuses bounds before anything is loaded
     if given.domain:
         if data.labels is not None or data.audio:
@@ -54,13 +54,7 @@ def domains(
         raise SteeringError(
             "say which clips are of which domain: --domain speech=FOLDER --domain music=FOLDER, or --labels"
         )
-    else:
-        clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = count(opened, residuals, sources=sources, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(count, sources=sources, settings=settings), sae, model, place, data, written, clips)
 
 
 def _by_name(given: tuple[str, ...]) -> dict[str, list[str | Path]]:

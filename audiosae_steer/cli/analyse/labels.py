@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...analyse.labels.label_records import LabelSettings
 from ...errors import SteeringError
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @with_settings(
@@ -29,9 +30,4 @@ def labels(
 
     if data.labels is None:
         raise SteeringError("say what the clips' labels are: --labels CSV, with columns file,label[,group][,start,end]")
-    clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = label_search(opened, residuals, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(label_search, settings=settings), sae, model, place, data, written)

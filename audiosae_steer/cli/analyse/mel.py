@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ...analyse.mel_windows.mel_records import MelSettings
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @with_settings(
@@ -31,9 +31,4 @@ def mel(
     """Average the sound around the peaks of features, beside that around random frames."""
     from ...analyse.mel_windows.mel_search import mel_patterns
 
-    clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = mel_patterns(opened, residuals, feature, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(mel_patterns, features=feature, settings=settings), sae, model, place, data, written)

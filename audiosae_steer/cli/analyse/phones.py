@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...analyse.phone_names.phone_records import PhoneSettings
 from ...errors import SteeringError
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed, read_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,4 @@ def phones(
     clips = read_data(data)
     alignments = read_alignments(aligned.alignments, tier=aligned.tier)
     alignments.of(clips)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = search(opened, residuals, alignments, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(search, alignments=alignments, settings=settings), sae, model, place, data, written, clips)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...analyse.probes.probe_records import ProbeSettings
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed, read_data
 
 
 @with_settings(
@@ -35,8 +36,4 @@ def probe(
     clips = read_data(data)
     checked_labels(clips)
     labelled_parts(clips, settings.share, settings.seed)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = measure(opened, residuals, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(measure, settings=settings), sae, model, place, data, written, clips)

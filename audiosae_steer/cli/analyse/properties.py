@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...analyse.properties_of_frames.property_records import PropertySettings
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @with_settings(
@@ -33,9 +34,4 @@ def properties(
     from ...analyse.properties_of_frames.named_engines import pitch_engine
 
     pitch_engine(settings.engine)  # refuses what is not installed before anything is encoded
-    clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = property_map(opened, residuals, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(property_map, settings=settings), sae, model, place, data, written)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...analyse.code_quality.quality_records import QualitySettings
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @with_settings(
@@ -26,9 +27,4 @@ def quality(
     """Measure what an SAE leaves over, by FVU and by the papers' L2, and within how many frames its features fire."""
     from ...analyse.code_quality.measuring_quality import quality as measure
 
-    clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = measure(opened, residuals, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(measure, settings=settings), sae, model, place, data, written)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...analyse.feature_retrieval.retrieval_records import RetrievalSettings
 from ...errors import SteeringError
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed, read_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,4 @@ def retrieval(
     names = None if named.names is None else read_names(named.names)
     if names is None:
         labelled_parts(clips, settings.share, settings.seed)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = score(opened, residuals, names, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(score, names=names, settings=settings), sae, model, place, data, written, clips)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ...analyse.brain_responses.trf_records import TrfSettings
-from ..console import progress
 from ..options import Options, with_settings
 from ..train import Place
-from .common import AnyModelOption, Data, SAEOption, Written, finish, read_data, read_sae, read_site
+from .common import AnyModelOption, Data, SAEOption, Written, analysed
 
 
 @with_settings(
@@ -44,9 +44,4 @@ def trf(
     from ...analyse.brain_responses.response_files import Responses
 
     heard = Responses.read(responses, response_rate)
-    clips = read_data(data)
-    opened = read_sae(sae, place.layer)
-    with progress() as tell:
-        residuals = read_site(model, place.site, clips, data, tell)
-        found = measure(opened, residuals, heard, settings=settings, progress=tell)
-    finish(found, written, clips)
+    analysed(partial(measure, responses=heard, settings=settings), sae, model, place, data, written)
