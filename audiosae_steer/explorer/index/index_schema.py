@@ -98,10 +98,10 @@ def pack_curve(values: Samples) -> tuple[float, bytes]:
 
 def unpack_curve(scale: float, packed: bytes) -> NDArray[np.float64]:
     """Activation curve (frames,) of its scale and deflated bytes, exact to scale / 510."""
-    return np.frombuffer(zlib.decompress(packed), np.uint8) * (scale / CURVE_LEVELS)
+    return np.frombuffer(zlib.decompress(packed), np.uint8).astype(np.float64) * (scale / CURVE_LEVELS)
 
 
 def bin_of(values: Samples) -> NDArray[np.int64]:
     """Bin of the histogram of each activation above 0."""
     place = np.log2(np.maximum(values, 1e-30) / LOWEST) / np.log2(HIGHEST / LOWEST) * BINS
-    return np.clip(np.floor(place), 0, BINS - 1).astype(np.int64)
+    return np.asarray(np.clip(np.floor(place), 0, BINS - 1), np.int64)
