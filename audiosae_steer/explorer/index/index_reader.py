@@ -93,7 +93,10 @@ class Index:
     def feature(self, layer: int, feature: int) -> Feature | None:
         """A feature's statistics; None if there is none of that number."""
         row = self._row("SELECT * FROM features WHERE layer = ? AND feature = ?", layer, feature)
-        return None if row is None else Feature(*row[:6], _counts(row[6]), *row[7:])
+        if row is None:
+            return None
+        layer, feature, fired, clips, peak, mean, histogram, label, x, y = row
+        return Feature(layer, feature, fired, clips, peak, mean, _counts(histogram), label, x, y)
 
     def examples(self, layer: int, feature: int, kinds: Sequence[str] = KINDS, most: int = 100) -> list[Example]:
         """Its clips with their curves, kind by kind in the order of `KINDS`, at most `most` of each."""
@@ -173,7 +176,7 @@ class Index:
         fitting = features < len(tails)
         features, peaks = features[fitting], peaks[fitting]
         frames = max(self.layers[layer].frames, 1) if layer in self.layers else 1
-        as_high = np.maximum(tails[features, bin_of(peaks)], 1) if len(features) else np.ones(0)
+        as_high = np.maximum(tails[features, bin_of(peaks.astype(np.float32))], 1) if len(features) else np.ones(0)
         surprise = np.maximum(-np.log2(as_high / frames), 0)
         order = np.lexsort((features, -surprise))
         return Firing(features[order], peaks[order], np.asarray(surprise[order], np.float64))
@@ -284,8 +287,8 @@ def _full_text(words: str) -> str:
 
 
 def _clip(row: Sequence[Any]) -> Clip:
-    *values, redistributable = row
-    return Clip(*values, bool(redistributable))
+    number, recording, start, seconds, label, transcript, source, licence, redistributable = row
+    return Clip(number, recording, start, seconds, label, transcript, source, licence, bool(redistributable))
 
 
 def _counts(histogram: bytes) -> NDArray[np.uint32]:
