@@ -44,7 +44,15 @@ export class ClipStage extends EventTarget {
     this.part("said").textContent = example.said;
     this.part("mel").src = example.mel;
     this.picture.setAttribute("aria-valuemax", example.seconds.toFixed(2));
-    if (this.audio && this.audio.getAttribute("src") !== example.sound) { this.audio.pause(); this.audio.src = example.sound; }
+    if (this.audio) {
+      const button = this.part("play");
+      button.disabled = !example.sound;
+      button.title = example.sound ? "" : "The sound of this clip may not be passed on.";
+      if ((this.audio.getAttribute("src") || "") !== example.sound) {
+        this.audio.pause();
+        if (example.sound) { this.audio.src = example.sound; } else { this.audio.removeAttribute("src"); this.audio.load(); }
+      }
+    }
     this.move(at === null ? Math.max(example.at - 0.4, 0) : at);
     this.wave.then((wave) => wave && this.example === example && wave.show(example));
     this.dispatchEvent(new Event("clip"));
@@ -54,7 +62,7 @@ export class ClipStage extends EventTarget {
   /** Put the cursor, and the sound, to a time in seconds. */
   move(seconds) {
     this.cursor = Math.min(Math.max(seconds, 0), this.example.seconds);
-    if (this.audio) {
+    if (this.audio && this.example.sound) {
       const set = () => { this.audio.currentTime = this.cursor; };
       if (this.audio.readyState >= 1) { set(); } else { this.waiting = this.cursor; }
     }
@@ -62,7 +70,7 @@ export class ClipStage extends EventTarget {
   }
 
   play() {
-    if (!this.audio) { return; }
+    if (!this.audio || !this.example.sound) { return; }
     if (this.cursor >= this.example.seconds - 0.03) { this.move(0); }
     this.audio.preload = "auto";
     this.audio.play().catch(() => {});
@@ -74,7 +82,7 @@ export class ClipStage extends EventTarget {
   draw() {
     const example = this.example, near = example.kind === "near";
     drawCurve(this.canvas, { curve: this.curve, rate: this.rate, seconds: example.seconds, cursor: this.cursor,
-      top: near ? example.scale : Math.max(this.top, example.scale), dashed: near });
+      top: near ? example.scale : Math.max(example.top ?? this.top, example.scale), dashed: near });
   }
 
   #told() {

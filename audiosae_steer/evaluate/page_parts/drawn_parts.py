@@ -97,7 +97,7 @@ def histogram_svg(counts: Sequence[int] | NDArray[np.uint32], edges: Numbers, ti
         x = (power - low) / (high - low) * 320
         if power % step == 0 and 8 <= x <= 312:
             marks.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="100" y2="104"/>')
-            marks.append(f'<text x="{x:.1f}" y="116" text-anchor="middle">{number(2.0**power)}</text>')
+            marks.append(f'<text x="{x:.1f}" y="116" text-anchor="middle">{2.0**power:g}</text>')
     return Markup(
         '<svg class="histogram" viewBox="0 0 320 120" role="img" aria-label="{title}">{bars}'
         '<line x1="0" x2="320" y1="100" y2="100"/>{marks}</svg>'

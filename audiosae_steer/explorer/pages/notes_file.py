@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Mapping
@@ -63,6 +64,12 @@ class Notes:
         self._notes: dict[tuple[int, int], Note] = {}
         if self.path.exists():
             self._notes, self._foreign = self._read(_text_of(self.path), str(self.path))
+
+    def none(self) -> Notes:
+        """The same without a note, for pages that are passed on."""
+        bare = copy.copy(self)
+        bare._notes, bare._foreign = {}, []
+        return bare
 
     def of(self, layer: int, feature: int) -> Note:
         """The note on a feature; an empty one where there is none."""

@@ -29,6 +29,7 @@ export async function waveform(container, audio) {
   wave.on("error", () => {});
   return {
     async show(example) {
+      if (!example.sound) { wave.empty(); return; }
       try {
         const [peaks, seconds] = await outline(example.sound);
         if (audio.src === new URL(example.sound, document.baseURI).href) { await wave.load(audio.src, [peaks], seconds); }

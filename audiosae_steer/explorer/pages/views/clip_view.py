@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
@@ -66,7 +67,7 @@ def clip_page(site: Site, layer: int, number: int, *, nonce: str = "") -> str | 
     path = f"clip/{layer}/{number}.html"
     fired = fired_on(site, layer, found, "../../")
     timeline = [each for each in fired[:TIMELINE] if each.shown is not None]
-    silent = shown_clip(found, "../../")
+    silent = shown_clip(site, found, "../../")
     data = [each.shown.data for each in timeline if each.shown] or [silent.data]
     first = next((each.shown for each in timeline if each.shown), silent)
     return site.page(
@@ -91,7 +92,9 @@ def fired_on(site: Site, layer: int, clip: Clip, root: str) -> list[Fired]:
         example = index.example_on(layer, feature, clip.id) if rank < TIMELINE else None
         curve = None
         if example is not None and example.kind != "near":
-            curve = shown(example, row.rate, float(table.peak[place]), lambda c, kind: clip_address(root, c, kind))
+            curve = shown(
+                example, row.rate, float(table.peak[place]), lambda c, kind: clip_address(site, root, c, kind)
+            )
             title = f"Feature {feature}" + (f" · {label}" if label else "")
             data = {**curve.data, "name": title, "key": str(feature), "top": round(float(table.peak[place]), 5)}
             curve = curve._replace(name=title, key=str(feature), data=data)
@@ -104,13 +107,11 @@ def fired_on(site: Site, layer: int, clip: Clip, root: str) -> list[Fired]:
     return found
 
 
-def shown_clip(clip: Clip, root: str) -> Shown:
+def shown_clip(site: Site, clip: Clip, root: str) -> Shown:
     """A clip without any feature's curve, for the player."""
-    import numpy as np
-
     bare = shown(
         Example("top", 0, clip, 0.0, 0.0, np.zeros(max(int(clip.seconds * 50), 1))), 50.0, 1.0,
-        lambda c, kind: clip_address(root, c, kind),
+        lambda c, kind: clip_address(site, root, c, kind),
     )  # fmt: skip
     said = "None of the curves of the features that fire here is kept."
     return bare._replace(said=said, data={**bare.data, "said": said})

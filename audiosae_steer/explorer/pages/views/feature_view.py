@@ -20,6 +20,8 @@ from ..shown_examples import grouped, shown
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+MOST = 100
+"""Clips of each kind that a page shows at most."""
 EDITS = {"ablated": "Ablated", "set": "Set to its typical value"}
 
 
@@ -49,7 +51,7 @@ def feature_page(
         cursor: seconds into it; negative: a little before its peak.
     """
     path = f"feature/{layer}/{feature}.html"
-    values = feature_values(site, layer, feature, lambda clip, kind: clip_address("../../", clip, kind))
+    values = feature_values(site, layer, feature, lambda clip, kind: clip_address(site, "../../", clip, kind))
     if values is None:
         return None
     examples = values["examples"]
@@ -63,14 +65,24 @@ def feature_page(
     return site.page(path, "feature.html", nonce=nonce, **values, note=note, now=now, state=state)
 
 
-def feature_values(site: Site, layer: int, feature: int, address: Callable[[Clip, str], str]) -> dict[str, Any] | None:
-    """What is told of a feature, for the template of its page and of its single file; None if there is none."""
+def feature_values(
+    site: Site, layer: int, feature: int, address: Callable[[Clip, str], str], most: int = MOST
+) -> dict[str, Any] | None:
+    """Values for the template of a feature's page, or of its single file; None if there is none.
+
+    Args:
+        site: whose index it is from.
+        layer: number.
+        feature: number.
+        address: of a clip's `mel` or `sound`.
+        most: clips of each kind.
+    """
     index = site.index
     found = index.feature(layer, feature) if site.has_layer(layer) else None
     if found is None:
         return None
     row = index.layers[layer]
-    examples = [shown(each, row.rate, found.peak, address) for each in index.examples(layer, feature)]
+    examples = [shown(each, row.rate, found.peak, address) for each in index.examples(layer, feature, most=most)]
     neighbours = index.neighbours(layer, feature)
     density = found.fired / max(row.frames, 1)
     enriched = index.enriched(layer, feature)
@@ -83,14 +95,18 @@ def feature_values(site: Site, layer: int, feature: int, address: Callable[[Clip
         "cosine": [each for each in neighbours if each.kind == "cosine"],
         "together": [each for each in neighbours if each.kind == "together"],
         "effects": told_effects(index.effects(layer, feature)), "own_labels": site.notes.labels(layer),
+        "names": {each.clip.id: each.name for each in examples},
         "said": f"fires on {percent(density)} of frames and {found.clips} of {row.clips} clips, "
                 f"at most {number(found.peak)}",
     }  # fmt: skip
 
 
-def clip_address(root: str, clip: Clip, kind: str) -> str:
-    """Address of a clip's `mel` or `sound`."""
-    return f"{root}mel/{clip.id}.png" if kind == "mel" else f"{root}sound/{clip.id}.flac"
+def clip_address(site: Site, root: str, clip: Clip, kind: str) -> str:
+    """Address of a clip's `mel` or `sound`; empty where its sound is not passed on, or is not there."""
+    if kind == "mel":
+        return f"{root}mel/{clip.id}.png"
+    given = site.index.keeps_sound and (clip.redistributable or not site.static)
+    return f"{root}sound/{clip.id}.flac" if given else ""
 
 
 def histogram_words(found: Feature) -> str:
