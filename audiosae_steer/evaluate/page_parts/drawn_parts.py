@@ -58,10 +58,16 @@ def curve_svg(curve: Numbers, top: float, columns: int = 120) -> Markup:
         top: activation at the upper edge.
         columns: points that are drawn at most; each is the highest of its frames.
     """
-    parts = np.array_split(np.maximum(curve, 0), min(columns, max(len(curve), 1)))
-    heights = [float(part.max(initial=0.0)) / top if top > 0 else 0.0 for part in parts]
-    step = 120 / max(len(heights), 1)
-    points = " ".join(f"{(i + 0.5) * step:.1f},{39 - 37 * min(each, 1):.1f}" for i, each in enumerate(heights))
+    values = np.maximum(curve, 0) if len(curve) else np.zeros(1)
+    count = min(columns, len(values))
+    heights = np.maximum.reduceat(values, np.arange(count) * len(values) // count) / (top if top > 0 else 1.0)
+    levels = (39 - 37 * np.minimum(heights, 1)).round(1)
+    flat = levels == 39
+    # of a stretch of silence, its two ends are enough
+    inner = np.r_[False, flat[:-2] & flat[1:-1] & flat[2:], False] if count > 2 else np.zeros(count, bool)
+    places = ((np.arange(count) + 0.5) * 120 / count).round(1)
+    kept = zip(places[~inner].tolist(), levels[~inner].tolist(), strict=True)
+    points = " ".join(f"{x:g},{y:g}" for x, y in kept)
     return Markup(
         '<svg class="curve" viewBox="0 0 120 40" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         f'<polygon points="0,40 {points} 120,40"/><polyline class="halo" points="{points}"/>'
