@@ -19,7 +19,23 @@ from audiosae_steer.explorer.index.mel_png import mel_png
 RATE = 50.0
 SHOWN = {"top": 20, "q90": 5, "q75": 5, "q50": 5, "threshold": 5, "near": 5}
 LABELS = ("cough", "dog", "rain", "speech")
-WORDS = "the quick brown fox jumps over a lazy dog while rain falls on some old window and nobody answers".split()
+WORDS = (
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "rain",
+    "falls",
+    "on",
+    "old",
+    "windows",
+)
 DENSITY = np.exp(-(((np.arange(BINS) - 34) / 5) ** 2)) / np.exp(-(((np.arange(BINS) - 34) / 5) ** 2)).sum()
 CURVES = 32
 """Curves that are made for each clip, from which examples are drawn."""
