@@ -241,10 +241,12 @@ class Index:
         return found
 
     def _row(self, sql: str, *values: Any) -> Any:
-        with self._connected() as connection:
-            return connection.execute(sql, values).fetchone()
+        found = self._rows(sql, *values)
+        return found[0] if found else None
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
+        if any(isinstance(value, int) and abs(value) >= 1 << 63 for value in values):
+            return []  # no number of an index is that large, and SQLite knows none
         with self._connected() as connection:
             return connection.execute(sql, values).fetchall()
 
