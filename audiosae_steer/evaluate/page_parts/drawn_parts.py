@@ -23,7 +23,10 @@ def curve_in_words(curve: Numbers, rate: float, at: float | None = None) -> str:
         return "does not fire"
     breaks = np.flatnonzero(np.diff(on) > max(GAP * rate, 1)) + 1
     runs = [(part[0] / rate, (part[-1] + 1) / rate) for part in np.split(on, breaks)]
-    told = [f"from {start:.1f} to {stop:.1f} s" for start, stop in runs[:RUNS_NAMED]]
+    told = [
+        f"from {start:.1f} to {stop:.1f} s" if stop - start >= GAP else f"at {start:.1f} s"
+        for start, stop in runs[:RUNS_NAMED]
+    ]
     if len(runs) > RUNS_NAMED:
         last = len(runs) - RUNS_NAMED
         told.append(f"{last} more time{'' if last == 1 else 's'} until {runs[-1][1]:.1f} s")

@@ -213,6 +213,15 @@ class Index:
         values = (asked, kind, layer, most) if kind == "label" else (asked, kind, most)
         return [int(row[0]) for row in self._rows(sql, *values)]
 
+    def clips_named(self, words: str, most: int = 200) -> list[int]:
+        """Clips whose recording has all the words in its name, by number."""
+        asked = ["".join(f"\\{c}" if c in "%_\\" else c for c in word) for word in words.split()[:16]]
+        if not asked:
+            return []
+        where = " AND ".join(["recording LIKE ? ESCAPE '\\'"] * len(asked))
+        sql = f"SELECT id FROM clips WHERE {where} ORDER BY id LIMIT ?"
+        return [int(row[0]) for row in self._rows(sql, *(f"%{word}%" for word in asked), most)]
+
     def _read_table(self, layer: int) -> LayerTable:
         sql = "SELECT feature, fired, clips, peak, mean, label, x, y FROM features WHERE layer = ? ORDER BY feature"
         columns = list(zip(*self._rows(sql, layer), strict=True)) or [()] * 8

@@ -23,7 +23,7 @@ class Query(NamedTuple):
 
     layer: int
     words: str = ""
-    """In the feature's label, its own label in `own`, or the transcripts of clips on which it fires."""
+    """In the feature's label, its own label in `own`, or the transcripts or names of clips on which it fires."""
     on: str = ""
     """Class among whose clips it is over-represented."""
     off: str = ""
@@ -137,7 +137,8 @@ def _by_words(index: Index, query: Query, own: Mapping[int, str], rows: Mapping[
     for rank, feature in enumerate(index.matching(query.words, "label", query.layer, most=100_000)):
         if feature in rows and rows[feature] not in points:
             points[rows[feature]], reasons[rows[feature]] = 1e6 - rank, "label"
-    clips = index.matching(query.words, "transcript", most=CLIPS_READ)
+    said = index.matching(query.words, "transcript", most=CLIPS_READ)
+    clips = sorted({*said, *index.clips_named(query.words, CLIPS_READ)})[:CLIPS_READ]
     hits: dict[int, int] = {}
     for clip in clips:
         for feature in index.peaks(query.layer, clip)[0].tolist():

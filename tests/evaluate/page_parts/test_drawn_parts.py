@@ -29,6 +29,7 @@ def test_words_of_a_curve():
     assert curve_in_words(curve((1.2, 2.6, 8.1)), 50) == "fires from 1.2 to 2.6 s, at most 8.10 at 1.2 s"
     two = curve_in_words(curve((1, 2, 1), (4, 5, 3)), 50)
     assert two == "fires from 1.0 to 2.0 s and from 4.0 to 5.0 s, at most 3.00 at 4.0 s"
+    assert curve_in_words(curve((2, 2.06, 1)), 50) == "fires at 2.0 s, at most 1.00 at 2.0 s"
     assert curve_in_words(np.zeros(50), 50) == "does not fire"
     assert curve_in_words(np.zeros(0), 50) == "does not fire"
 

@@ -120,9 +120,9 @@ def shown_clip(site: Site, clip: Clip, root: str) -> Shown:
 def clips_page(site: Site, layer: int, *, words: str = "", page: int = 1, nonce: str = "") -> str:
     """The list of clips as HTML."""
     if words.strip():
-        found = site.index.clips(sorted(site.index.matching(words, "transcript", most=500)))
-        found += [each for each in site.index.clips() if words.casefold() in each.label.casefold()]
-        found = sorted({each.id: each for each in found}.values())
+        numbers = {*site.index.matching(words, "transcript", most=500), *site.index.clips_named(words, 500)}
+        alike = {each.id for each in site.index.clips() if words.casefold() in each.label.casefold()}
+        found = [each for each in site.index.clips() if each.id in numbers | alike]
     else:
         found = site.index.clips()
     pages = 1 if site.static else max(-(-len(found) // CLIPS), 1)
