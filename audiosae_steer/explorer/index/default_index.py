@@ -17,7 +17,7 @@ from .index_source import open_sae
 
 MODEL = "tiny.en"
 LAYERS = (3, 4)
-SETTINGS = IndexSettings(effects=12, effect_clips=1)
+SETTINGS = IndexSettings(effects=8, effect_clips=1)
 """Settings with which it is built in well under a minute."""
 
 

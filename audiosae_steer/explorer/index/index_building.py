@@ -104,9 +104,10 @@ class IndexJob(NamedTuple):
                 LayerFacts(layer=each.site.layer, site=str(each.site), sae=each.spec, sae_sha256=each.sha256,
                            features=each.sae.n_features, width=each.sae.d_model, rate=float(rate))
             )  # fmt: skip
+        library = "openai" if hasattr(inner, "dims") else "transformers"
         facts = IndexFacts(
-            model=name, library=family.library, family=family.name, weights=fingerprint(inner) or "",
-            layers=tuple(layers), settings=settings.of_parts,
+            model=name, library=library, family=family.name, weights=fingerprint(inner) or "", layers=tuple(layers),
+            settings=settings.of_parts,
         )  # fmt: skip
         return cls(model, tuple(saes), corpus, settings, facts, WindowMemo())
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...analyse.frame.codes import MIN_CLIPS
 from ...analyse.frame.intervals import group_counts, group_rows
 from ...sae.autoencoder import SAE
 
@@ -17,7 +18,7 @@ BLOCK = 512
 DRAWS = 400
 """Bootstrap draws behind an interval."""
 SHARED = 2
-"""Clips on which two features have to fire together to be neighbours, and on which one has to fire to have a label."""
+"""Clips on which two features have to fire together to be neighbours."""
 LABELS = 5
 """Labels of a feature that are kept."""
 EDGE = 0.5
@@ -82,7 +83,8 @@ def by_clips(fired: Fired, most: int) -> Neighbours:
 def enriched(fired: Fired, labels: Sequence[str], groups: Sequence[str], seed: int = 0) -> list[Enriched]:
     """Labels whose clips a feature fires on more often than on all clips, those with the highest lower bound first.
 
-    The lift of a label is P(fires | label) / P(fires); its interval is by bootstrap over recordings or speakers.
+    The lift of a label is P(fires | label) / P(fires); its interval is by bootstrap over recordings or speakers, not
+    corrected for the number of features. A feature has to fire on `MIN_CLIPS` clips of a label to have it.
 
     Args:
         fired: (clips, F), the feature fires on the clip.
@@ -105,7 +107,7 @@ def enriched(fired: Fired, labels: Sequence[str], groups: Sequence[str], seed: i
         hits = fired[own].sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             lift = hits / own.sum() / share
-        chosen = np.flatnonzero((hits >= SHARED) & (lift > 1))
+        chosen = np.flatnonzero((hits >= MIN_CLIPS) & (lift > 1))
         if not len(chosen):
             continue
         of_label = np.array([own[each].sum() for each in rows], float)

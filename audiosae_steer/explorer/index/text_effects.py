@@ -41,7 +41,7 @@ class FeatureEffect(NamedTuple):
     end: float
     """Change of the log-probability that the text ends before it began."""
     first: tuple[str, float]
-    """The likeliest first token unsteered, and the change of its log-probability."""
+    """The first token of the text unsteered, or else the likeliest, and the change of its log-probability."""
     words: tuple[tuple[str, float], ...]
     """Words of the unsteered text whose log-probability changes most, each given those before it."""
     before: str
@@ -179,12 +179,19 @@ def _log_probabilities(model: Any, encoded: Tensor, prompt: Sequence[int], token
     return torch.log_softmax(logits[:, len(prompt) - 1 :], -1).cpu()
 
 
+def _likeliest(logs: Tensor, tokenizer: Any) -> int:
+    """The likeliest token of text, as far as Whisper's decoding may write it."""
+    text = logs[: tokenizer.eot].clone()
+    text[list(tokenizer.non_speech_tokens)] = -torch.inf
+    return int(text.argmax())
+
+
 def _effect(model: Any, before: _Text, logs: Tensor, where: tuple[int, int, str], after: str) -> FeatureEffect:
     from whisper.tokenizer import get_tokenizer
 
     tokenizer = get_tokenizer(model.is_multilingual, num_languages=model.num_languages)
     change = logs - before.logs
-    first = int(before.logs[0, : tokenizer.eot].argmax())  # ids of text are those below it
+    first = before.tokens[0] if before.tokens else _likeliest(before.logs[0], tokenizer)
     found: list[tuple[str, float]] = []
     if before.tokens:
         names, groups = tokenizer.split_to_word_tokens([*before.tokens, tokenizer.eot])
