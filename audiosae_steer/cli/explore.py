@@ -10,13 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import SteeringError
+from . import explore_build
 from .console import progress, say
 
 if TYPE_CHECKING:
     from ..explorer.pages.explorer_site import Site
 
 IndexOption = Annotated[
-    Path | None, typer.Option("--index", help="index to take it from; default: the embedded one of tiny.en")
+    str | None, typer.Option("--index", help="index to take it from; default: the embedded one of tiny.en")
 ]
 
 
@@ -42,7 +43,8 @@ app = typer.Typer(
 @app.command("open")
 def open_index(
     index: Annotated[
-        Path | None, typer.Argument(help="index to look at; default: tiny.en on the bundled clips, made at first use")
+        str | None,
+        typer.Argument(help="index: its folder, file or hf:// place; default: tiny.en on the bundled clips"),
     ] = None,
     host: Annotated[
         str, typer.Option(help="address to listen at; others than loopback let your network in")
@@ -94,7 +96,7 @@ def export(
 
 @app.command()
 def static(
-    index: Annotated[Path, typer.Argument(help="the index")],
+    index: Annotated[str, typer.Argument(help="the index: its folder, its file, or hf://datasets/user/name")],
     folder: Annotated[Path, typer.Argument(help="folder for the files; a new one, or one that this wrote before")],
     layer: Annotated[
         list[int] | None, typer.Option(help="layer whose features get pages; repeatable; default: all")
@@ -110,19 +112,21 @@ def static(
     say(f"look at it with: python -m http.server --bind 127.0.0.1 --directory {folder}")
 
 
-def opened(path: Path | None, notes: Path | None = None) -> Site:
+app.registered_commands += explore_build.app.registered_commands
+
+
+def opened(source: str | None, notes: Path | None = None) -> Site:
     """The site of an index; of the embedded default without one, which is made if it is not there."""
+    from ..explorer.index.default_index import MODEL, build_default, index_cache
+    from ..explorer.index.hub_index import index_at
     from ..explorer.index.index_reader import Index
     from ..explorer.pages.explorer_app import explorer_site
     from ..explorer.pages.notes_file import Notes
 
-    if path is None:
-        from ..explorer.index.default_index import MODEL, build_default, index_cache
-
-        with progress() as tell:
-            path = build_default(progress=tell)
-        # the index moves when the package changes; notes stay
-        notes = notes or index_cache() / f"{MODEL}.notes.json"
+    with progress() as tell:
+        path = build_default(progress=tell) if source is None else index_at(source, progress=tell)
+    if source is None and notes is None:  # the index moves when the package changes; notes stay
+        notes = index_cache() / f"{MODEL}.notes.json"
     index = Index(path)
     return explorer_site(index, notes=Notes(index, notes))
 

@@ -45,14 +45,14 @@ class Found(NamedTuple):
 
     features: list[int]
     reasons: list[str]
-    """Why each is there, in words; empty where nothing was asked."""
+    """Reason of each, in words; empty where nothing was asked."""
     total: int
     pages: int
     page: int
 
 
 class Scores:
-    """What was asked of each feature: which are left, how well they fit, and why."""
+    """Features that are left after each condition, how well they fit, and the reasons."""
 
     def __init__(self, size: int) -> None:
         self.left = np.ones(size, bool)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})", re.ASCII)
 KEPT = "private, max-age=3600"
-"""What the browser may keep for an hour: the address of a clip holds for one index."""
+"""Leave for the browser to keep it for an hour: the address of a clip holds for one index."""
 
 
 def ranged(request: Request, body: bytes, kind: str, tag: str) -> Response:

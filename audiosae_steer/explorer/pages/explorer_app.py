@@ -41,7 +41,7 @@ def explorer_views() -> tuple[View, ...]:
 def explorer_site(
     index: Index, *, notes: Notes | None = None, more: Sequence[View] = (), extra: Mapping[str, Any] | None = None
 ) -> Site:
-    """What the pages of an index share.
+    """Site of an index, which its pages share.
 
     Args:
         index: opened.

@@ -11,7 +11,7 @@ from .explorer_app import LOCAL, explorer_app
 from .explorer_site import Site
 
 PORT = 7341
-"""Where it listens if it is free; the next free one otherwise."""
+"""Port that it listens at if it is free; the next free one otherwise."""
 TRIED = 20
 """Ports that are tried, from there on."""
 AT_ONCE = 64

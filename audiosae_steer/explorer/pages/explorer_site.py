@@ -38,7 +38,7 @@ class Site:
     chosen: frozenset[int] = frozenset()
     """Layers whose features have pages, where not all have."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What further views keep for themselves, such as a loaded model."""
+    """Things that further views keep for themselves, such as a loaded model."""
 
     def page(self, path: str, template: str, *, nonce: str = "", **values: Any) -> str:
         """The page at `path` (without the first slash) that a template makes of values."""

@@ -37,7 +37,7 @@ class Note(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What an import did."""
+    """Result of an import."""
 
     taken: int
     foreign: int

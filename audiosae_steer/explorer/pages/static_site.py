@@ -28,7 +28,7 @@ MODULES = (PARTS / "curve.js", PARTS / "clip_stage.js", STATIC / "single.js")
 
 
 class Written(NamedTuple):
-    """What was written, and what was left out."""
+    """Numbers of what was written, and of what was left out."""
 
     pages: int
     sounds: int
