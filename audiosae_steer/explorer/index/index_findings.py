@@ -1,4 +1,4 @@
-"""What is found once all clips are known: neighbours, labels, and the place of each feature on a map."""
+"""Findings over all clips: neighbours, labels, and the place of each feature on a map."""
 
 from __future__ import annotations
 

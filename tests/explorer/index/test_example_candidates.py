@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiosae_steer.explorer.index.candidates import LEVELS, Candidates, drawn, examples, joined, keep, nearest
+from audiosae_steer.explorer.index.example_candidates import LEVELS, Candidates, drawn, examples, joined, keep, nearest
 
 TOP, EACH = 3, 2
 
