@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -47,5 +46,3 @@ def test_the_default_is_built_once_and_without_pyarrow(tmp_path: Path, monkeypat
     written, told[:] = path.stat().st_mtime_ns, []
     assert build_default() == path
     assert (path.stat().st_mtime_ns, told) == (written, [])
-    shutil.rmtree(tmp_path / "explorer")
-    assert build_default(tmp_path / "mine").parent == tmp_path / "mine"
