@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...ops import reference
 from ...ops.reference import SAEWeights
-from .candidates import Candidates, empty
+from .example_candidates import Candidates, empty
 from .index_schema import BINS, CURVE_LEVELS, bin_of
 
 FIXED = 1 << 16

@@ -37,7 +37,9 @@ def parse_hub_index(source: str) -> HubIndex | None:
     """
     if not source.startswith(SCHEME):
         return None
-    found = re.fullmatch(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([^@\s/]+|refs/[^@\s/]+/[^@\s/]+))?(/.*)?", source)
+    # revisions of the Hub's own have strokes in them: refs/convert/parquet
+    revision = r"refs/[^@\s/]+/[^@\s/]+|[^@\s/]+"
+    found = re.fullmatch(rf"hf://(?:datasets/)?((?!datasets/)[\w.-]+/[\w.-]+)(?:@({revision}))?(/.*)?", source)
     if found is None:
         raise HubError(f"{source!r} names no index; expected hf://datasets/user/name[@revision][/folder]")
     repo, revision, folder = found.groups()

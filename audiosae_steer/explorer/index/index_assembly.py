@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...io.progress import Tell
-from .candidates import examples
 from .clip_coding import FIXED, dense
+from .example_candidates import examples
 from .index_file import IndexWriter, new_index
 from .index_findings import Enriched, Fired, Neighbours
 from .index_schema import KINDS
@@ -22,7 +22,7 @@ from .text_effects import FeatureEffect
 
 
 class LayerFindings(NamedTuple):
-    """What was found of one layer."""
+    """Findings of one layer."""
 
     cosine: Neighbours
     together: Neighbours

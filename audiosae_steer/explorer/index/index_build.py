@@ -16,7 +16,7 @@ from .index_building import DIGEST, IndexJob, claim, collect_chunks, joined_chun
 from .index_findings import by_clips, by_cosine, enriched, places
 from .index_settings import IndexSettings
 from .index_source import IndexedSAE, saes_beside
-from .part_files import ABOUT, Further, read_about, read_part, write_part
+from .part_files import ABOUT, Further, arrow, read_about, read_part, write_part
 from .partial_index import PartialIndex, merged
 from .text_effects import check_effects, effects_on_text
 
@@ -64,6 +64,7 @@ def build_index(
         MissingExtraError: pyarrow is not installed.
     """
     out = Path(out)
+    arrow()
     check_effects(job)
     claim(out, job.digest)
     for own in job.saes:

@@ -1,4 +1,4 @@
-"""What is found once all clips are known: neighbours, labels, and the place of each feature on a map."""
+"""Findings over all clips: neighbours, labels, and the place of each feature on a map."""
 
 from __future__ import annotations
 
@@ -148,15 +148,15 @@ def places(sae: SAE, alive: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _best(scores: torch.Tensor, start: int, most: int) -> Neighbours:
-    """The best others of a block of features, above 0; ties go to the lower number."""
-    here = torch.arange(len(scores))
-    scores = scores.clone()
-    scores[here, here + start] = 0
-    rounded = (scores * 1e6).round() / 1e6
-    order = rounded.sort(dim=1, descending=True, stable=True)
-    value, other = order.values[:, :most].double().numpy(), order.indices[:, :most].numpy()
+    """The best others of a block of features, above 0, to six places; ties go to the lower number."""
+    here, count = torch.arange(len(scores)), scores.shape[1]
+    whole = (scores * 1e6).round().long()
+    whole[here, here + start] = 0
+    # one number for score and feature, so that there are no ties left for `topk` to decide
+    order = (whole * count + (count - 1 - torch.arange(count))).topk(min(most, count), dim=1).values.numpy()
+    value, other = order // count, count - 1 - order % count
     row, rank = np.nonzero(value > 0)
-    return Neighbours(row + start, rank, other[row, rank], value[row, rank].round(6))
+    return Neighbours(row + start, rank, other[row, rank], value[row, rank] / 1e6)
 
 
 def _together(blocks: Sequence[Neighbours]) -> Neighbours:

@@ -15,8 +15,8 @@ import numpy as np
 from ...errors import MissingExtraError, SteeringError
 from ...io.files import atomic_folder
 from ...io.strict_json import parse
-from .candidates import Candidates, empty, joined
 from .clip_coding import Peaks, Tally
+from .example_candidates import Candidates, empty, joined
 from .index_corpus import IndexClip
 from .index_schema import BINS
 from .index_settings import FORMAT, IndexFacts
@@ -65,7 +65,7 @@ def _schemas() -> dict[str, Any]:
 
 
 class Further(NamedTuple):
-    """What lies beside a partial index."""
+    """Files and facts beside a partial index."""
 
     note: dict[str, Any]
     """Content of `index.json`."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import SteeringError
-from .candidates import Candidates, empty, joined, keep, nearest
 from .clip_coding import Coding, Peaks, Tally, firing_rows, near_rows, peaks_of
+from .example_candidates import Candidates, empty, joined, keep, nearest
 from .index_corpus import IndexClip
 from .index_settings import IndexFacts
 
@@ -87,7 +87,7 @@ class LayerCollector:
             self._nearest.sort(axis=1)
 
     def layer(self) -> PartialLayer:
-        """What was collected."""
+        """Findings of the clips that were added."""
         fired = keep(joined(self._fired), self._top, self._each)
         return PartialLayer(self._tally, fired, nearest(joined(self._near), self._each), self._peaks)
 

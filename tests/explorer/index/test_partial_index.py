@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], b
     return files_in(folder / "shards"), (folder / "index.sqlite").read_bytes()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_partition_merged_in_any_order_is_byte_equal(
     data: st.DataObject, whole: tuple[dict[str, bytes], bytes], tmp_path: Path
