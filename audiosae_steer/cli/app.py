@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
-from . import bake, bench, describe, discover, edit, hub, make, sae, train, transcribe
+from . import bake, bench, describe, discover, edit, explore, hub, make, sae, train, transcribe
 from .analyse.app import app as analyses
 from .console import complain, say
 from .interrupt import Interruptible
@@ -64,6 +64,7 @@ app.command()(describe.info)
 app.command()(describe.sites)
 app.add_typer(bench.app, name="bench")
 app.add_typer(analyses, name="analyse")
+app.add_typer(explore.app, name="explore")
 app.command()(train.train)
 app.command()(discover.discover)
 app.command()(discover.learn)
@@ -76,7 +77,8 @@ app.command()(hub.publish)
 app.command()(hub.search)
 app.command()(bake.bake)
 app.command()(edit.edit)
-for _each in (*app.registered_commands, *bench.app.registered_commands, *analyses.registered_commands):
+_groups = (app, bench.app, analyses, explore.app)
+for _each in (command for group in _groups for command in group.registered_commands):
     _each.cls = Interruptible
 
 

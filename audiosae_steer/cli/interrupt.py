@@ -109,11 +109,13 @@ KEPT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "erasure": _analysis,
     "false-speech": lambda given: _in(given["cache"], "everything decoded so far"),
     "labels": _analysis,
+    "export": lambda given: "nothing was written; the same command starts anew",
     "learn": _beside_recipe,
     "make": _make,
     "probe": _analysis,
     "properties": _analysis,
     "stability": _analysis,
+    "static": lambda given: "nothing was written; the same command starts anew",
     "train": _train,
 }
 """Sentences on what is kept, by the command's name, made of its options and arguments."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from ..errors import AudioError, AudioSAESteerWarning, HubError
 from ..io.hub.read import Listing, is_cached, listing
 from ..io.progress import track
-from .audio import SUFFIXES, Samples, audio_files, decode
+from .audio import SAMPLE_RATE, SUFFIXES, Samples, audio_files, decode
 from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
 from .metadata import ClipMetadata
@@ -101,14 +101,23 @@ class Source:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def load(self, i: int) -> Samples:
-        """Samples of clip `i`: mono, 16 kHz, at most 30 s.
+    def load(self, i: int, sample_rate: int = SAMPLE_RATE) -> Samples:
+        """Samples of clip `i`: mono, at `sample_rate` Hz, at most 30 s.
 
         Raises:
             AudioError: its samples are damaged.
         """
         item, name = self._items[i], f"{self.clips[i].name} of {self.source}"
-        return decode(_opened(item), name, start=item.start, seconds=SECONDS)
+        return decode(_opened(item), name, sample_rate, start=item.start, seconds=SECONDS)
+
+    def start(self, i: int) -> int:
+        """Seconds into its recording at which clip `i` begins."""
+        return self._items[i].start
+
+    def file(self, i: int) -> Path | None:
+        """The audio file that clip `i` is of; None of one in a parquet file."""
+        file = self._items[i].file
+        return file if isinstance(file, Path) else None
 
 
 def plan_download(source: str | Path, *, most: int | None = None, seed: int = 0) -> Download:

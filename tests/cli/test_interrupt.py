@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from commands import CLIPS, run
 
+from audiosae_steer.cli import explore
 from audiosae_steer.cli.analyse.app import app as analyses
 from audiosae_steer.cli.app import app
 from audiosae_steer.cli.app import bench as bench_commands
@@ -107,7 +108,7 @@ def test_in_the_middle_of_others(name: str, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_every_command_is_interruptible_and_every_sentence_is_of_one() -> None:
-    groups = (app, bench_commands.app, analyses)
+    groups = (app, bench_commands.app, analyses, explore.app)
     commands = [each for group in groups for each in group.registered_commands]
     assert all(each.cls is Interruptible for each in commands)
     names = {each.name or str(getattr(each.callback, "__name__", "")).replace("_", "-") for each in commands}

@@ -98,6 +98,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     for words in commands(page):
         command = typer.main.get_command(app)
         while hasattr(command, "commands"):
+            usual = getattr(command, "default", None)
+            if usual and (not words or words[0] not in command.commands):
+                words = [usual, *words]
             while words[0].startswith("--"):
                 words = words[1:]
             name, *words = words

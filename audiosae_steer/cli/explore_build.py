@@ -1,0 +1,114 @@
+"""Commands that build and merge the explorer's indices: `explore build` and `explore merge`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import SteeringError
+from ..explorer.index.index_settings import IndexSettings
+from .analyse.common import AnyModelOption
+from .console import progress, say
+from .options import Options, with_settings
+
+if TYPE_CHECKING:
+    from ..explorer.index.index_build import BuiltIndex
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexAudio:
+    """Clips of an index, and their rights."""
+
+    audio: tuple[str, ...] = ()
+    """Folder, file, .txt list, or hub:user/dataset; repeatable."""
+    licence: tuple[str, ...] = ()
+    """Licence of the audio: one for all, or one for each --audio."""
+    redistributable: bool = False
+    """Say that the sound may be given on."""
+    most: int | None = field(default=None, metadata={"min": 1})
+    """Most clips to take of each --audio, drawn at random."""
+
+
+app = typer.Typer(help="Look at features, listen to them, and make indices of them.", no_args_is_help=True)
+
+
+@app.callback()
+def explore() -> None:
+    """Look at features, listen to them, and make indices of them."""
+
+
+@app.command()
+@with_settings(Options(defaults=IndexAudio(), parameter="clips"), Options(defaults=IndexSettings()))
+def build(
+    sae: Annotated[list[str], typer.Option(help="the SAE: file, folder, user/repo on the Hub, or tiny.en; repeatable")],
+    layer: Annotated[list[int], typer.Option(help="encoder layer of each --sae, counted from 1; repeatable")],
+    out: Annotated[Path, typer.Option(help="folder of the index")],
+    clips: IndexAudio,
+    settings: IndexSettings,
+    model: AnyModelOption = "tiny.en",
+    library: Annotated[Literal["openai", "transformers"], typer.Option(help="whose Whisper to load")] = "openai",
+    part: Annotated[
+        str, typer.Option(help="part of the clips to do, as 2/8, where several machines share --out")
+    ] = "1/1",
+) -> None:
+    """Build an index for the explorer: one pass over audio, resumable; Parquet to share and SQLite to serve."""
+    from ..explorer.index.index_build import build_index
+    from ..explorer.index.index_building import IndexJob
+    from ..explorer.index.index_corpus import corpus_of
+    from ..explorer.index.index_source import open_sae
+
+    if not clips.audio:
+        raise SteeringError("say which clips to make an index of: --audio FOLDER, repeatable")
+    if len(sae) not in (1, len(layer)):
+        raise SteeringError(
+            f"there are {len(sae)} --sae for {len(layer)} --layer; give one SAE for each, or one for all"
+        )
+    own = _part(part)
+    saes = [open_sae(sae[i if len(sae) > 1 else 0], number) for i, number in enumerate(layer)]
+    with progress() as tell:
+        corpus = corpus_of(
+            clips.audio, licences=clips.licence, redistributable=clips.redistributable, most=clips.most
+        )  # fmt: skip
+        job = IndexJob.of(_model(model, library), model, saes, corpus, settings)
+        found = build_index(job, out, part=own, progress=tell)
+    if found is None:
+        say(f"part {part} of {out} is done; the index is finished once all parts are")
+        return
+    _tell(found)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="folders of indices over different clips")],
+    out: Annotated[Path, typer.Option(help="folder of the new index")],
+) -> None:
+    """Merge indices of the same model and SAEs over different clips: exactly the index of all clips at once."""
+    from ..explorer.index.index_build import merge_indices
+
+    with progress() as tell:
+        found = merge_indices(folders, out, progress=tell)
+    _tell(found)
+
+
+def _tell(found: BuiltIndex) -> None:
+    for layer, (fires, features) in sorted(found.features.items()):
+        say(f"layer {layer}: {fires} of {features} features fire")
+    size = found.path.stat().st_size / 1e6
+    say(f"{found.clips} clips, {found.seconds / 60:.1f} minutes; wrote {found.path}, {size:.1f} MB")
+
+
+def _model(name: str, library: Literal["openai", "transformers"]) -> object:
+    from ..models.load import load_model, load_whisper
+
+    return load_whisper(name, library=library) if library == "transformers" else load_model(name)
+
+
+def _part(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise SteeringError(f"--part is {text!r}; expected a number of a part and how many there are, such as 2/8")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,1 @@
+"""Pages over an index: a Starlette application, its views, and their files without a server."""

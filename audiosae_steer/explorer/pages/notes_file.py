@@ -1,0 +1,188 @@
+"""Notes on features: own labels, texts and ratings of clips, in a JSON file beside the index and never in it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import SteeringError
+from ...io import strict_json
+from ...io.files import locked_folder, write_atomic
+from ..index.index_reader import Index
+from ..index.index_rows import Clip
+
+FORMAT = 1
+KIND = "audiosae-steer explorer notes"
+LONGEST_LABEL, LONGEST_TEXT = 120, 4000
+"""Characters."""
+MOST_BYTES = 4 << 20
+"""Of a file of notes."""
+RATINGS = range(1, 6)
+
+
+class Note(NamedTuple):
+    """All that was noted on one feature."""
+
+    label: str = ""
+    text: str = ""
+    ratings: Mapping[str, int] = {}
+    """1 to 5 (how well the clip fits the feature) by clip, each named `recording@start`."""
+
+    def __bool__(self) -> bool:
+        return bool(self.label or self.text or self.ratings)
+
+
+class Taken(NamedTuple):
+    """Result of an import."""
+
+    taken: int
+    foreign: int
+    """Notes on features of SAEs that are not in this index, which were left out."""
+
+
+class Notes:
+    """Notes beside an index, read once and written at each change.
+
+    Args:
+        index: whose features they are on.
+        path: the file; None: `INDEX.notes.json` beside the index.
+
+    Raises:
+        SteeringError: the file is there and is no file of notes.
+    """
+
+    def __init__(self, index: Index, path: str | Path | None = None) -> None:
+        self.path = Path(path) if path is not None else index.path.with_name(f"{index.path.stem}.notes.json")
+        self._lock = threading.Lock()
+        self._layers = {row.sae_sha256: row.layer for row in index.layers.values()}
+        self._shas = {row.layer: row.sae_sha256 for row in index.layers.values()}
+        self._foreign: list[Any] = []  # kept as they are: the file may be of two indices
+        self._notes: dict[tuple[int, int], Note] = {}
+        if self.path.exists():
+            self._notes, self._foreign = self._read(_text_of(self.path), str(self.path))
+
+    def none(self) -> Notes:
+        """The same without a note, for pages that are passed on."""
+        bare = copy.copy(self)
+        bare._notes, bare._foreign = {}, []
+        return bare
+
+    def of(self, layer: int, feature: int) -> Note:
+        """The note on a feature; an empty one where there is none."""
+        return self._notes.get((layer, feature), Note())
+
+    def labels(self, layer: int) -> dict[int, str]:
+        """Own labels of a layer's features."""
+        with self._lock:
+            notes = list(self._notes.items())
+        return {feature: note.label for (at, feature), note in notes if at == layer and note.label}
+
+    def all(self) -> dict[tuple[int, int], Note]:
+        """Notes by layer and feature, in their order."""
+        with self._lock:
+            return dict(sorted(self._notes.items()))
+
+    def put(self, layer: int, feature: int, note: Note) -> None:
+        """Note this on a feature in the place of what was noted; an empty note takes it away.
+
+        Raises:
+            SteeringError: it is too long, a rating is none, or the file cannot be written.
+        """
+        _check(note)
+        with self._lock:
+            changed = {**self._notes, (layer, feature): note}
+            if not note:
+                del changed[layer, feature]
+            self._write(changed)
+            self._notes = changed
+
+    def rate(self, layer: int, feature: int, clip: Clip, rating: int | None) -> Note:
+        """The note on a feature with a rating of a clip changed; None takes it away."""
+        note = self.of(layer, feature)
+        ratings = {key: value for key, value in note.ratings.items() if key != clip_key(clip)}
+        if rating is not None:
+            ratings[clip_key(clip)] = rating
+        note = note._replace(ratings=ratings)
+        self.put(layer, feature, note)
+        return note
+
+    def exported(self) -> str:
+        """All notes as JSON, one feature each; what `take` reads."""
+        return self._json(self.all())
+
+    def take(self, text: str | bytes) -> Taken:
+        """Add the notes of an export; where a feature has one already, the export's takes its place.
+
+        Raises:
+            SteeringError: it is no export of notes, or they cannot be written.
+        """
+        found, foreign = self._read(text, "what was given")
+        with self._lock:
+            changed = {**self._notes, **found}
+            self._write(changed)
+            self._notes = changed
+        return Taken(len(found), len(foreign))
+
+    def _read(self, text: str | bytes, name: str) -> tuple[dict[tuple[int, int], Note], list[Any]]:
+        notes, foreign = dict[tuple[int, int], Note](), []
+        try:
+            content = strict_json.parse(text)
+            if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
+                raise ValueError(f'it lacks "kind": "{KIND}", "format": {FORMAT}')
+            for each in content["notes"]:
+                note = Note(str(each.get("label", "")), str(each.get("note", "")), dict(each.get("ratings", {})))
+                feature, sha = each["feature"], each["sae_sha256"]
+                if not isinstance(feature, int) or not isinstance(sha, str):
+                    raise ValueError("a note names no feature")
+                _check(note)
+                if sha in self._layers:
+                    notes[self._layers[sha], feature] = note
+                else:
+                    foreign.append(each)
+        except (ValueError, KeyError, TypeError, AttributeError, SteeringError) as error:
+            said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise SteeringError(f"{name} is no file of the explorer's notes: {said}") from error
+        return notes, foreign
+
+    def _write(self, notes: Mapping[tuple[int, int], Note]) -> None:
+        text = self._json(notes, self._foreign)
+        if len(text) > MOST_BYTES:
+            raise SteeringError(f"{self.path} would hold more than {MOST_BYTES} bytes; keep notes shorter")
+        with locked_folder(self.path.parent):
+            write_atomic(self.path, text, SteeringError)
+
+    def _json(self, notes: Mapping[tuple[int, int], Note], more: list[Any] | None = None) -> str:
+        rows = [
+            {
+                "layer": layer, "sae_sha256": self._shas[layer], "feature": feature, "label": note.label,
+                "note": note.text, "ratings": dict(sorted(note.ratings.items())),
+            }
+            for (layer, feature), note in sorted(notes.items())
+        ]  # fmt: skip
+        content = {"kind": KIND, "format": FORMAT, "notes": rows + (more or [])}
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def clip_key(clip: Clip) -> str:
+    """Name of a clip that holds in other indices of the same recordings."""
+    return f"{clip.recording}@{clip.start:g}"
+
+
+def _check(note: Note) -> None:
+    if len(note.label) > LONGEST_LABEL or len(note.text) > LONGEST_TEXT:
+        raise SteeringError(f"a label has at most {LONGEST_LABEL} characters, and a note {LONGEST_TEXT}")
+    if any(type(rating) is not int or rating not in RATINGS for rating in note.ratings.values()):
+        raise SteeringError("a rating is a whole number from 1 to 5")
+
+
+def _text_of(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SteeringError(f"{path} has more than {MOST_BYTES} bytes; it is no file of the explorer's notes")
+        return path.read_bytes()
+    except OSError as error:
+        raise SteeringError(f"cannot read {path}: {error.strerror or error}") from error

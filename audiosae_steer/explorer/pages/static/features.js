@@ -1,0 +1,90 @@
+// The list of features: a sound at once; and, without a server, search in the page itself.
+const root = document.body.dataset.root;
+const audio = new Audio();
+let playing = null;
+
+function stop() {
+  audio.pause();
+  if (playing) { playing.setAttribute("aria-pressed", "false"); }
+  playing = null;
+}
+
+function armed(button) {
+  button.hidden = false;
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    const same = playing === button;
+    stop();
+    if (same) { return; }
+    playing = button;
+    button.setAttribute("aria-pressed", "true");
+    audio.src = button.dataset.sound;
+    audio.addEventListener("loadedmetadata", () => { audio.currentTime = Number(button.dataset.at); }, { once: true });
+    audio.play().catch(stop);
+  });
+}
+
+audio.addEventListener("ended", stop);
+document.querySelectorAll(".play").forEach(armed);
+
+const PAGE = 25, form = document.getElementById("static-search");
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  if (text !== undefined) { made.textContent = text; }
+  if (kind) { made.className = kind; }
+  return made;
+}
+
+function shownRow([feature, label, density, peak, clips, clip, name], layer) {
+  const row = element("tr"), look = element("td", undefined, "look"), box = element("span", undefined, "thumb-picture");
+  if (clip) {
+    const picture = element("img");
+    picture.src = `${root}mel/${clip}.png`; picture.alt = ""; picture.loading = "lazy";
+    box.append(picture); look.append(box);
+  }
+  const head = element("th"), link = element("a", String(feature), "number"), labels = element("td", label, "label");
+  head.scope = "row"; link.href = `${root}feature/${layer}/${feature}.html`; head.append(link);
+  labels.append(element("span", name, "reason"));
+  const share = element("td", density < 1e-4 ? "< 0.01 %" : `${(100 * density).toFixed(density < 0.01 ? 2 : 1)} %`, "density");
+  row.append(look, head, labels, share, element("td", peak.toPrecision(3), "right"), element("td", String(clips), "right"));
+  return row;
+}
+
+async function searchHere() {
+  const all = await (await fetch(form.dataset.list)).json();
+  const [words, sort, rows] = ["words", "sort", "rows"].map((id) => document.getElementById(id));
+  const layer = form.dataset.list.match(/(\d+)\.json$/)[1], column = { feature: 0, label: 1, density: 2, peak: 3, clips: 4 };
+  let page = 1;
+  const show = () => {
+    const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean), by = column[sort.value];
+    const found = all.filter((row) => asked.every((word) => `${row[0]} ${row[1]} ${row[6]} ${row[7]}`.toLowerCase().includes(word)));
+    found.sort((a, b) => (by === 1 ? (b[1] !== "") - (a[1] !== "") || a[1].localeCompare(b[1]) : by === 0 ? a[0] - b[0] : b[by] - a[by]));
+    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
+    page = Math.min(Math.max(page, 1), pages);
+    rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((row) => shownRow(row, layer)));
+    document.getElementById("count").textContent = `${found.length} feature${found.length === 1 ? "" : "s"}`;
+    document.getElementById("where").textContent = `page ${page} of ${pages}`;
+    document.getElementById("before").disabled = page === 1;
+    document.getElementById("after").disabled = page === pages;
+    const address = new URL(location.href);
+    for (const [name, value] of [["words", words.value], ["sort", sort.value === "peak" ? "" : sort.value], ["page", page === 1 ? "" : page]]) {
+      if (value) { address.searchParams.set(name, value); } else { address.searchParams.delete(name); }
+    }
+    history.replaceState(null, "", address);
+  };
+  const asked = new URL(location.href).searchParams;
+  words.value = asked.get("words") || "";
+  sort.value = asked.get("sort") in column ? asked.get("sort") : "peak";
+  page = Number(asked.get("page")) || 1;
+  form.hidden = false;
+  document.getElementById("static-pager").hidden = false;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  words.addEventListener("input", () => { page = 1; show(); });
+  sort.addEventListener("change", () => { page = 1; show(); });
+  document.getElementById("before").addEventListener("click", () => { page -= 1; show(); });
+  document.getElementById("after").addEventListener("click", () => { page += 1; show(); });
+  if (asked.size) { show(); } else { document.getElementById("where").textContent = "page 1"; }
+}
+
+if (form) { searchHere(); }
