@@ -79,7 +79,9 @@ def hand_recipe(
         raise RecipeError(f"these edits make no recipe: {error.errors()[0]['msg']}") from error
 
 
-def steering_parts(live: LiveModel, recipe: Recipe, layers: Mapping[str, int]) -> tuple[list[SiteEdits], list[SiteGate]]:
+def steering_parts(
+    live: LiveModel, recipe: Recipe, layers: Mapping[str, int]
+) -> tuple[list[SiteEdits], list[SiteGate]]:
     """Edits and gates of a recipe of `hand_recipe`, with the SAEs that are loaded already.
 
     Args:
@@ -109,9 +111,7 @@ def saved(live: LiveModel, recipe: Recipe, folder: Path) -> SavedRecipe:
     path = folder / "recipe.json"
     recipe.save(path)
     text = path.read_bytes()
-    files = {
-        str(spec.file): live.sae_file(layer_of(key)) for key, spec in recipe.saes.items() if spec.file is not None
-    }
+    files = {str(spec.file): live.sae_file(layer_of(key)) for key, spec in recipe.saes.items() if spec.file is not None}
     if not files:
         return SavedRecipe(recipe, text, None, ())
     out = io.BytesIO()
@@ -188,9 +188,7 @@ def _layer_with(live: LiveModel, site: Site, spec: SAESpec) -> int:
     raise RecipeError(f"the gate reads {site} by an SAE that is not in this index; take no gate, or another index")
 
 
-def _provenance(
-    live: LiveModel, request: SteeringRequest, name: str, judged: Sequence[JudgedClip]
-) -> dict[str, Any]:
+def _provenance(live: LiveModel, request: SteeringRequest, name: str, judged: Sequence[JudgedClip]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "made": "by hand, in audiosae-steer explore",
         "calibration": "none: strength and edits were chosen by hand",

@@ -16,6 +16,7 @@ from ...data.activations.by_clip import clip_residuals, takes_whole_windows
 from ...data.activations.capture import capture_residuals, frames_of
 from ...data.audio import Samples
 from ...evaluate.transcription.gate_windows import gate_record
+from ...models.families.whisper_mel import encoder_path, mel
 from ...models.registry import family_of, frame_rate_at, unwrap
 from ...models.sites import Site
 from ...steering.gates import FrameProbe, Probe
@@ -83,7 +84,7 @@ def heard(live: LiveModel, index: Index, layer: int, samples: Samples) -> Heard:
 
     Surprise is −log2(n / N): N frames of the corpus, n of them on which the feature is in the same bin of its
     histogram as its peak here, or in a higher one, at least 1. Among features of equal surprise the one is first whose
-    peak is highest beside its highest on the corpus.
+    peak is highest beside its highest on the corpus, to a tenth of that; and then the one that fires longest.
 
     Args:
         live: the index's model.
@@ -105,8 +106,8 @@ def heard(live: LiveModel, index: Index, layer: int, samples: Samples) -> Heard:
     table = index.table(layer)
     known = np.zeros(len(peaks))
     known[table.feature] = table.peak
-    beside = peaks[firing] / np.maximum(known[firing], 1e-9)
-    order = firing[np.lexsort((firing, -beside, -surprise))]
+    beside = np.round(peaks[firing] / np.maximum(known[firing], 1e-9), 1)
+    order = firing[np.lexsort((firing, -peaks[firing], -counts[firing], -beside, -surprise))]
     bits = dict(zip(firing.tolist(), surprise.tolist(), strict=True))
     labels = dict(zip(table.feature.tolist(), table.label, strict=True))
     curves = _curves(sae, pieces, order[:TIMELINE])
@@ -121,7 +122,9 @@ def heard(live: LiveModel, index: Index, layer: int, samples: Samples) -> Heard:
         gates = list(_gates(live, inner, samples)) if family.takes_windows else []
     if live.other_weights():
         notes.append("this model's weights are others than those that the index was made with")
-    return Heard(layer, float(rate), len(samples) / family.sample_rate(inner), len(firing), features, gates, tuple(notes))
+    return Heard(
+        layer, float(rate), len(samples) / family.sample_rate(inner), len(firing), features, gates, tuple(notes)
+    )
 
 
 def _windows(model: Any, site: Site, samples: Samples) -> list[Samples]:
@@ -174,8 +177,9 @@ def _gates(live: LiveModel, model: Any, samples: Samples) -> Iterator[GateCurve]
         scores: dict[tuple[int, str], list[NDArray[np.float32]]] = {}
         decided: dict[tuple[int, str], list[dict[str, Any]]] = {}
         for number, window in enumerate(_windows(model, sites[0], samples)):
-            module, args, kwargs = family_of(model).prepare(model, window)
-            found = capture_residuals(model, sites, module, *args, **kwargs)
+            # padded as the library's own loop does, so that decisions are those of a transcription
+            spectrum = mel(model, [window], "zeros" if hasattr(model, "dims") else "silence")
+            found = capture_residuals(model, sites, model.get_submodule(encoder_path(model)), spectrum)
             seconds = len(window) / family_of(model).sample_rate(model)
             for row, steering in enumerate(steerings):
                 for kind, values in _scores(steering, found, seconds).items():

@@ -37,7 +37,9 @@ def site_named(words: str) -> Site:
     """
     found = SITE.fullmatch(words)
     if found is None:
-        raise SiteError(f"the index is of {words}, which is no layer by number; only such can be heard and steered here")
+        raise SiteError(
+            f"the index is of {words}, which is no layer by number; only such can be heard and steered here"
+        )
     return Site(int(found[2]), "encoder" if found[1] == "encoder" else "decoder")
 
 

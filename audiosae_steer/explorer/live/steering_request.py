@@ -150,7 +150,7 @@ def judged_of(content: Mapping[str, Any]) -> tuple[JudgedClip, ...]:
 
 
 def _listed(content: Mapping[str, Any], name: str, most: int) -> Sequence[Mapping[str, Any]]:
-    given = content.get(name) or []
+    given = content.get(name, [])
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise SteeringError(f"{name} is a list of objects")
     if len(given) > most:

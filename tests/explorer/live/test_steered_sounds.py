@@ -1,0 +1,100 @@
+"""Sound before and after steering, on a small EnCodec of random weights."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from families import encodec
+from make import make_sae
+
+from audiosae_steer.errors import EditError, SteeringError
+from audiosae_steer.explorer.index.index_file import new_index
+from audiosae_steer.explorer.index.index_reader import Index
+from audiosae_steer.explorer.index.index_schema import BINS
+from audiosae_steer.explorer.live.live_explorer import LiveExplorer
+from audiosae_steer.explorer.live.steered_sounds import levels
+from audiosae_steer.io.hub.read import sha256_of
+
+FEATURES, WIDTH = 40, 16
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("codec")
+    sae = make_sae("relu", WIDTH, FEATURES)
+    sae.save(folder / "latents.safetensors")
+    with new_index(folder / "index.sqlite") as writer:
+        writer.meta({"model": "codec", "family": "encodec", "labels": [], "sounds": False})
+        writer.add("layers", [(1, "encoder layer 1", json.dumps({"file": "latents.safetensors"}),
+                               sha256_of(folder / "latents.safetensors"), FEATURES, WIDTH, 75.0, 0, 75)])  # fmt: skip
+        writer.add("features", [(1, i, 0, 0, 0.0, 0.0, bytes(4 * BINS), "", None, None) for i in range(FEATURES)])
+    index = Index(folder / "index.sqlite")
+    made = LiveExplorer(index, model=encodec(24000, 1)())
+    yield made
+    made.close()
+    index.close()
+
+
+@pytest.fixture(scope="module")
+def own(explorer: LiveExplorer) -> str:
+    wave = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    out = io.BytesIO()
+    soundfile.write(out, wave, 16000, format="WAV")
+    return str(explorer.add_clip(out.getvalue(), "noise.wav")["own"])
+
+
+def asked(**content: Any) -> dict[str, Any]:
+    return {"session": "a-page-of-tests", **content}
+
+
+def test_the_sound_changes_and_both_can_be_played(explorer: LiveExplorer, own: str) -> None:
+    edits = [{"layer": 1, "kind": "scale", "feature": i, "factor": 3.0} for i in range(20)]
+    found = explorer.steer(asked(own=own, edits=edits)).result(60)
+    assert found["kind"] == "sound"
+    before, after = (soundfile.read(io.BytesIO(explorer.sounds.get(each["sound"]).wav)) for each in found["sounds"])
+    assert (before[1], len(before[0])) == (24000, 24000)
+    assert np.abs(before[0] - after[0]).max() > 1e-3
+    rms = [np.sqrt(np.mean(each[0] ** 2)) * shown["gain"] for each, shown in zip((before, after), found["sounds"])]
+    assert rms[0] == pytest.approx(rms[1], rel=0.02)
+    assert max(each["gain"] for each in found["sounds"]) == 1.0
+
+
+def test_strength_nought_gives_the_codecs_own_sound(explorer: LiveExplorer, own: str) -> None:
+    edits = [{"layer": 1, "kind": "ablate", "feature": 1}]
+    found = explorer.steer(asked(own=own, edits=edits, strength=0.0)).result(60)
+    first, second = (explorer.sounds.get(each["sound"]).wav for each in found["sounds"])
+    assert first == second
+
+
+def test_recipes_and_gates_are_of_text(explorer: LiveExplorer, own: str) -> None:
+    with pytest.raises(SteeringError, match="recipes and gates"):
+        explorer.steer(asked(own=own, recipes=[{"name": "no-false-speech"}])).result(60)
+    with pytest.raises(EditError, match="nothing to steer"):
+        explorer.steer(asked(own=own)).result(60)
+
+
+def test_an_own_clip_is_heard_by_a_codecs_features(explorer: LiveExplorer, own: str) -> None:
+    found = explorer.listen(asked(own=own, layer=1)).result(60)
+    assert found["rate"] == 75.0
+    assert found["fired"] > 0
+    assert found["gates"] == []
+
+
+def test_a_clip_of_an_index_without_sound_is_refused(explorer: LiveExplorer) -> None:
+    with pytest.raises(SteeringError, match="no clip 1"):
+        explorer.steer(asked(clip=1))
+
+
+def test_what_is_silent_is_not_turned_up() -> None:
+    quiet, loud = np.zeros(100, np.float32), np.full(100, 0.5, np.float32)
+    first, second = levels(quiet, loud)
+    assert first.gain == 1.0
+    assert second.gain == 1.0
+    first, second = levels(loud, loud / 2)
+    assert (first.gain, second.gain) == (0.5, 1.0)
