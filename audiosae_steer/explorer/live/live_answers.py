@@ -45,7 +45,7 @@ def text_answer(found: SteeredText) -> dict[str, Any]:
         "kind": "text",
         "before": _text(found.before),
         "after": _text(found.after),
-        "diff": [[each.kind, each.words] for each in found.diff],
+        "diff": [list(each) for each in found.diff],
         "steering": found.steering,
         "notes": list(found.notes),
     }

@@ -57,7 +57,7 @@ class LiveModel:
         self, meta: Mapping[str, Any], layers: Mapping[int, Layer], folders: Sequence[Path] = (), model: Any = None
     ) -> None:
         self._meta, self._layers, self._folders = dict(meta), dict(layers), tuple(folders)
-        self._source = meta.get("model") if model is None else model
+        self._source: Any = meta.get("model") if model is None else model
         self._model: Any = None
         self._processor: Any = None
         self._saes: dict[str, SAE] = {}
@@ -133,7 +133,7 @@ class LiveModel:
         return site_named(self.layer(number).site)
 
     def source(self, number: int) -> SAESpec:
-        """A layer's SAE, as a recipe names it, with its sha256. RecipeError: the index does not say what a recipe can."""
+        """A layer's SAE, as a recipe names it, with its sha256. RecipeError: no recipe can name it so."""
         layer = self.layer(number)
         try:
             given = json.loads(layer.sae)

@@ -70,7 +70,7 @@ def steered_sound(live: LiveModel, samples: Samples, rate: int, request: Steerin
     recipe = hand_recipe(live, request, "preview")
     parts, _ = steering_parts(live, recipe, {key: layer_of(key) for key in recipe.saes})
     (part,) = parts
-    edits = list(part.edits)
+    edits: list[Any] = list(part.edits)
     with noted() as notes:
         before = _through(inner, wav, edits, part, 0.0)
         after = _through(inner, wav, edits, part, request.strength)

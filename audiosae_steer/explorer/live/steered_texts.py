@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ...data.audio import Samples
 from ...errors import AudioSAESteerWarning, printable
+from ...evaluate.page_parts.text_change import Change, text_change
 from ...evaluate.transcription.decoding import Decoding
 from ...evaluate.transcription.gate_windows import gate_record
 from ...evaluate.transcription.transcribe import Transcript, transcribe_batch
@@ -17,7 +18,6 @@ from ...steering.steering import steer
 from .hand_recipe import hand_recipe, layer_of, steering_parts
 from .live_model import LiveModel
 from .steering_request import SteeringRequest
-from .word_diff import Stretch, word_diff
 
 
 class HeardText(NamedTuple):
@@ -45,7 +45,7 @@ class SteeredText(NamedTuple):
 
     before: HeardText
     after: HeardText
-    diff: list[Stretch]
+    diff: list[Change]
     steering: str
     """What was done, in words."""
     notes: tuple[str, ...]
@@ -67,7 +67,7 @@ def steered_text(live: LiveModel, samples: Samples, request: SteeringRequest, be
     heard = plain_text(live, samples, request.timestamps) if before is None else before
     with noted() as notes, steered(live, request) as words:
         after = HeardText.of(_transcribed(live, samples, request.timestamps))
-    return SteeredText(heard, after, word_diff(heard.text, after.text), words, tuple(notes))
+    return SteeredText(heard, after, text_change(heard.text, after.text), words, tuple(notes))
 
 
 def plain_text(live: LiveModel, samples: Samples, timestamps: bool) -> HeardText:

@@ -142,7 +142,8 @@ def judged_of(content: Mapping[str, Any]) -> tuple[JudgedClip, ...]:
     """
     found = []
     for each in _listed(content, "judged", MOST_CLIPS):
-        name, rating = each.get("name"), each.get("rating") or ""
+        name: Any = each.get("name")
+        rating: Any = each.get("rating") or ""
         if not isinstance(name, str) or not name.strip() or rating not in (*RATINGS, ""):
             raise SteeringError(f"a clip that was judged has a name, and a rating of {', '.join(RATINGS)}")
         found.append(JudgedClip(" ".join(name.split())[:120], rating))

@@ -60,7 +60,10 @@ def test_the_sound_changes_and_both_can_be_played(explorer: LiveExplorer, own: s
     before, after = (soundfile.read(io.BytesIO(explorer.sounds.get(each["sound"]).wav)) for each in found["sounds"])
     assert (before[1], len(before[0])) == (24000, 24000)
     assert np.abs(before[0] - after[0]).max() > 1e-3
-    rms = [np.sqrt(np.mean(each[0] ** 2)) * shown["gain"] for each, shown in zip((before, after), found["sounds"])]
+    rms = [
+        np.sqrt(np.mean(each[0] ** 2)) * shown["gain"]
+        for each, shown in zip((before, after), found["sounds"], strict=True)
+    ]
     assert rms[0] == pytest.approx(rms[1], rel=0.02)
     assert max(each["gain"] for each in found["sounds"]) == 1.0
 
