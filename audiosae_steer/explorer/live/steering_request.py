@@ -16,6 +16,8 @@ MOST_RECIPES = 8
 MOST_CLIPS = 500
 LARGEST = 1e6
 """Of any number in a request."""
+LARGEST_NUMBER = 1 << 31
+"""Of a clip, layer or feature."""
 KINDS: dict[str, tuple[str, ...]] = {
     "ablate": (),
     "scale": ("factor",),
@@ -107,7 +109,7 @@ def clip_of(content: Mapping[str, Any]) -> ClipRef:
         SteeringError: it names none, or both kinds.
     """
     number, own = content.get("clip"), content.get("own")
-    if own is None and isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+    if own is None and isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= LARGEST_NUMBER:
         return ClipRef(number=number)
     if number is None and isinstance(own, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", own):
         return ClipRef(own=own)
@@ -164,7 +166,7 @@ def _wish(given: Mapping[str, Any]) -> FeatureWish:
     if not isinstance(kind, str) or kind not in KINDS:
         raise EditError(f"edit kind {kind!r} is unknown; expected one of {', '.join(KINDS)}")
     for name, value in (("layer", layer), ("feature", feature)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_NUMBER:
             raise EditError(f"{kind}: {name} is a whole number, 0 or more, not {value!r}")
     spec: dict[str, Any] = {"kind": kind, "features": [feature]}
     for name in KINDS[kind]:

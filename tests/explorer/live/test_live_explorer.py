@@ -13,27 +13,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from live_index import CLIPS, LAYER, live_index
+from live_index import CLIPS, LAYER
 
 from audiosae_steer import load_audio, load_recipe, steer
 from audiosae_steer.errors import EditError, RecipeError, SteeringError
 from audiosae_steer.evaluate.transcription.transcribe import transcribe
-from audiosae_steer.explorer.index.index_reader import Index
 from audiosae_steer.explorer.live.live_explorer import LiveExplorer
 from audiosae_steer.io.shipped import checkpoints_dir
 
 SESSION = "a-page-of-tests"
 FAN = CLIPS.index("fan") + 1
 ADDED = {"layer": LAYER, "kind": "add", "feature": 2170, "amount": -6.0}
-
-
-@pytest.fixture(scope="module")
-def explorer(tmp_path_factory, tiny_en):
-    index = Index(live_index(tmp_path_factory.mktemp("live") / "index.sqlite", tiny_en))
-    made = LiveExplorer(index, model=tiny_en)
-    yield made
-    made.close()
-    index.close()
 
 
 def asked(**content: Any) -> dict[str, Any]:

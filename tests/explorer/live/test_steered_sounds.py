@@ -25,7 +25,7 @@ FEATURES, WIDTH = 40, 16
 
 
 @pytest.fixture(scope="module")
-def explorer(tmp_path_factory):
+def codec(tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("codec")
     sae = make_sae("relu", WIDTH, FEATURES)
     sae.save(folder / "latents.safetensors")
@@ -42,22 +42,22 @@ def explorer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(explorer: LiveExplorer) -> str:
+def own(codec: LiveExplorer) -> str:
     wave = 0.1 * np.random.default_rng(0).standard_normal(16000)
     out = io.BytesIO()
     soundfile.write(out, wave, 16000, format="WAV")
-    return str(explorer.add_clip(out.getvalue(), "noise.wav")["own"])
+    return str(codec.add_clip(out.getvalue(), "noise.wav")["own"])
 
 
 def asked(**content: Any) -> dict[str, Any]:
     return {"session": "a-page-of-tests", **content}
 
 
-def test_the_sound_changes_and_both_can_be_played(explorer: LiveExplorer, own: str) -> None:
+def test_the_sound_changes_and_both_can_be_played(codec: LiveExplorer, own: str) -> None:
     edits = [{"layer": 1, "kind": "scale", "feature": i, "factor": 3.0} for i in range(20)]
-    found = explorer.steer(asked(own=own, edits=edits)).result(60)
+    found = codec.steer(asked(own=own, edits=edits)).result(60)
     assert found["kind"] == "sound"
-    before, after = (soundfile.read(io.BytesIO(explorer.sounds.get(each["sound"]).wav)) for each in found["sounds"])
+    before, after = (soundfile.read(io.BytesIO(codec.sounds.get(each["sound"]).wav)) for each in found["sounds"])
     assert (before[1], len(before[0])) == (24000, 24000)
     assert np.abs(before[0] - after[0]).max() > 1e-3
     rms = [
@@ -68,30 +68,30 @@ def test_the_sound_changes_and_both_can_be_played(explorer: LiveExplorer, own: s
     assert max(each["gain"] for each in found["sounds"]) == 1.0
 
 
-def test_strength_nought_gives_the_codecs_own_sound(explorer: LiveExplorer, own: str) -> None:
+def test_strength_nought_gives_the_codecs_own_sound(codec: LiveExplorer, own: str) -> None:
     edits = [{"layer": 1, "kind": "ablate", "feature": 1}]
-    found = explorer.steer(asked(own=own, edits=edits, strength=0.0)).result(60)
-    first, second = (explorer.sounds.get(each["sound"]).wav for each in found["sounds"])
+    found = codec.steer(asked(own=own, edits=edits, strength=0.0)).result(60)
+    first, second = (codec.sounds.get(each["sound"]).wav for each in found["sounds"])
     assert first == second
 
 
-def test_recipes_and_gates_are_of_text(explorer: LiveExplorer, own: str) -> None:
+def test_recipes_and_gates_are_of_text(codec: LiveExplorer, own: str) -> None:
     with pytest.raises(SteeringError, match="recipes and gates"):
-        explorer.steer(asked(own=own, recipes=[{"name": "no-false-speech"}])).result(60)
+        codec.steer(asked(own=own, recipes=[{"name": "no-false-speech"}])).result(60)
     with pytest.raises(EditError, match="nothing to steer"):
-        explorer.steer(asked(own=own)).result(60)
+        codec.steer(asked(own=own)).result(60)
 
 
-def test_an_own_clip_is_heard_by_a_codecs_features(explorer: LiveExplorer, own: str) -> None:
-    found = explorer.listen(asked(own=own, layer=1)).result(60)
+def test_an_own_clip_is_heard_by_a_codecs_features(codec: LiveExplorer, own: str) -> None:
+    found = codec.listen(asked(own=own, layer=1)).result(60)
     assert found["rate"] == 75.0
     assert found["fired"] > 0
     assert found["gates"] == []
 
 
-def test_a_clip_of_an_index_without_sound_is_refused(explorer: LiveExplorer) -> None:
+def test_a_clip_of_an_index_without_sound_is_refused(codec: LiveExplorer) -> None:
     with pytest.raises(SteeringError, match="no clip 1"):
-        explorer.steer(asked(clip=1))
+        codec.steer(asked(clip=1))
 
 
 def test_what_is_silent_is_not_turned_up() -> None:

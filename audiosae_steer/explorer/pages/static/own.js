@@ -18,7 +18,7 @@ function inWords(curve, rate, each) {
     if (last && i - last[1] <= 0.1 * rate + 1) { last[1] = i; } else { runs.push([i, i]); }
   });
   const told = runs.slice(0, 3).map(([a, b]) => `from ${(a / rate).toFixed(1)} to ${((b + 1) / rate).toFixed(1)} s`);
-  const more = runs.length > 3 ? ` and ${runs.length - 3} times more` : "";
+  const more = runs.length > 3 ? ` and ${runs.length - 3} more` : "";
   return `Fires ${told.join(", ")}${more}, at most ${spoken(each.peak)} at ${each.at.toFixed(1)} s.`;
 }
 
@@ -96,6 +96,7 @@ function show(found, asked) {
 
 async function listen(asked = null) {
   if (!clip) { return; }
+  byId("none-yet").hidden = true;
   status.textContent = "Listening … (the first time, the model is loaded)";
   document.body.setAttribute("aria-busy", "true");
   try {

@@ -14,7 +14,7 @@ export function blank() {
   return { edits: [], recipes: [], strength: 1, gate: "", empty: false, name: "", description: "", judged: [] };
 }
 
-const finite = (text) => (text === undefined || text === "" || !Number.isFinite(Number(text)) ? null : Number(text));
+const finite = (text) => (text === undefined || text === null || text === "" || !Number.isFinite(Number(text)) ? null : Number(text));
 
 /** `layer:feature:kind:numbers…:flag@from-to`, as addresses have it. */
 export function editToText(edit) {

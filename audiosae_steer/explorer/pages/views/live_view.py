@@ -18,7 +18,7 @@ from ...live.own_clips import MAX_BYTES, MAX_SECONDS
 from ...live.steering_request import RATINGS, parse_content
 from ...live.work_queue import BusyError, SupersededError
 from ..byte_ranges import ranged
-from ..explorer_site import Site, View, nonce_of, site_of, whole_number
+from ..explorer_site import View, nonce_of, site_of, whole_number
 
 if TYPE_CHECKING:
     from starlette.requests import Request
