@@ -184,8 +184,7 @@ class Index:
         Counted are the frames in the bin of the peak, or in a higher one, at least 1; of a feature that the index does
         not have, as of one that never fires.
         """
-        tails = self._tails_of(layer)
-        frames = max(self.layers[layer].frames, 1) if layer in self.layers else 1
+        tails, frames = self._tails_of(layer), max(self.layers[layer].frames, 1) if layer in self.layers else 1
         as_high, known = np.ones(len(features)), features < len(tails)
         as_high[known] = np.maximum(tails[features[known], bin_of(peaks[known].astype(np.float32))], 1)
         return np.asarray(np.maximum(-np.log2(as_high / frames), 0), np.float64)

@@ -66,7 +66,7 @@ class GateCurve(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a model's features make of a clip."""
+    """Features of a layer on a clip, and the gates."""
 
     layer: int
     rate: float

@@ -15,7 +15,7 @@ from .steered_texts import HeardText, SteeredText
 
 
 def heard_answer(found: Heard) -> dict[str, Any]:
-    """What fires on a clip: curves are base64 of a byte a frame, value = byte * scale / 255."""
+    """Features that fire on a clip: curves are base64 of a byte a frame, value = byte * scale / 255."""
     return {
         "layer": found.layer,
         "rate": found.rate,

@@ -110,7 +110,7 @@ class LiveExplorer:
         return mel_png(log_mel(mel_power(_resampled(clip.samples, clip.rate, SAMPLE_RATE))))
 
     def listen(self, content: Mapping[str, Any]) -> Future[Answer]:
-        """What fires on a clip. Raises SteeringError at once where the request is none."""
+        """Features that fire on a clip, to come. Raises SteeringError at once where the request is none."""
         clip, layer, session = clip_of(content), content.get("layer"), session_of(content)
         if not isinstance(layer, int) or isinstance(layer, bool):
             raise SteeringError("the request names no layer of the index")
@@ -119,13 +119,13 @@ class LiveExplorer:
         return self.queue.submit(f"listen {session}", partial(self._listen, clip, layer))
 
     def steer(self, content: Mapping[str, Any]) -> Future[Answer]:
-        """A clip before and after steering. Raises SteeringError or EditError at once where the request is none."""
+        """A clip before and after steering, to come. Raises SteeringError or EditError at once where the request is none."""
         request, session = request_of(content), session_of(content)
         self._check(request.clip)
         return self.queue.submit(f"steer {session}", partial(self._steer, request))
 
     def save(self, content: Mapping[str, Any]) -> Future[SavedRecipe]:
-        """A recipe's files. Raises SteeringError or EditError at once where the request is none."""
+        """A recipe's files, to come. Raises SteeringError or EditError at once where the request is none."""
         request = request_of(content, ClipRef(number=0))
         judged, session = judged_of(content), session_of(content)
         name, description = content.get("name"), content.get("description", "")

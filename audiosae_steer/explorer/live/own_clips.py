@@ -17,7 +17,7 @@ from ...errors import AudioError, SteeringError, printable
 MAX_BYTES = 32 << 20
 """Of an upload: 2 minutes of 48 kHz stereo in 16 bits are 23 MB."""
 MAX_SECONDS = 120.0
-"""What comes after is left out."""
+"""Longest part of a clip that is kept; the rest is left out."""
 RATES = (4_000, 192_000)
 CHANNELS = 16
 MAX_SAMPLES = 64_000_000

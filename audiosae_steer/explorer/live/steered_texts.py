@@ -47,7 +47,7 @@ class SteeredText(NamedTuple):
     after: HeardText
     diff: list[Change]
     steering: str
-    """What was done, in words."""
+    """Description of the steering."""
     notes: tuple[str, ...]
     """Warnings: edits that changed nothing, recipes of other weights."""
 

@@ -14,7 +14,7 @@ from .notes_file import Notes
 
 
 def live_site(index: Index, *, notes: Notes | None = None, folders: Sequence[Path] = (), model: Any = None) -> Site:
-    """What the pages of an index share, with own clips and steering. No model is loaded before one is needed.
+    """Site of an index with own clips and steering. No model is loaded before one is needed.
 
     Args:
         index: opened.

@@ -30,7 +30,7 @@ def codec(tmp_path_factory):
     sae = make_sae("relu", WIDTH, FEATURES)
     sae.save(folder / "latents.safetensors")
     with new_index(folder / "index.sqlite") as writer:
-        writer.meta({"model": "codec", "family": "encodec", "labels": [], "sounds": False})
+        writer.meta({"model": "codec", "library": "transformers", "family": "encodec", "labels": [], "sounds": False, "seconds": 1.0})
         writer.add("layers", [(1, "encoder layer 1", json.dumps({"file": "latents.safetensors"}),
                                sha256_of(folder / "latents.safetensors"), FEATURES, WIDTH, 75.0, 0, 75)])  # fmt: skip
         writer.add("features", [(1, i, 0, 0, 0.0, 0.0, bytes(4 * BINS), "", None, None) for i in range(FEATURES)])

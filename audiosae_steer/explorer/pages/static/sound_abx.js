@@ -55,7 +55,7 @@ export function abxPanel(sounds) {
     if (place >= 0 && (place < 2 || blind.checked)) { play(place); }
   };
   document.addEventListener("keydown", key);
-  panel.append(make("div", { class: "abx" }, ...plays, stopping, ...guesses),
+  panel.append(make("div", { class: "abx" }, ...plays, stopping), make("div", { class: "abx" }, ...guesses),
     make("div", { class: "choices" }, make("label", {}, match, "levels matched"), make("label", {}, blind, "blind")), said,
     make("p", { class: "quiet small" }, make("kbd", {}, "A"), " ", make("kbd", {}, "B"), " ", make("kbd", {}, "X"), " play."));
   name();

@@ -98,7 +98,7 @@ async def clip(request: Request) -> Response:
 
 
 async def listen(request: Request) -> Response:
-    """What fires on a clip."""
+    """Features that fire on a clip."""
     return JSONResponse(await _waited(live_of(request).listen(parse_content(await request.body()))))
 
 
