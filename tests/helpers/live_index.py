@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from make import make_sae
 
 from audiosae_steer.analyse.mel_windows.log_mel import log_mel, mel_power
 from audiosae_steer.data.activations.by_clip import clip_residuals
@@ -25,6 +26,8 @@ from audiosae_steer.sae.load import load_sae
 CLIPS = ("fan", "rain", "speech-01", "speech-02")
 """Bundled clips; tiny.en writes "I'm going to go ahead and do that." for the fan."""
 LAYER = 4
+FEATURES, WIDTH = 40, 16
+"""Of the codec's SAE."""
 
 
 def live_index(path: Path, model: Any) -> Path:
@@ -55,6 +58,21 @@ def live_index(path: Path, model: Any) -> Path:
             writer.add("peaks", [(LAYER, number, *(zlib.compress(part.tobytes()) for part in packed))])
         writer.add("examples", [row for i in _most_active(every) for row in _examples(i, codes)])
     return path
+
+
+def codec_index(folder: Path) -> Path:
+    """Write an index of a small EnCodec's latents, and its SAE of random weights beside it; no clips."""
+    make_sae("relu", WIDTH, FEATURES).save(folder / "latents.safetensors")
+    digest = sha256_of(folder / "latents.safetensors")
+    with new_index(folder / "index.sqlite") as writer:
+        writer.meta({
+            "model": "codec", "library": "transformers", "family": "encodec", "weights": "", "made": "0.0.0",
+            "labels": [], "sounds": False, "seconds": 1.0,
+        })  # fmt: skip
+        source = json.dumps({"file": "latents.safetensors"})
+        writer.add("layers", [(1, "encoder layer 1", source, digest, FEATURES, WIDTH, 75.0, 0, 75)])
+        writer.add("features", [(1, i, 0, 0, 0.0, 0.0, bytes(4 * BINS), "", None, None) for i in range(FEATURES)])
+    return folder / "index.sqlite"
 
 
 def _feature(feature: int, values: np.ndarray, codes: list[np.ndarray]) -> tuple[Any, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from live_index import live_index
+from families import encodec
+from live_index import codec_index, live_index
 from starlette.testclient import TestClient
 
 from audiosae_steer.explorer.index.index_reader import Index
@@ -30,6 +31,22 @@ def live_pages(tmp_path_factory: pytest.TempPathFactory, tiny_en: Any) -> Iterat
 def explorer(live_pages: Site) -> LiveExplorer:
     """Its live part."""
     return live_pages.extra["live"]
+
+
+@pytest.fixture(scope="session")
+def codec_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site of an index of a small EnCodec of random weights. Shared."""
+    index = Index(codec_index(tmp_path_factory.mktemp("codec")))
+    site = live_site(index, model=encodec(24000, 1)())
+    yield site
+    site.extra["live"].close()
+    index.close()
+
+
+@pytest.fixture(scope="session")
+def codec(codec_pages: Site) -> LiveExplorer:
+    """Its live part."""
+    return codec_pages.extra["live"]
 
 
 @pytest.fixture

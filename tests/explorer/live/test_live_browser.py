@@ -7,6 +7,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,27 @@ PATIENCE = 60_000
 """Milliseconds: a shared machine is slow now and then."""
 
 
-@pytest.fixture(scope="module")
-def address(live_pages: Site) -> Iterator[str]:
+@contextmanager
+def served(site: Site) -> Iterator[str]:
+    """The address of a server of that site."""
     import uvicorn
 
     bound = listening("127.0.0.1", 0)
-    config = uvicorn.Config(explorer_app(live_pages), log_level="warning", ws="none", lifespan="off")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(explorer_app(site), log_level="warning", ws="none", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    bound.close()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        bound.close()
+
+
+@pytest.fixture(scope="module")
+def address(live_pages: Site) -> Iterator[str]:
+    with served(live_pages) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +67,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
+    with watched(browser, address) as opened:
+        yield opened
+
+
+@contextmanager
+def watched(browser: Any, address: str) -> Iterator[Any]:
     """A page that may ask nothing of anybody else, and whose scripts raise nothing."""
     context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900})
     opened, outside, wrong = context.new_page(), [], []
@@ -177,3 +192,18 @@ def test_the_microphone_is_heard(page: Any) -> None:
     page.keyboard.press("Enter")
     sync_api.expect(tracks.nth(1)).to_have_attribute("aria-pressed", "true")
     assert serious(page) == []
+
+
+def test_a_codecs_sound_is_compared_blind(browser: Any, codec_pages: Site) -> None:
+    with served(codec_pages) as address, watched(browser, address) as page:
+        page.goto("/steer.html?edit=1:3:scale:3")
+        page.locator("#own-file").set_input_files(checkpoints_dir() / "clips" / "speech-01.flac")
+        sync_api.expect(page.locator("#status")).to_have_text("Both sounds are ready.", timeout=PATIENCE)
+        page.get_by_label("blind").check()
+        page.get_by_role("button", name="X", exact=True).click()
+        sync_api.expect(page.get_by_role("button", name="X", exact=True)).to_have_attribute("aria-pressed", "true")
+        for tries in (1, 2):
+            page.get_by_role("button", name="X is A").click()
+            said = page.locator(".abx-panel [aria-live]")
+            sync_api.expect(said).to_contain_text(re.compile(rf"[0-{tries}] of {tries}; as many or more by chance"))
+        assert serious(page) == []

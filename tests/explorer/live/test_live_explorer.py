@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import warnings
 import zipfile
 from pathlib import Path
@@ -188,4 +187,3 @@ def test_an_own_clip_is_played_and_drawn(explorer: LiveExplorer) -> None:
     assert rate == 16000
     assert np.abs(samples - load_audio(checkpoints_dir() / "clips" / "speech-01.flac")).max() < 1e-4
     assert explorer.own_mel(own).startswith(b"\x89PNG")
-    json.dumps(explorer.listen(asked(own=own, layer=LAYER)).result(60))

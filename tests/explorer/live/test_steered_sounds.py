@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from families import encodec
-from make import make_sae
 
 from audiosae_steer.errors import EditError, SteeringError
-from audiosae_steer.explorer.index.index_file import new_index
-from audiosae_steer.explorer.index.index_reader import Index
-from audiosae_steer.explorer.index.index_schema import BINS
 from audiosae_steer.explorer.live.live_explorer import LiveExplorer
 from audiosae_steer.explorer.live.steered_sounds import levels
-from audiosae_steer.io.hub.read import sha256_of
-
-FEATURES, WIDTH = 40, 16
-
-
-@pytest.fixture(scope="module")
-def codec(tmp_path_factory):
-    folder: Path = tmp_path_factory.mktemp("codec")
-    sae = make_sae("relu", WIDTH, FEATURES)
-    sae.save(folder / "latents.safetensors")
-    with new_index(folder / "index.sqlite") as writer:
-        writer.meta({"model": "codec", "library": "transformers", "family": "encodec", "labels": [], "sounds": False, "seconds": 1.0})
-        writer.add("layers", [(1, "encoder layer 1", json.dumps({"file": "latents.safetensors"}),
-                               sha256_of(folder / "latents.safetensors"), FEATURES, WIDTH, 75.0, 0, 75)])  # fmt: skip
-        writer.add("features", [(1, i, 0, 0, 0.0, 0.0, bytes(4 * BINS), "", None, None) for i in range(FEATURES)])
-    index = Index(folder / "index.sqlite")
-    made = LiveExplorer(index, model=encodec(24000, 1)())
-    yield made
-    made.close()
-    index.close()
 
 
 @pytest.fixture(scope="module")

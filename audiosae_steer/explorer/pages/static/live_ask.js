@@ -15,17 +15,25 @@ export class Refused extends Error {
 
 async function answered(promise) {
   let answer;
-  try { answer = await promise; } catch { throw new Refused("The server does not answer: is it still running?"); }
+  try { answer = await promise; } catch (error) {
+    if (error.name === "AbortError") { throw new Refused("A newer request took its place.", true); }
+    throw new Refused("The server does not answer: is it still running?");
+  }
   if (answer.ok) { return answer; }
   let said = { error: `The server refused this (${answer.status}).` };
   try { said = await answer.json(); } catch { /* it was no JSON */ }
   throw new Refused(said.error, Boolean(said.superseded));
 }
 
-/** The answer to a request of the live part. */
+const underway = new Map();
+
+/** The answer to a request of the live part; a newer request to the same path takes its place. */
 export function ask(path, content) {
+  underway.get(path)?.abort();
+  const controller = new AbortController();
+  underway.set(path, controller);
   return answered(fetch(`${root}live/${path}`, { method: "POST", body: JSON.stringify({ session: SESSION, ...content }),
-    headers: { "content-type": "application/json", accept: "application/json" } }));
+    headers: { "content-type": "application/json", accept: "application/json" }, signal: controller.signal }));
 }
 
 /** Keep a sound as an own clip: {own, name, seconds, left_out}. */

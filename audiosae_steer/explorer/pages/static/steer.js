@@ -11,6 +11,7 @@ const before = kept(), linked = ofAddress(asked);
 const replaced = linked && before.edits.length > 0 && effectOf(linked) !== effectOf(before);
 const recipe = replaced || (linked && !before.edits.length) ? linked : before;
 if (replaced) { layAside(before); }
+recipe.recipes = recipe.recipes.filter(({ name }) => state.recipes.some((each) => each.name === name)); // of another model's
 let clip = null, waiting;
 
 const content = () => ({ edits: recipe.edits.map((edit) => ({ ...edit })), recipes: recipe.recipes, strength: recipe.strength,
