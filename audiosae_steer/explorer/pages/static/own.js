@@ -103,7 +103,10 @@ async function listen(asked = null) {
     const content = clip.own ? { own: clip.own } : { clip: clip.number };
     show(await (await ask("listen", { ...content, layer: Number(layer.value) })).json(), asked);
     remember();
-  } catch (error) { if (!error.superseded) { status.textContent = error.message; } } finally { document.body.removeAttribute("aria-busy"); }
+    document.body.removeAttribute("aria-busy");
+  } catch (error) {
+    if (!error.superseded && error.name !== "AbortError") { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
+  }
 }
 
 armOwnSound((kept) => { clip = kept; if (byId("from-index")) { byId("from-index").value = ""; } listen(); });

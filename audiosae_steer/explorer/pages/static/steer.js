@@ -44,7 +44,7 @@ async function run() {
     byId("verdict").hidden = !recipe.edits.length;
     document.body.removeAttribute("aria-busy");
   } catch (error) {
-    if (!error.superseded) { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
+    if (!error.superseded && error.name !== "AbortError") { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
   }
 }
 
