@@ -119,7 +119,7 @@ class LiveExplorer:
         return self.queue.submit(f"listen {session}", partial(self._listen, clip, layer))
 
     def steer(self, content: Mapping[str, Any]) -> Future[Answer]:
-        """A clip before and after steering, to come. Raises SteeringError or EditError at once where the request is none."""
+        """A clip before and after, to come. Raises SteeringError or EditError at once where the request is none."""
         request, session = request_of(content), session_of(content)
         self._check(request.clip)
         return self.queue.submit(f"steer {session}", partial(self._steer, request))
