@@ -23,8 +23,13 @@ VIEWS = {
     "feature-dark": ("feature/4/1423.html", "dark", 1240, 760),
     "map": ("map/4.html?feature=1423&mark=speech", "light", 1240, 860),
     "clip": ("clip/4/24.html?at=0.9", "dark", 1240, 900),
+    "own": ("own.html?layer=4&clip=5&at=2.2", "light", 1240, 1000),
+    "steer": ("steer.html?layer=4&clip=7&edit=4:2170:add:-6", "light", 1240, 900),
     "narrow": ("feature/4/1423.html", "light", 390, 760),
 }
+
+LIVE = {"own": "#found:not([hidden])", "steer": "#text-after"}
+"""Views that wait for the model, and what tells that it has answered."""
 
 
 def written(page: Any, path: Path) -> None:
@@ -59,6 +64,9 @@ def main() -> None:
             page = context.new_page()
             page.goto(address.group() + where)
             page.wait_for_load_state("networkidle")
+            if name in LIVE:
+                page.wait_for_selector(LIVE[name], timeout=120_000)
+                page.wait_for_load_state("networkidle")
             page.wait_for_timeout(300)  # the waveform is drawn
             written(page, asked.out / f"{name}.png")
             context.close()

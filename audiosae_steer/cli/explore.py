@@ -59,7 +59,7 @@ def open_index(
     """Open an index in the browser, until Ctrl-C."""
     from ..explorer.pages.explorer_server import is_loopback, serve_site
 
-    site = opened(index, notes)
+    site = opened(index, notes, live=True)
 
     def ready(address: str) -> None:
         say(f"{site.index.path.name}: {address}   (Ctrl-C ends it)")
@@ -115,12 +115,19 @@ def static(
 app.registered_commands += explore_build.app.registered_commands
 
 
-def opened(source: str | None, notes: Path | None = None) -> Site:
-    """The site of an index; of the embedded default without one, which is made if it is not there."""
+def opened(source: str | None, notes: Path | None = None, *, live: bool = False) -> Site:
+    """The site of an index; of the embedded default without one, which is made if it is not there.
+
+    Args:
+        source: the index.
+        notes: file of the user's notes.
+        live: with own clips and steering.
+    """
     from ..explorer.index.default_index import MODEL, build_default, index_cache
     from ..explorer.index.hub_index import index_at
     from ..explorer.index.index_reader import Index
     from ..explorer.pages.explorer_app import explorer_site
+    from ..explorer.pages.live_site import live_site
     from ..explorer.pages.notes_file import Notes
 
     with progress() as tell:
@@ -128,7 +135,7 @@ def opened(source: str | None, notes: Path | None = None) -> Site:
     if source is None and notes is None:  # the index moves when the package changes; notes stay
         notes = index_cache() / f"{MODEL}.notes.json"
     index = Index(path)
-    return explorer_site(index, notes=Notes(index, notes))
+    return (live_site if live else explorer_site)(index, notes=Notes(index, notes))
 
 
 def named_feature(text: str, layers: list[int]) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Length(NamedTuple):
 
 
 def read(
-    file: Path | BinaryIO, name: str, start: float = 0.0, seconds: float | None = None
+    file: Path | BinaryIO, name: str, start: float = 0.0, seconds: float | None = None, *, others: bool = True
 ) -> tuple[NDArray[np.float32], int]:
     """Samples (n, channels) of a stretch, and their rate in Hz; n is 0 if there are none.
 
@@ -50,6 +50,7 @@ def read(
         name: its name in errors.
         start: seconds to skip at its beginning.
         seconds: most seconds to read after that; all by default.
+        others: let PyAV try what libsndfile does not read; of what strangers send, its many formats are no help.
 
     Raises:
         AudioError: it is not audio.
@@ -73,6 +74,8 @@ def read(
         reason = str(error)
     if _is_empty(file):
         return np.zeros((0, 1), np.float32), 1
+    if not others:
+        raise AudioError(f"{name} is not audio that libsndfile reads: {reason}")
     return _by_pyav(pyav.blocks(file, name, reason), start, seconds)
 
 

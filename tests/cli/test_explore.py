@@ -59,10 +59,10 @@ def test_it_opens_answers_and_ends_in_one_line(index_file):
 def test_open_is_meant_where_no_command_is_named(monkeypatch, index_file, words, path, options):
     asked, served = [], {}
     site = explore.opened(str(index_file))
-    monkeypatch.setattr(explore, "opened", lambda source, notes=None: asked.append(source) or site)
+    monkeypatch.setattr(explore, "opened", lambda source, notes=None, live=False: asked.append((source, live)) or site)
     monkeypatch.setattr(explorer_server, "serve_site", lambda site, **given: served.update(given))
     assert run(*words).exit_code == 0
-    assert asked == [path]
+    assert asked == [(path, True)]
     assert options.items() <= served.items()
 
 

@@ -172,14 +172,22 @@ class Index:
     def fires_on(self, layer: int, clip: int) -> Firing:
         """Features that fire on a clip, ranked by surprise against the corpus."""
         features, peaks = self.peaks(layer, clip)
-        tails = self._kept(self._tails, layer, self._read_tails, TAILS_KEPT)
-        fitting = features < len(tails)
-        features, peaks = features[fitting], peaks[fitting]
-        frames = max(self.layers[layer].frames, 1) if layer in self.layers else 1
-        as_high = np.maximum(tails[features, bin_of(peaks.astype(np.float32))], 1) if len(features) else np.ones(0)
-        surprise = np.maximum(-np.log2(as_high / frames), 0)
+        known = features < self._tails_of(layer).shape[0]
+        features, peaks = features[known], peaks[known]
+        surprise = self.surprise(layer, features, peaks)
         order = np.lexsort((features, -surprise))
-        return Firing(features[order], peaks[order], np.asarray(surprise[order], np.float64))
+        return Firing(features[order], peaks[order], surprise[order])
+
+    def surprise(self, layer: int, features: NDArray[np.int64], peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bits (n,): −log2 of the share of the corpus's frames on which a feature is about as high as its peak.
+
+        Counted are the frames in the bin of the peak, or in a higher one, at least 1; of a feature that the index does
+        not have, as of one that never fires.
+        """
+        tails, frames = self._tails_of(layer), max(self.layers[layer].frames, 1) if layer in self.layers else 1
+        as_high, known = np.ones(len(features)), features < len(tails)
+        as_high[known] = np.maximum(tails[features[known], bin_of(peaks[known].astype(np.float32))], 1)
+        return np.asarray(np.maximum(-np.log2(as_high / frames), 0), np.float64)
 
     def peaks(self, layer: int, clip: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Features that fire on a clip, by number, and their highest activations there."""
@@ -228,6 +236,9 @@ class Index:
         feature, fired, clips = (np.array(column, np.int64) for column in columns[:3])
         peak, mean, x, y = (np.array(columns[i], np.float64) for i in (3, 4, 6, 7))
         return LayerTable(feature, fired, clips, peak, mean, [str(label) for label in columns[5]], x, y)
+
+    def _tails_of(self, layer: int) -> NDArray[np.int64]:
+        return self._kept(self._tails, layer, self._read_tails, TAILS_KEPT)
 
     def _read_tails(self, layer: int) -> NDArray[np.int64]:
         """Frames (features, bins) on which each feature is in that bin or a higher one."""
