@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
-from . import bake, bench, describe, discover, edit, hub, make, sae, train, transcribe
+from . import bake, bench, describe, discover, edit, hub, make, sae, serve, train, transcribe
 from .analyse.app import app as analyses
 from .console import complain, say
 from .interrupt import Interruptible
@@ -76,6 +76,7 @@ app.command()(hub.publish)
 app.command()(hub.search)
 app.command()(bake.bake)
 app.command()(edit.edit)
+app.command()(serve.serve)
 for _each in (*app.registered_commands, *bench.app.registered_commands, *analyses.registered_commands):
     _each.cls = Interruptible
 
