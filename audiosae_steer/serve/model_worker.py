@@ -100,6 +100,14 @@ class ModelWorker:
             self._changed.notify()
         self._thread.join()
 
+    def give_up(self, task: Task) -> None:
+        """Note that nobody waits for a request any more: its window leaves the queue, or the batch at its next step."""
+        task.left.set()
+        with self._changed:
+            for work in [work for work in self._waiting if work.task is task]:
+                self._waiting.remove(work)
+                self._fail([work], LeftError("nobody waits for this any more"))
+
     def result(self, work: Work) -> Any:
         """Have a window decoded, or a call made, and wait for it.
 
@@ -142,12 +150,7 @@ class ModelWorker:
     def _next(self) -> list[Work]:
         """The first that waits, and of those that can be decoded with it as many as there is room for."""
         with self._changed:
-            while True:
-                for work in [work for work in self._waiting if work.task.left.is_set()]:
-                    self._waiting.remove(work)
-                    work.future.set_exception(LeftError("nobody waits for this any more"))
-                if self._waiting or self._ended:
-                    break
+            while not (self._waiting or self._ended):
                 self._changed.wait()
             if self._ended:
                 return []
@@ -238,10 +241,11 @@ class ModelWorker:
         """Decode dummy windows, one and then a whole batch."""
         from whisper.decoding import DecodingOptions
 
-        dims = self.model.dims
-        options = DecodingOptions(language="en", sample_len=2, fp16=self.model.device.type == "cuda")
+        dims, on_gpu = self.model.dims, self.model.device.type == "cuda"
+        options = DecodingOptions(language="en", sample_len=2, fp16=on_gpu)
+        mel = torch.zeros(dims.n_mels, 3000, device=self.model.device)
+        name = next(iter(self.steerings), None)
         for size in sorted({1, self.batch}):
-            mel = torch.zeros(dims.n_mels, 3000, device=self.model.device)
-            name = next(iter(self.steerings), None)
             works = [Work(Task(name), 0.0, mel, options) for _ in range(size)]
-            self._decode(works, self._encode(works))
+            encodings = self._encode(works if on_gpu else works[:1])
+            self._decode(works, encodings if on_gpu else encodings.repeat(size, 1, 1))

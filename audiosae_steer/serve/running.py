@@ -80,7 +80,14 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8000, *, drain: f
     Raises:
         Exception: a model could not be loaded.
     """
-    config = uvicorn.Config(
+    Server(config_of(service, host, port, drain=drain), service).run()
+    if service.failure is not None:
+        raise service.failure
+
+
+def config_of(service: Service, host: str, port: int, *, drain: float) -> uvicorn.Config:
+    """uvicorn's settings."""
+    return uvicorn.Config(
         make_app(service),
         host=host,
         port=port,
@@ -90,9 +97,6 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8000, *, drain: f
         timeout_graceful_shutdown=round(drain),
         server_header=False,
     )
-    Server(config, service).run()
-    if service.failure is not None:
-        raise service.failure
 
 
 def hosts_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
@@ -128,7 +132,7 @@ def _is_no_probe(record: logging.LogRecord) -> bool:
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's protocol, which closes a connection whose request's head does not come within some seconds."""
+    """uvicorn's protocol, which closes connections that are slow: with a request's head, or a body after its answer."""
 
     def __init__(self, *args: Any, seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -145,13 +149,19 @@ class PatientProtocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def on_response_complete(self) -> None:
+        """Wait for what is left of the body, or for the next head."""
+        super().on_response_complete()
+        self._watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         super().connection_lost(exc)
         self._stop()
 
     def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+        theirs, answered = self.conn.their_state, self.conn.our_state is h11.DONE
+        if self.transport.is_closing() or not (theirs is h11.IDLE or (theirs is h11.SEND_BODY and answered)):
             self._stop()
         elif self._timer is None:
             self._timer = self.loop.call_later(self._seconds, self.transport.close)

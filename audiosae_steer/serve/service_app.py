@@ -6,9 +6,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -191,17 +192,17 @@ class Service:
 def make_app(service: Service) -> Starlette:
     """The application."""
 
+    def described(name: str) -> dict[str, Any]:
+        recipes = [*service.workers[name].steerings]
+        return {"id": name, "object": "model", "created": 0, "owned_by": "audiosae-steer", "recipes": recipes}
+
     async def models(request: Request) -> Response:
-        listed = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "audiosae-steer", "recipes": [*worker.steerings]}
-            for name, worker in service.workers.items()
-        ]
-        return JSONResponse({"object": "list", "data": listed})
+        return JSONResponse({"object": "list", "data": [described(name) for name in service.workers]})
 
     async def model(request: Request) -> Response:
         if (name := request.path_params["name"]) not in service.workers:
             raise ApiError(404, f"there is no model {name!r} here; there are {', '.join(service.workers)}", "not_found")
-        return JSONResponse({"id": name, "object": "model", "created": 0, "owned_by": "audiosae-steer"})
+        return JSONResponse(described(name))
 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -263,19 +264,22 @@ async def _text(service: Service, request: Request, kind: str) -> Response:
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait([first, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not first.done() or (future.done() and isinstance(future.exception(), LeftError)):
+        if not first.done():
             raise ApiError(499, "the client is gone", "client_gone")
+        if future.done() and isinstance(future.exception(), LeftError):
+            raise ApiError(503, "the server ends; try again shortly", "draining", retry_after=5)
         if not order.stream or future.done():
             found, seconds = await future
             if not order.stream:
                 return answer(found, order, kind, seconds, steering)
     except BaseException:
-        task.left.set()
+        service.workers[order.model].give_up(task)
         raise
     finally:
         first.cancel() if not first.done() else None
         gone.cancel()
-    sent = _events(told, first.result(), (future, task), (order, kind, steering))
+    leave = partial(service.workers[order.model].give_up, task)
+    sent = _events(told, first.result(), (future, leave), (order, kind, steering))
     return StreamingResponse(
         sent, media_type="text/event-stream", headers={"Cache-Control": "no-cache", **header(steering)}
     )
@@ -288,12 +292,12 @@ async def _gone(request: Request) -> None:
 
 
 async def _events(
-    told: asyncio.Queue[Any], first: Any, work: tuple[Any, Task], asked: tuple[Order, str, dict[str, Any]]
+    told: asyncio.Queue[Any], first: Any, work: tuple[Any, Callable[[], None]], asked: tuple[Order, str, dict[str, Any]]
 ) -> AsyncGenerator[str, None]:
     """Server-sent events: segments as they come, and the whole."""
     from .answers import delta, done, event
 
-    (future, task), (order, kind, steering) = work, asked
+    (future, leave), (order, kind, steering) = work, asked
     try:
         while first is not None:
             yield delta(first)
@@ -305,4 +309,4 @@ async def _events(
         said = error if isinstance(error, ApiError) else ApiError(500, "the server failed here", "internal_error")
         yield event(said.content)
     finally:
-        task.left.set()
+        leave()

@@ -79,8 +79,6 @@ async def read_form(request: Request, limits: Limits) -> FormData:
         )  # fmt: skip
     told = request.headers.get("content-length", "0")
     if told.isdecimal() and int(told) > limits.bytes + TEXT_BYTES:
-        if "expect" not in request.headers:
-            await _pass_over(request, limits)
         raise _too_large(limits)
     parser = MultiPartParser(
         request.headers, _bounded(request, limits), max_files=1, max_fields=32, max_part_size=TEXT_BYTES
@@ -110,19 +108,6 @@ async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
         if time.monotonic() - began > limits.idle + size / limits.rate:
             raise _too_slow(limits)
         yield chunk
-
-
-async def _pass_over(request: Request, limits: Limits) -> None:
-    """Read on for a while: a client that is still sending would see a broken connection, and not the answer."""
-    size = 0
-    try:
-        async with asyncio.timeout(limits.idle):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > 4 * limits.bytes:
-                    return
-    except TimeoutError:
-        return
 
 
 def _too_large(limits: Limits) -> ApiError:
