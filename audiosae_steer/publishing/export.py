@@ -94,7 +94,7 @@ def export(
     source: str | Path | None = None,
     processor: Any = None,
 ) -> Exported:
-    """Write a Whisper of either library as a folder for openai-whisper, transformers, faster-whisper or vLLM, atomically.
+    """Write a Whisper of either library as a folder for openai-whisper, transformers, faster-whisper or vLLM; atomic.
 
     Beside the weights go a card, and of a recipe its JSON. Where the steering allowed an empty text, the settings of
     transformers and CTranslate2 do so too; openai-whisper has no such setting.

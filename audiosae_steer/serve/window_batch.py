@@ -73,7 +73,10 @@ class WindowBatch(DecodingTask):  # type: ignore[misc]
                 if step == 0:
                     silent = self._no_speech(logits)
                 logits = logits[:, -1]
-                near |= self._choose(logits, tokens)
+                if alone:
+                    self._rule(logits, tokens)
+                else:
+                    near |= self._choose(logits, tokens)
                 tokens, _ = self.decoder.update(tokens, logits, sums)
                 over = step + 1 == self.sample_len or tokens.shape[-1] > self.n_ctx
                 ended = [over or last == self.tokenizer.eot for last in tokens[:, -1].tolist()]
@@ -103,6 +106,10 @@ class WindowBatch(DecodingTask):  # type: ignore[misc]
             return [float("nan")] * len(logits)
         found: list[float] = logits[:, self.sot_index].float().softmax(-1)[:, self.tokenizer.no_speech].tolist()
         return found
+
+    def _rule(self, logits: Tensor, tokens: Tensor) -> None:
+        for rule in self.logit_filters:
+            rule.apply(logits, tokens)
 
     def _choose(self, logits: Tensor, tokens: Tensor) -> Tensor:
         """Apply the rules to logits (rows, vocabulary), in place; (rows,) bool: the choice is nearly a tie.

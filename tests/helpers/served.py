@@ -61,18 +61,16 @@ def raw(path: str, body: bytes, *headers: bytes, host: bytes = b"localhost", len
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def send(address: str, data: bytes, seconds: float = 30.0, *, close: bool = True) -> bytes:
+def send(address: str, data: bytes, seconds: float = 30.0) -> bytes:
     """The answer to these bytes: all that comes until the connection ends."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), seconds) as connection:
-        connection.sendall(data)
-        if close:
-            connection.shutdown(socket.SHUT_WR)
         answer = b""
         try:
+            connection.sendall(data)
             while piece := connection.recv(65536):
                 answer += piece
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             pass
         return answer
 

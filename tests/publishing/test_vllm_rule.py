@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_what_would_be_lost_or_random_is_said(folder, change, said) -> None:
     given: dict[str, Any] = shapes(folder)
     change(given)
     (found,) = misfits(given, json.loads((folder / "config.json").read_text()))
-    assert __import__("re").search(said, found)
+    assert re.search(said, found)
 
 
 def test_a_folder_that_lacks_files_is_refused(folder, tmp_path) -> None:
