@@ -50,6 +50,7 @@ CLIPS = ("speech-01", "rain", "speech-02", "fan", "speech-03", "clicks", "speech
 STEERINGS: tuple[tuple[str | None, float | None], ...] = (
     ("no-false-speech", None), (None, None), ("no-false-speech", 0.5), ("no-false-speech-constant", None),
 )  # fmt: skip
+PARTS = ("fields", "memory", "malformed", "overhead", "crowd")
 UNLOADED = """
 import threading, sys
 from audiosae_steer.serve import running
@@ -153,25 +154,29 @@ def overhead(client: openai.OpenAI, offline: Offline, pairs: int, process: Any) 
     }
 
 
-def crowd(client: openai.OpenAI, offline: Offline, clients: int, requests: int) -> dict[str, Any]:
+def crowd(client: openai.OpenAI, offline: Offline, clients: int, requests: int, minutes: float) -> dict[str, Any]:
     """Texts of clients at once beside the offline ones."""
     dice = random.Random(0)
     plans = [[(dice.choice(CLIPS), *dice.choice(STEERINGS)) for _ in range(requests)] for _ in range(clients)]
     for each in sorted({each for plan in plans for each in plan}, key=str):
         offline.text(*each)
     began = time.monotonic()
+
+    def run(plan: list[Any]) -> list[Any]:
+        return [ask(client, *each) for each in plan if time.monotonic() - began < 60 * minutes]
+
     with ThreadPoolExecutor(clients) as threads:
-        answers = list(threads.map(lambda plan: [ask(client, *each) for each in plan], plans))
+        answers = list(threads.map(run, plans))
     seconds = time.monotonic() - began
     others = [
         {"asked": each, "served": said.text, "offline": offline.text(*each),
          "sampled": any(segment.temperature for segment in said.segments)}
         for plan, row in zip(plans, answers, strict=True)
-        for each, said in zip(plan, row, strict=True)
+        for each, said in zip(plan, row, strict=False)
         if said.text != offline.text(*each)
     ]  # fmt: skip
     return {
-        "clients": clients, "requests": clients * requests, "other texts": len(others), "examples": others[:5],
+        "clients": clients, "requests": sum(map(len, answers)), "other texts": len(others), "examples": others[:5],
         "empty texts": sum(not said.text for row in answers for said in row), "seconds": round(seconds, 1),
     }  # fmt: skip
 
@@ -202,15 +207,19 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--clients", type=int, default=8)
     options.add_argument("--requests", type=int, default=50, help="of each client")
+    options.add_argument("--minutes", type=float, default=1e9, help="after which clients begin no other request")
     options.add_argument("--pairs", type=int, default=50)
     options.add_argument("--malformed", type=int, default=1000)
     options.add_argument("--fields", type=int, default=100_000)
     options.add_argument("--port", type=int, default=8741)
+    options.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="the file keeps the others")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    found: dict[str, Any] = {"machine": machine(), "load average": os.getloadavg(), "model": "tiny.en", "threads": 1}
+    kept = given.out is not None and given.out.is_file() and set(given.parts) != set(PARTS)
+    found: dict[str, Any] = json.loads(given.out.read_text()) if kept else {"model": "tiny.en", "threads": 1}
+    found |= {"machine": machine(), "load average": os.getloadavg()}
 
     def note(name: str, value: Any) -> None:
         found[name] = value
@@ -218,9 +227,13 @@ def main() -> None:
         if given.out is not None:
             write_atomic(given.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
-    note("fuzzed form fields", fields(given.fields))
-    with server(given.port, "-c", UNLOADED, str(given.port), path="/health") as process:
-        note("memory before a model is loaded, MB", resident(process))
+    if "fields" in given.parts:
+        note("fuzzed form fields", fields(given.fields))
+    if "memory" in given.parts:
+        with server(given.port, "-c", UNLOADED, str(given.port), path="/health") as process:
+            note("memory before a model is loaded, MB", resident(process))
+    if not {"malformed", "overhead", "crowd"} & set(given.parts):
+        return
     offline = Offline()
     recipes = [part for name in ("no-false-speech", "no-false-speech-constant") for part in ("--recipe", name)]
     command = ("-m", "audiosae_steer", "serve", "--port", str(given.port), "--idle", "2", *recipes)
@@ -228,15 +241,22 @@ def main() -> None:
         server(given.port, *command) as process,
         openai.OpenAI(base_url=f"http://127.0.0.1:{given.port}/v1", api_key="-", max_retries=0, timeout=600) as client,
     ):
-        note("malformed uploads", attacks(given.port, given.malformed))
-        note("overhead", overhead(client, offline, given.pairs, process))
-        note("memory with the model, MB", resident(process))
-        note("at once", crowd(client, offline, given.clients, given.requests))
+        if "malformed" in given.parts:
+            note("malformed uploads", attacks(given.port, given.malformed))
+        if "overhead" in given.parts:
+            note("overhead", overhead(client, offline, given.pairs, process))
+        if "crowd" in given.parts:
+            note("at once", crowd(client, offline, given.clients, given.requests, given.minutes))
+            note("metrics of that", metrics(given.port))
         note("memory at the end, MB", resident(process))
-        with urllib.request.urlopen(f"http://127.0.0.1:{given.port}/metrics") as answer:
-            metrics = answer.read().decode()
-        names = ("windows_again_total", "batch_windows_count", "batch_windows_sum")
-        note("metrics", {n: float(m[1]) for n in names if (m := re.search(rf"_{n}{{.*?}} (\S+)", metrics))})
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Batches, and windows that were decoded again."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        told = answer.read().decode()
+    names = ("windows_again_total", "batch_windows_count", "batch_windows_sum")
+    return {name: float(found[1]) for name in names if (found := re.search(rf"_{name}{{.*?}} (\S+)", told))}
 
 
 if __name__ == "__main__":
