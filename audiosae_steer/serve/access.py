@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .service_errors import ApiError
 
 OPEN = ("/health", "/ready")
-"""Paths that need no key."""
+"""Paths that anybody may ask for: probes call a server by its address."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -53,21 +53,23 @@ class Guard:
 
     def refusal(self, request: Request) -> ApiError | None:
         """Reason against a request."""
+        if request.scope["path"] in OPEN:
+            return None
         told = request.headers.get("host", "")
         try:
             name = urlsplit(f"//{told}").hostname or ""
             origin = urlsplit(request.headers.get("origin", f"//{told}")).netloc
         except ValueError:
-            name, origin = "", told
+            return ApiError(403, "the request's Host or Origin is no name of a host", "host_not_allowed")
         if self.access.hosts and name not in self.access.hosts:
             message = f"this server is not called {name!r}; start it with --allow-host {name}, if it is meant to be"
             return ApiError(403, message, "host_not_allowed")
         if origin != told:
             return ApiError(403, "pages of other sites may not call this server from a browser", "origin_not_allowed")
         key = self.access.key
-        if key is not None and request.url.path not in OPEN:
+        if key is not None:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), key.encode()):
                 message = "the API key is missing or wrong; send it as `Authorization: Bearer KEY`"
                 return ApiError(401, message, "invalid_api_key")
         return None

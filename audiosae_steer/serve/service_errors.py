@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ..errors import AudioSAESteerError
+from ..errors import AudioSAESteerError, printable
 
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -51,8 +51,10 @@ def as_response(request: Request, error: Exception) -> JSONResponse:
     status = int(getattr(error, "status_code", 500))
     known = "POST /v1/audio/transcriptions, POST /v1/audio/translations and GET /v1/models"
     if status == 404:
-        return ApiError(404, f"there is nothing at {request.url.path}; there are {known}", "not_found").response()
+        return ApiError(
+            404, f"there is nothing at {printable(request.scope['path'], 80)}; there are {known}", "not_found"
+        ).response()
     if status == 405:
-        message = f"{request.method} is not for {request.url.path}; there are {known}"
+        message = f"{request.method} is not for {printable(request.scope['path'], 80)}; there are {known}"
         return ApiError(405, message, "method_not_allowed").response()
     return ApiError(500, "the server failed on this request; its log tells why", "internal_error").response()
