@@ -75,7 +75,7 @@ def send(address: str, data: bytes, seconds: float = 30.0) -> bytes:
         return answer
 
 
-def malformed(seed: int) -> bytes:
+def malformed(seed: int, *more: bytes) -> bytes:
     """A request that is wrong in one of many ways; its file is never sound."""
     dice = random.Random(seed)
     sound = dice.randbytes(dice.randrange(0, 300))
@@ -94,7 +94,7 @@ def malformed(seed: int) -> bytes:
         body = body or bytearray(b"-")
     length = dice.choice([None, None, None, len(body) - 7, len(body) + 50, 0])
     headers = [dice.choice([b"X-A: 1", b"Transfer-Encoding: chunked", b"Content-Encoding: gzip", b"Connection: close"])]
-    data = raw("/v1/audio/transcriptions", bytes(body), *headers, b"Connection: close", length=length)
+    data = raw("/v1/audio/transcriptions", bytes(body), *headers, *more, b"Connection: close", length=length)
     if dice.random() < 0.2:
         data = data[: dice.randrange(len(data))]
     return data
