@@ -54,6 +54,7 @@ def test_sigterm_lets_a_request_end(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(port), str(helpers)],
         stderr=log,
+        stdout=log,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     try:
