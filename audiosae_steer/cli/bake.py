@@ -18,7 +18,7 @@ def bake(
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="recipe of constants alone, by name, path or Hub id")],
     out: Annotated[Path, typer.Option("--out", "--to", help="folder to write")],
     format: Annotated[
-        str, typer.Option(help="openai, transformers, or ctranslate2 for faster-whisper")
+        str, typer.Option(help="openai, transformers, ctranslate2 for faster-whisper, or vllm")
     ] = "ctranslate2",
     dtype: Annotated[
         str | None,
@@ -28,7 +28,7 @@ def bake(
     ] = None,
     strength: StrengthOption = None,
 ) -> None:
-    """Write a Whisper with a recipe in its weights, for openai-whisper, transformers or faster-whisper."""
+    """Write a Whisper with a recipe in its weights, for openai-whisper, transformers, faster-whisper or vLLM."""
     from ..publishing.export import bake_to
     from ..steering.bake import described
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError, AudioSAESteerWarning
 from . import pyav
-from .sound_files import read
+from .sound_files import UNKNOWN, read
 
 Samples = NDArray[np.float32]
 """Mono samples of one recording, (n,) float32; at `SAMPLE_RATE` by default."""
@@ -55,6 +55,7 @@ def decode(
     *,
     start: float = 0.0,
     seconds: float | None = None,
+    budget: int = UNKNOWN,
 ) -> NDArray[np.float32]:
     """Mono float32 samples at `sample_rate` of an encoded file, on disk or in memory.
 
@@ -64,13 +65,14 @@ def decode(
         sample_rate: of the result, in Hz.
         start: seconds to skip at its beginning.
         seconds: most seconds to read after that; all by default.
+        budget: samples that may be decoded, of all channels together: a small file may hold very many.
 
     Raises:
-        AudioError: it is empty, it is not audio, or its samples are not numbers.
+        AudioError: it is empty, it is not audio, its samples are not numbers, or there are more than the budget allows.
     """
     import soxr
 
-    samples, rate = read(file, name, start, seconds)
+    samples, rate = read(file, name, start, seconds, budget)
     if not len(samples):
         raise AudioError(f"{name} is empty: it holds no samples")
     mono = samples.mean(axis=1)

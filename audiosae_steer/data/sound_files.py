@@ -27,6 +27,10 @@ NOT_READ = (RuntimeError, TypeError, ValueError)
 """Errors of soundfile for what it does not read; its own error is a RuntimeError."""
 
 
+class TooLongError(AudioError):
+    """A sound file holds more than its reader allows."""
+
+
 class Length(NamedTuple):
     """The extent of a sound file."""
 
@@ -38,7 +42,13 @@ class Length(NamedTuple):
 
 
 def read(
-    file: Path | BinaryIO, name: str, start: float = 0.0, seconds: float | None = None, *, others: bool = True
+    file: Path | BinaryIO,
+    name: str,
+    start: float = 0.0,
+    seconds: float | None = None,
+    budget: int = UNKNOWN,
+    *,
+    others: bool = True,
 ) -> tuple[NDArray[np.float32], int]:
     """Samples (n, channels) of a stretch, and their rate in Hz; n is 0 if there are none.
 
@@ -50,16 +60,19 @@ def read(
         name: its name in errors.
         start: seconds to skip at its beginning.
         seconds: most seconds to read after that; all by default.
+        budget: samples that may be decoded, of all channels together: a small file may hold very many.
         others: let PyAV try what libsndfile does not read; of what strangers send, its many formats are no help.
 
     Raises:
         AudioError: it is not audio.
+        TooLongError: it holds more than the budget allows.
     """
     try:
         with _opened(file) as sound:
-            rate, frames = int(sound.samplerate), int(sound.frames)
+            rate, frames, room = int(sound.samplerate), int(sound.frames), budget // sound.channels
             skip, most = round(start * rate), -1 if seconds is None else round(seconds * rate)
             if frames < UNKNOWN:
+                _check(min(frames, skip + most) if most >= 0 else frames, room, name)
                 with suppress(*NOT_READ if sound.format == "FLAC" else ()):
                     if skip:
                         sound.seek(min(skip, frames))
@@ -69,14 +82,16 @@ def read(
                         _tell_if_cut_short(sound, file, name)
                     return samples, rate
         with _opened(file) as sound:
-            return _piecewise(sound, name, skip, most), rate
+            found = _piecewise(sound, name, skip, most if 0 <= most <= room - skip else max(room + 1 - skip, 0))
+            _check(skip + len(found), room, name)
+            return found, rate
     except NOT_READ as error:
         reason = str(error)
     if _is_empty(file):
         return np.zeros((0, 1), np.float32), 1
     if not others:
         raise AudioError(f"{name} is not audio that libsndfile reads: {reason}")
-    return _by_pyav(pyav.blocks(file, name, reason), start, seconds)
+    return _by_pyav(pyav.blocks(file, name, reason), name, start, seconds, budget)
 
 
 def length(file: Path | BinaryIO, name: str, *, whole: bool = False) -> Length:
@@ -104,6 +119,15 @@ def length(file: Path | BinaryIO, name: str, *, whole: bool = False) -> Length:
     for piece, at in pyav.blocks(file, name, reason):
         frames, rate, channels = frames + len(piece), at, piece.shape[1]
     return Length(frames / rate, rate, channels)
+
+
+def _check(frames: int, room: int, name: str) -> None:
+    """TooLongError for more frames than there is room for."""
+    if frames > room:
+        raise TooLongError(
+            f"{name} holds more sound than is read here: {room:,} samples of each channel are; cut it, or export it as "
+            "mono at 16 kHz"
+        )
 
 
 def _is_empty(file: Path | BinaryIO) -> bool:
@@ -166,7 +190,7 @@ def _piecewise(sound: Any, name: str, skip: int, most: int) -> NDArray[np.float3
 
 
 def _by_pyav(
-    blocks: Iterator[tuple[NDArray[np.float32], int]], start: float, seconds: float | None
+    blocks: Iterator[tuple[NDArray[np.float32], int]], name: str, start: float, seconds: float | None, budget: int
 ) -> tuple[NDArray[np.float32], int]:
     """A stretch of what PyAV gives piece by piece."""
     pieces: list[NDArray[np.float32]] = []
@@ -176,6 +200,7 @@ def _by_pyav(
         until = UNKNOWN if seconds is None else first + round(seconds * rate)
         pieces.append(piece[max(first - place, 0) : max(until - place, 0)])
         place += len(piece)
+        _check(place, budget // piece.shape[1], name)
         if place >= until:
             break
     return (np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32)), rate

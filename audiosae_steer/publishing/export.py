@@ -20,12 +20,14 @@ from ..steering.bake import Baked, as_json, described
 from ..steering.live import lives
 from ..steering.recipes.schema import Recipe
 from ..steering.steering import steer
+from .vllm_rule import check_folder
 
-Format = Literal["openai", "transformers", "ctranslate2"]
+Format = Literal["openai", "transformers", "ctranslate2", "vllm"]
 DTYPES: dict[str, tuple[str, ...]] = {
     "openai": tuple(write_openai.DTYPES),
     "transformers": tuple(write_transformers.DTYPES),
     "ctranslate2": write_ctranslate2.QUANTIZATIONS,
+    "vllm": ("float16", "bfloat16", "float32"),
 }
 """Storage types of the weights, by format; the first is the default."""
 
@@ -64,7 +66,7 @@ def bake_to(
         source: model, as `load_whisper` takes it.
         recipe: recipe of constants alone, as `steer` takes it.
         to: folder to write; a new or empty one, or one that this function wrote before.
-        format: `openai`, `transformers`, or `ctranslate2` for faster-whisper.
+        format: `openai`, `transformers`, `ctranslate2` for faster-whisper, or `vllm`.
         dtype: storage type of the weights, of `DTYPES`; None takes float16, in transformers float32.
         strength: factor on the edits; None takes the recipe's.
 
@@ -92,7 +94,7 @@ def export(
     source: str | Path | None = None,
     processor: Any = None,
 ) -> Exported:
-    """Write a Whisper of either library as a folder for openai-whisper, transformers or faster-whisper, atomically.
+    """Write a Whisper of either library as a folder for openai-whisper, transformers, faster-whisper or vLLM; atomic.
 
     Beside the weights go a card, and of a recipe its JSON. Where the steering allowed an empty text, the settings of
     transformers and CTranslate2 do so too; openai-whisper has no such setting.
@@ -127,8 +129,10 @@ def export(
             transformed = inner if weights is None else to_transformers(weights, name)
             config = transformed.config
             used = processor or _processor(source, config.vocab_size, config.num_mel_bins)
-            write = write_transformers.write if format == "transformers" else write_ctranslate2.write
+            write = write_ctranslate2.write if format == "ctranslate2" else write_transformers.write
             write(transformed, folder, chosen, processor=used, allow_empty=allow_empty)
+            if format == "vllm":
+                check_folder(folder)
         found = Exported(
             target, (), format, chosen, baked, _loads(target, name, format, weights), _notes(format, allow_empty)
         )
@@ -190,10 +194,23 @@ def _loads(folder: Path, name: str, format: Format, weights: Weights | None) -> 
         return (f"model = whisper.load_model({file!r})", *([] if heads is None else [heads]))
     if format == "transformers":
         return (f"model = transformers.WhisperForConditionalGeneration.from_pretrained({str(folder)!r})",)
+    if format == "vllm":
+        return (f"model = vllm.LLM({str(folder)!r}, max_model_len=448, limit_mm_per_prompt={{'audio': 1}})",)
     return (f"model = faster_whisper.WhisperModel({str(folder)!r})",)
 
 
+VLLM = (
+    "names and shapes of the tensors satisfy the rule of vLLM's Whisper, as we read it in 2026; it was not run in vLLM",
+    "vLLM keeps encodings by the content of the sound: another strength of the recipe is another folder, and another "
+    "server, never a setting of a request",
+    "vLLM writes without timestamps unless it is asked for verbose_json, gives every model a language and a task, and "
+    "reads no begin_suppress_tokens, so that a text may be empty",
+)
+
+
 def _notes(format: Format, allow_empty: bool) -> tuple[str, ...]:
+    if format == "vllm":
+        return VLLM
     if not allow_empty:
         return ()
     if format == "openai":

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from audiosae_steer import AudioError, AudioSAESteerWarning, load_audio
-from audiosae_steer.data.audio import audio_files
+from audiosae_steer.data.audio import audio_files, decode
+from audiosae_steer.data.sound_files import TooLongError
 
 SECOND = np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100).astype(np.float32) * 0.5
 
@@ -61,6 +62,30 @@ def test_channels_that_cancel_are_told(tmp_path: Path) -> None:
         load_audio(tmp_path / "a.wav")
     soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 44_100)
     load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.mp3", "piped.flac", "a.m4a"])
+def test_no_more_is_decoded_than_the_budget_allows(tmp_path: Path, name: str) -> None:
+    """Of all channels together; a FLAC that was written to a pipe does not know its length."""
+    path = tmp_path / name
+    if name == "a.m4a":
+        pytest.importorskip("av")
+        from av_files import write_av
+
+        write_av(path, SECOND, 44_100, channels=2)
+    else:
+        soundfile.write(path, np.stack([SECOND] * 2, 1), 44_100)
+    if name == "piped.flac":
+        data = bytearray(path.read_bytes())
+        data[21] &= 0xF0  # total samples, of 36 bits
+        data[22:26] = bytes(4)
+        path.write_bytes(data)
+    whole = load_audio(path)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(decode(file, name, budget=200_000), whole)
+        with pytest.raises(TooLongError, match=r"holds more sound than is read here.*cut it, or export it as mono"):
+            decode(file, name, budget=20_000)
+        assert len(decode(file, name, seconds=0.1, budget=20_000)) == pytest.approx(1600, abs=2)
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a"])

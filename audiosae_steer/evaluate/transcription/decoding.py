@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ...errors import SteeringError
 
@@ -50,3 +50,21 @@ class Decoding:
             raise SteeringError(f"beam_size is {self.beam_size}; expected at least 1, which is greedy")
         if self.silence_threshold is not None and not self.word_timestamps:
             raise SteeringError("silence_threshold looks at the times of words: set word_timestamps as well")
+
+
+def openai_options(model: Any, decoding: Decoding) -> dict[str, Any]:
+    """Arguments of `whisper.transcribe` beside the model and the samples."""
+    return {
+        "language": decoding.language if model.is_multilingual else "en",
+        "temperature": decoding.temperatures,
+        "condition_on_previous_text": False,
+        "without_timestamps": not decoding.timestamps,
+        "task": decoding.task,
+        "beam_size": decoding.beam_size if (decoding.beam_size or 1) > 1 else None,
+        "word_timestamps": decoding.word_timestamps,
+        "hallucination_silence_threshold": decoding.silence_threshold,
+        "no_speech_threshold": NO_SPEECH if decoding.filters else None,
+        "logprob_threshold": LOGPROB,
+        "fp16": model.device.type == "cuda",
+        "verbose": None,
+    }

@@ -43,14 +43,16 @@ def clock(seconds: float, mark: str = ".", *, hours: bool = True) -> str:
     return f"{front}{minutes:02d}:{rest // 1000:02d}{mark}{rest % 1000:03d}"
 
 
-def _srt(transcript: Transcript) -> str:
+def as_srt(transcript: Transcript) -> str:
+    """Text of a SubRip file."""
     return "".join(
         f"{n}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{ARROW.sub('->', _line(s.text))}\n\n"
         for n, s in enumerate(transcript.segments, 1)
     )
 
 
-def _vtt(transcript: Transcript) -> str:
+def as_vtt(transcript: Transcript) -> str:
+    """Text of a WebVTT file."""
     cues = (
         f"{clock(s.start, hours=False)} --> {clock(s.end, hours=False)}\n{html.escape(_line(s.text), quote=False)}\n\n"
         for s in transcript.segments
@@ -89,4 +91,4 @@ def _json(transcript: Transcript) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-FORMATS: dict[str, Callable[[Transcript], str]] = {"srt": _srt, "vtt": _vtt, "txt": _txt, "json": _json}
+FORMATS: dict[str, Callable[[Transcript], str]] = {"srt": as_srt, "vtt": as_vtt, "txt": _txt, "json": _json}

@@ -16,7 +16,7 @@ from ...data.audio import SAMPLE_RATE, WINDOW, Samples, load_audio
 from ...errors import AudioError, SteeringError
 from ...models.registry import unwrap
 from ...steering.events import Events, GateEvent, collecting
-from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding
+from .decoding import COMPRESSION, LOGPROB, NO_SPEECH, Decoding, openai_options
 from .evidence import speech_shares
 from .gate_windows import gates_of
 from .languages import check_model_language
@@ -180,11 +180,7 @@ def transcribe_batch(
     openai = hasattr(inner, "dims")
     if not openai and processor is None:
         raise SteeringError("a transformers model needs its processor: pass processor=load_processor(...)")
-    if decoding.task == "translate" and not (inner.is_multilingual if openai else is_multilingual(inner)):
-        raise SteeringError(
-            "this Whisper knows English alone and cannot translate; take a multilingual one, such as base"
-        )
-    check_model_language(inner, decoding.language)
+    check_decoding(inner, decoding)
     found: dict[int, Transcript] = {}
     for group in [[n] for n in range(len(given))] if openai else _alike(given):
         seconds = [len(given[n]) / SAMPLE_RATE for n in group]
@@ -196,6 +192,21 @@ def transcribe_batch(
         for row, n in enumerate(group):
             found[n] = texts[row].with_gates(gates_of(events, seconds[row], row))
     return [found[n] for n in range(len(given))]
+
+
+def check_decoding(model: Any, decoding: Decoding) -> None:
+    """Refuse a task or language that a model, of either library and unwrapped, does not know.
+
+    Raises:
+        SteeringError: as it says.
+    """
+    if decoding.task == "translate" and not (
+        model.is_multilingual if hasattr(model, "dims") else is_multilingual(model)
+    ):
+        raise SteeringError(
+            "this Whisper knows English alone and cannot translate; take a multilingual one, such as base"
+        )
+    check_model_language(model, decoding.language)
 
 
 def _alike(given: Sequence[Samples]) -> list[list[int]]:
@@ -254,29 +265,22 @@ def _openai(model: Any, samples: Samples, decoding: Decoding) -> Transcript:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "FP16 is not supported")
-        result = whisper.transcribe(
-            model,
-            samples,
-            language=decoding.language if model.is_multilingual else "en",
-            temperature=decoding.temperatures,
-            condition_on_previous_text=False,
-            without_timestamps=not decoding.timestamps,
-            task=decoding.task,
-            beam_size=decoding.beam_size if (decoding.beam_size or 1) > 1 else None,
-            word_timestamps=decoding.word_timestamps,
-            hallucination_silence_threshold=decoding.silence_threshold,
-            no_speech_threshold=NO_SPEECH if decoding.filters else None,
-            logprob_threshold=LOGPROB,
-            fp16=next(model.parameters()).is_cuda,
-            verbose=None,
-        )
+        result = whisper.transcribe(model, samples, **openai_options(model, decoding))
+    return openai_transcript(model, result)
+
+
+def openai_transcript(model: Any, result: dict[str, Any]) -> Transcript:
+    """Transcript of the result of `whisper.transcribe`."""
     found = result["segments"]
     windows = {s["seek"]: DecodedWindow(s["seek"] / 100, s["no_speech_prob"], s["avg_logprob"]) for s in found}
-    size = model.dims.n_vocab
-    segments = [
-        Segment(segment_start(s, size), s["end"], s["text"], s["seek"] / 100, words_of_openai(s)) for s in found
-    ]
+    segments = [openai_segment(model, s) for s in found]
     return Transcript.of(segments, result["language"], tuple(windows.values()))
+
+
+def openai_segment(model: Any, found: dict[str, Any]) -> Segment:
+    """One segment of `whisper.transcribe`, with its words if it has them."""
+    start = segment_start(found, model.dims.n_vocab)
+    return Segment(start, found["end"], found["text"], found["seek"] / 100, words_of_openai(found))
 
 
 def _transformers(model: Any, processor: Any, given: Sequence[Samples], decoding: Decoding) -> list[Transcript]:

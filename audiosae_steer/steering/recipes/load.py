@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -194,11 +195,12 @@ def _read(path: Path) -> Recipe:
             raise RecipeError(
                 f"{path} is larger than {MAX_BYTES / 1e6:.0f} MB, which no recipe is; is it the right file?"
             )
-        recipe = Recipe.model_validate(strict_json.parse(path.read_bytes()))
+        content = path.read_bytes()
+        recipe = Recipe.model_validate(strict_json.parse(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RecipeError(f"{path} is not a recipe of schema 1: {where}: {first['msg']}") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path} is not a recipe: it does not hold valid JSON ({error})") from error
-    return recipe.located(path.parent)
+    return recipe.located(path.parent, hashlib.sha256(content).hexdigest())

@@ -148,6 +148,7 @@ class Recipe(Strict):
     provenance: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
     _folder: Path | None = PrivateAttr(None)
+    _sha256: str | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _known_saes(self) -> Recipe:
@@ -167,10 +168,15 @@ class Recipe(Strict):
         """The folder with the files that it names, which is where it was read from; None where it was not."""
         return self._folder
 
-    def located(self, folder: Path | None) -> Recipe:
-        """The same recipe, with the files that it names in `folder`."""
+    @property
+    def sha256(self) -> str | None:
+        """Of the file that it was read from; None where it was not."""
+        return self._sha256
+
+    def located(self, folder: Path | None, sha256: str | None = None) -> Recipe:
+        """The same recipe, with the files that it names in `folder`, read from a file of this sha256."""
         moved = self.model_copy()
-        moved._folder = folder
+        moved._folder, moved._sha256 = folder, sha256
         return moved
 
     def load_saes(self) -> dict[str, SAE]:
