@@ -20,6 +20,8 @@ REST = 25
 """Steps of 20 ms after the end of a segment that may be the rest of its last sound."""
 ENOUGH = 50
 """Such steps of speech that are not left out."""
+TOKEN = 50
+"""Such steps of speech that a token of text may take: speech has three or four a second, slow speech one."""
 
 
 def limit(model: Any, unspoken: Unspoken, *closers: Callable[[], None]) -> Callable[[], None]:
@@ -36,7 +38,8 @@ class TimestampMask:
     """Mask of the tokens that may not be written next, as far as speech and timestamps decide.
 
     No timestamp lies where no frame holds speech. A segment begins within `latest` of where speech goes on after the
-    one before it, and the text does not end while a second of speech is left: none is skipped.
+    one before it, it ends before it has a second of speech more than its tokens can take, and the text does not end
+    while a second of speech is left: none is skipped.
 
     Args:
         model: the instance.
@@ -47,8 +50,9 @@ class TimestampMask:
 
     def __init__(self, model: Any, first: int, end: int, latest: int | None) -> None:
         self.model, self.first, self.end, self.latest = model, first, end, latest
-        self._kept: tuple[int, Tensor | None] | None = None
-        """Rows of the text under way, and what their gate decided: once a window, not with each token."""
+        self._kept: tuple[int, Tensor | None, Tensor | None] | None = None
+        """Rows of the text under way, what their gate decided, and steps of speech (rows, 1501) up to each timestamp:
+        once a window, not with each token."""
 
     def fill(self, scores: Tensor, tokens: Tensor, begin: int) -> None:
         """Set scores (rows, vocabulary) of such tokens to −inf, in place. Without any speech Whisper's own bound holds.
@@ -60,8 +64,9 @@ class TimestampMask:
         """
         begins = tokens.shape[1] == begin
         if begins or self._kept is None or self._kept[0] != len(scores):
-            self._kept = len(scores), self._forbidden(len(scores), scores.device)
-        forbidden = self._kept[1]
+            found = self._forbidden(len(scores), scores.device)
+            self._kept = len(scores), found, None if found is None else _spoken(found)
+        _, forbidden, spoken = self._kept
         if begins and self.latest is not None:
             steps = torch.arange(TIMESTAMPS, device=scores.device)
             start = torch.zeros(len(scores), 1, dtype=torch.long, device=scores.device)
@@ -69,13 +74,25 @@ class TimestampMask:
                 start = (~forbidden).long().argmax(1, keepdim=True)
             late = steps > start + self.latest
             scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(late, -torch.inf)
-        if forbidden is None:
+        if forbidden is None or spoken is None:
             return
         scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(forbidden, -torch.inf)
         if tokens.shape[1] >= begin + 2:
+            scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(
+                self._beyond(tokens[:, begin:], spoken), -torch.inf
+            )
             for row, (before, last) in enumerate(tokens[:, -2:].tolist()):
                 if before < self.first <= last:  # a segment has ended
                     self._go_on(scores[row], forbidden[row], last - self.first)
+
+    def _beyond(self, tokens: Tensor, spoken: Tensor) -> Tensor:
+        """(rows, 1501) bool: timestamps up to which the segment under way has more speech than its tokens can take."""
+        stamps = tokens >= self.first
+        last = torch.where(stamps, torch.arange(tokens.shape[1], device=tokens.device), -1).amax(1, keepdim=True)
+        began = (tokens.gather(1, last.clamp(min=0)) - self.first).clamp(0, TIMESTAMPS - 1)
+        written = tokens.shape[1] - 1 - last
+        most = spoken.gather(1, began) + ENOUGH + TOKEN * written
+        return (spoken > most) & (last >= 0) & (written > 0)
 
     def _go_on(self, scores: Tensor, forbidden: Tensor, at: int) -> None:
         """Bound the next segment's beginning, and forbid the end, while speech is left after step `at`."""
@@ -95,6 +112,11 @@ class TimestampMask:
                 own = timestamps_within(frames.to(device))
                 found = own if found is None else found | own
         return None if found is None else found & ~found.all(1, keepdim=True)
+
+
+def _spoken(forbidden: Tensor) -> Tensor:
+    """(rows, 1501): steps of speech up to each timestamp; 0 where nothing is forbidden, which bounds nothing."""
+    return (~forbidden & forbidden.any(1, keepdim=True)).int().cumsum(1)
 
 
 def timestamps_within(unspoken: Tensor) -> Tensor:

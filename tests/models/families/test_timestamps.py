@@ -132,12 +132,57 @@ def test_no_speech_is_skipped_after_a_segment(latest: int | None) -> None:
         assert scores[0, END] == 0
 
 
+def allowed_ends(unspoken: list[bool], tokens: list[int]) -> list[int]:
+    """Timestamps t at which a segment may end, of tokens whose last timestamp, if any, begins it: by hand."""
+    open_ = [t for t, allowed in enumerate(allowed_by_hand(unspoken)) if allowed]
+    stamps = [place for place, token in enumerate(tokens) if token >= FIRST]
+    if not stamps or stamps[-1] == len(tokens) - 1 or not any(unspoken):
+        return open_
+    began, text = tokens[stamps[-1]] - FIRST, len(tokens) - 1 - stamps[-1]
+    return [t for t in open_ if sum(began < each <= t for each in open_) <= 50 + 50 * text]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1499), st.integers(1, 400)), min_size=1, max_size=4),
+    st.lists(st.one_of(st.integers(0, 40_000), st.integers(FIRST, FIRST + 1500)), min_size=2, max_size=9),
+)
+def test_a_segment_ends_before_more_speech_than_its_tokens_can_take(runs: Any, tokens: list[int]) -> None:
+    unspoken = torch.ones(2, 1500, dtype=torch.bool)
+    for start, length in runs:
+        unspoken[0, start : start + length] = False
+    model = Model()
+    limit(model, lambda rows: unspoken)
+    mask = TimestampMask(model, FIRST, END, None)
+    if all(token < FIRST for token in tokens[-2:]):  # else the beginning of the next segment is bounded, too
+        scores = torch.zeros(2, 51864)
+        mask.fill(scores, written(*tokens, rows=2), 1)
+        found = (scores[0, FIRST:] == 0).nonzero()[:, 0].tolist()
+        assert found == allowed_ends(unspoken[0].tolist(), tokens)
+        assert not scores[1].any()  # nobody speaks there
+
+
+def test_a_word_does_not_pass_over_the_speech_after_a_gap() -> None:
+    model = Model()
+    limit(model, lambda rows: spoken((0, 0.7), (14, 25)).expand(rows, -1))
+    mask = TimestampMask(model, FIRST, END, 50)
+
+    def latest(*tokens: int) -> float:
+        scores = torch.zeros(1, 51864)
+        mask.fill(scores, written(*tokens), 1)
+        return int((scores[0, FIRST:] == 0).nonzero()[-1]) / 50
+
+    assert 14 < latest(FIRST, 7, 8) < 17
+    assert latest(FIRST, *range(12)) == 25
+
+
 def test_everybody_speaking_leaves_all_as_it_is() -> None:
     model = Model()
     limit(model, lambda rows: ~spoken().expand(rows, -1))
-    scores = torch.zeros(1, 51864)
-    TimestampMask(model, FIRST, END, 50).fill(scores, written(FIRST, 7, FIRST + 100), 1)
-    assert not scores.any()
+    for tokens in ((FIRST, 7, FIRST + 100), (FIRST, 7, 8), (FIRST,)):
+        scores = torch.zeros(1, 51864)
+        TimestampMask(model, FIRST, END, None).fill(scores, written(*tokens), 1)
+        assert not scores.any()
 
 
 def test_a_decision_is_asked_for_once_a_window() -> None:
