@@ -114,15 +114,19 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note that it drains; uvicorn does the rest."""
+        self._tell()  # it may have got ready since the last tick
         self.service.draining = True
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         """True if it is to end."""
+        self._tell()
+        return await super().on_tick(counter) or self.service.failure is not None
+
+    def _tell(self) -> None:
         if not self.told and self.service.state == "ready":
             self.told = True
             LOG.info("Ready: the models are loaded and warm.")
-        return await super().on_tick(counter) or self.service.failure is not None
 
 
 def _is_no_probe(record: logging.LogRecord) -> bool:

@@ -33,7 +33,7 @@ from audiosae_steer.models.sites import first_text_tokens
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 LAYER = 4
-TOKENS = 14
+TOKENS = 9
 EDITS = [Ablate(list(range(0, 256, 3)))]
 MANY = list(range(0, 3072, 2))
 
@@ -70,7 +70,7 @@ def features(processor: Any, clips: list[np.ndarray]) -> torch.Tensor:
 
 def write(model: Any, x: torch.Tensor, **options: Any) -> torch.Tensor:
     """The token ids that transformers writes."""
-    return model.generate(x, max_new_tokens=TOKENS, **options)
+    return model.generate(x, **{"max_new_tokens": TOKENS, **options})
 
 
 def decode(model: Any, x: torch.Tensor, **options: Any) -> Any:
@@ -315,6 +315,7 @@ def test_half_precision_is_steered_as_full_precision_is(
     that lie within rounding of a threshold: twice the unsteered error leaves room for both.
     """
     features = features[:1]  # float16 is slow on a processor
+    brief = {"max_new_tokens": 4}
     half = copy.deepcopy(tiny_en_hf).to(dtype)
 
     def error() -> float:
@@ -326,14 +327,14 @@ def test_half_precision_is_steered_as_full_precision_is(
     gentle = {"sae": sae, "layer": LAYER, "edits": [Ablate(list(range(0, 3072, 16)))]}
     rough = {"sae": sae, "layer": LAYER, "edits": [Ablate(MANY)]}
     unsteered = error()
-    plain = write(half, features.to(dtype))
+    plain = write(half, features.to(dtype), **brief)
     with steer(half, **gentle) as steering:
         with steer(tiny_en_hf, **gentle):
             assert error() < 2 * unsteered
         steering.strength = 0.0
-        assert torch.equal(write(half, features.to(dtype)), plain)
+        assert torch.equal(write(half, features.to(dtype), **brief), plain)
     with steer(half, **rough):  # else the zero strength above would show nothing
-        assert not torch.equal(write(half, features.to(dtype)), plain)
+        assert not torch.equal(write(half, features.to(dtype), **brief), plain)
 
 
 @pytest.mark.parametrize("library", ["openai", "transformers"])

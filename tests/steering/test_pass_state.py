@@ -45,7 +45,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def text(model: Any, features: torch.Tensor, **options: Any) -> str:
     with torch.no_grad():
-        tokens = model.generate(features, max_new_tokens=20, **options)
+        tokens = model.generate(features, max_new_tokens=10, **options)
     return str(load_processor("tiny.en").batch_decode(tokens, skip_special_tokens=True)[0])
 
 

@@ -157,7 +157,7 @@ def test_a_decision_goes_with_its_encoding(tiny_en_hf: Any, sae: SAE, gate: Any,
     processor = load_processor("tiny.en")
     noise = np.random.default_rng(1).standard_normal(len(window)).astype(np.float32) * 1e-2
     x = [processor(each, sampling_rate=RATE, return_tensors="pt").input_features for each in (window, noise)]
-    options = {"return_timestamps": True, "max_new_tokens": 12}  # one segment: encodings cannot be cut for the next
+    options = {"return_timestamps": True, "max_new_tokens": 3}  # one segment: encodings cannot be cut for the next
     with steered(tiny_en_hf, sae, gate):
         alone = [tiny_en_hf.generate(each, **options)[0].tolist() for each in x]
         encoded = [tiny_en_hf.get_encoder()(each) for each in x]

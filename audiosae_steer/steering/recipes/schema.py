@@ -173,6 +173,12 @@ class Recipe(Strict):
         """Of the file that it was read from; None where it was not."""
         return self._sha256
 
+    def __eq__(self, other: object) -> bool:
+        """What they say, and where the files lie that they name; not the bytes of the file that they were read from."""
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        return self._folder == other._folder and self.model_dump() == other.model_dump()
+
     def located(self, folder: Path | None, sha256: str | None = None) -> Recipe:
         """The same recipe, with the files that it names in `folder`, read from a file of this sha256."""
         moved = self.model_copy()

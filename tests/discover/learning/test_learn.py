@@ -19,7 +19,7 @@ from audiosae_steer.steering.recipes.load import checkpoints_dir
 SAE_FILE = checkpoints_dir() / "whisper-tiny.en" / "encoder-4.safetensors"
 NOISE = ("rain", "fan", "clicks", "engine")
 SPEECH = ("speech-01", "speech-03", "speech-05", "speech-08")
-FEW = LearnSettings(features=6, steps=6, refine=3, batch=(3, 2), lr=0.2, l1=0.01, check=3)
+FEW = LearnSettings(features=6, steps=3, refine=1, batch=(2, 1), lr=0.2, l1=0.01, check=3)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from audiosae_steer.discover.learning.settings import LearnSettings
 from audiosae_steer.discover.learning.targets import LearningClips
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
-FEW = LearnSettings(features=8, steps=12, refine=6, batch=(3, 2), lr=0.2, l1=0.01, check=3)
+FEW = LearnSettings(features=8, steps=6, refine=3, batch=(2, 1), lr=0.2, l1=0.01, check=3)
 
 NOISE, SPEECH = ("rain", "fan", "clicks"), ("speech-04", "speech-08")
 
@@ -73,10 +73,11 @@ def test_the_vector_is_what_the_edits_add(tiny_en, sae, learned):
 
 
 def test_the_same_seed_gives_the_same_amounts_and_the_cache_is_used(tiny_en, sae, learned):
-    found, cache = learned
+    _, cache = learned
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len([path for path in files if path.suffix == ".pt"]) == sum(map(len, GIVEN))
-    again = learn_amounts(tiny_en, sae, 4, GIVEN, FEW, cache=cache, progress=False)
+    brief = replace(FEW, steps=2, refine=1)
+    found, again = (learn_amounts(tiny_en, sae, 4, GIVEN, brief, cache=cache, progress=False) for _ in range(2))
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     assert again.features == found.features
     np.testing.assert_allclose(again.amounts, found.amounts, rtol=1e-4, atol=1e-6)
@@ -91,7 +92,7 @@ def test_a_dense_vector_needs_no_sae(tiny_en, learned):
 
 
 def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
-    both = replace(FEW, steps=6, refine=3, decoder="all")
+    both = replace(FEW, steps=3, refine=1, decoder="all")
     found = learn_amounts(tiny_en, sae, 4, GIVEN, both, cache=learned[1], progress=False)
     assert found.decoder.shape == (4, 384)
     assert (found.decoder.norm(dim=-1) > 0).all()
@@ -101,7 +102,7 @@ def test_constants_in_the_decoder_are_learned_too(tiny_en, sae, learned):
 
 
 def test_constants_for_the_first_token_alone_leave_the_encoder_as_it_is(tiny_en, sae, learned):
-    first = replace(FEW, features=0, steps=6, decoder="first")
+    first = replace(FEW, features=0, steps=3, decoder="first")
     found = learn_amounts(tiny_en, sae, 4, GIVEN, first, cache=learned[1], progress=False)
     assert found.features == found.amounts == ()
     assert found.vector.norm() == 0
@@ -111,7 +112,7 @@ def test_constants_for_the_first_token_alone_leave_the_encoder_as_it_is(tiny_en,
 
 def test_it_stops_where_held_out_clips_did_best(tiny_en, learned):
     """A rate that overshoots within a few steps: what is kept is the best look, not the last."""
-    wild = replace(FEW, steps=9, refine=0, lr=3.0, check=3)
+    wild = replace(FEW, steps=6, refine=0, lr=3.0, check=2)
     found = learn_amounts(tiny_en, None, 4, GIVEN, wild, cache=learned[1], progress=False)
     assert found.checks[-1].badness == min(check.badness for check in found.checks)
     assert all(0 <= share <= 1 for check in found.checks for share in (check.text, check.blanked))
