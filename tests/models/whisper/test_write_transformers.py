@@ -63,7 +63,7 @@ def test_tiny_en_is_the_steered_one(tmp_path, tiny_en_hf):
     from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
     model, processor = copy.deepcopy(tiny_en_hf), load_processor("tiny.en")
-    clips = [load_audio(CLIPS / f"{name}.flac") for name in ("speech-04", "fan")]
+    clips = [load_audio(CLIPS / "speech-04.flac")]
     plain = logits(model)
     steering = steer(model, constants(384, (4, 4), size=0.1))
     steered, texts = logits(model), [transcribe(model, clip, processor=processor).text for clip in clips]
@@ -73,7 +73,7 @@ def test_tiny_en_is_the_steered_one(tmp_path, tiny_en_hf):
     theirs = WhisperProcessor.from_pretrained(tmp_path / "baked")
     assert [transcribe(again, clip, processor=theirs).text for clip in clips] == texts
     asr = pipeline("automatic-speech-recognition", str(tmp_path / "baked"))
-    assert asr({"raw": clips[0], "sampling_rate": 16000})["text"].strip()
+    assert asr({"raw": clips[0], "sampling_rate": 16000}, generate_kwargs={"max_new_tokens": 5})["text"].strip()
     assert torch.equal(logits(load_whisper(tmp_path / "baked", "transformers")), logits(again))
 
 
