@@ -174,7 +174,7 @@ class Recipe(Strict):
         return self._sha256
 
     def __eq__(self, other: object) -> bool:
-        """What they say, and where the files lie that they name; not the bytes of the file that they were read from."""
+        """True of recipes that say the same and name files in the same folder; not of the bytes of their own files."""
         if not isinstance(other, Recipe):
             return NotImplemented
         return self._folder == other._folder and self.model_dump() == other.model_dump()
