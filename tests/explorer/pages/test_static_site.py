@@ -84,6 +84,7 @@ def test_it_replaces_its_own_folder_and_no_other(small, tmp_path):
 
 
 def test_one_feature_as_one_file(small, tmp_path):
+    small.notes.put(4, 1, Note("secret label", "secret note"))
     done = write_single(small, 4, 1, tmp_path / "one.html")
     page = (tmp_path / "one.html").read_text("utf-8")
     assert done.sounds > 0
