@@ -76,11 +76,9 @@ class TimestampMask:
             scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(late, -torch.inf)
         if forbidden is None or spoken is None:
             return
-        scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(forbidden, -torch.inf)
+        barred = forbidden if tokens.shape[1] < begin + 2 else forbidden | self._beyond(tokens[:, begin:], spoken)
+        scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(barred, -torch.inf)
         if tokens.shape[1] >= begin + 2:
-            scores[:, self.first : self.first + TIMESTAMPS].masked_fill_(
-                self._beyond(tokens[:, begin:], spoken), -torch.inf
-            )
             for row, (before, last) in enumerate(tokens[:, -2:].tolist()):
                 if before < self.first <= last:  # a segment has ended
                     self._go_on(scores[row], forbidden[row], last - self.first)
