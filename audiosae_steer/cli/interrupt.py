@@ -91,7 +91,8 @@ def _analysis(given: Mapping[str, Any]) -> str:
 
 
 def _in(folder: Path, what: str) -> str:
-    if not folder.is_dir() or not any(folder.iterdir()):
+    # a file whose name begins with a dot is a temporary that was never finished
+    if not any(path.is_file() and path.name[0] != "." for path in folder.rglob("*")):
         return "nothing was kept yet; the same command starts anew"
     return f"kept in {folder}: {what}; {AGAIN}"
 

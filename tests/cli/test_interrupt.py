@@ -52,7 +52,8 @@ def test_discover_says_what_is_kept_and_goes_on(tmp_path: Path) -> None:
     out, cache = tmp_path / "talk.json", tmp_path / "talk-cache"
     words = ["discover", "--sae", SHIPPED, "--layer", 4, "--labels", tmp_path / "labels.csv", "--audio", CLIPS]
     words += ["--groups", "file", "--top", 3, "--resamples", 2, "--out", out, "--no-report"]
-    code, _, err = interrupt(words, lambda: any(path.is_file() and path.suffix != ".part" for path in cache.rglob("*")))
+    # a whole file: temporaries, ours and those of safetensors, begin with a dot
+    code, _, err = interrupt(words, lambda: any(path.is_file() and path.name[0] != "." for path in cache.rglob("*")))
     assert code == 130, err
     assert f"interrupted: kept in {cache}: " in err
     assert AGAIN in err
