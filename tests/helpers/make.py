@@ -37,17 +37,21 @@ def make_sae(kind: str = "jumprelu", d: int = 12, F: int = 31, seed: int = 0, no
     )
 
 
-def make_openai(seed: int = 0, d: int = 64, layers: int = 3, vocabulary: int = 51864) -> Any:
-    """A small random openai-whisper model with the real audio front end."""
+BRIEF = 500
+"""Frames of a window for models that are made where nothing needs 30 s: attention over 1,500 takes most of the time."""
+
+
+def make_openai(seed: int = 0, d: int = 64, layers: int = 3, vocabulary: int = 51864, frames: int = 1500) -> Any:
+    """A small random openai-whisper model with the real audio front end, or a window of fewer frames."""
     from whisper.model import ModelDimensions, Whisper
 
     torch.manual_seed(seed)
-    model = Whisper(ModelDimensions(80, 1500, d, 2, layers, vocabulary, 448, d, 2, layers)).eval()
+    model = Whisper(ModelDimensions(80, frames, d, 2, layers, vocabulary, 448, d, 2, layers)).eval()
     torch.nn.init.normal_(model.decoder.positional_embedding, std=0.02)  # the constructor leaves it as it finds it
     return model.requires_grad_(False)
 
 
-def make_hf(seed: int = 0, d: int = 64, layers: int = 3) -> Any:
+def make_hf(seed: int = 0, d: int = 64, layers: int = 3, frames: int = 1500) -> Any:
     """A small random transformers Whisper."""
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
@@ -68,7 +72,12 @@ def make_hf(seed: int = 0, d: int = 64, layers: int = 3) -> Any:
         bos_token_id=50256,
         pad_token_id=50256,
     )
-    return WhisperForConditionalGeneration(config).eval().requires_grad_(False)
+    model = WhisperForConditionalGeneration(config).eval().requires_grad_(False)
+    # cut afterwards, so that the weights are those of a model with 30 s
+    places = model.model.encoder.embed_positions
+    places.weight = torch.nn.Parameter(places.weight[:frames].clone(), requires_grad=False)
+    places.num_embeddings = model.model.encoder.max_source_positions = config.max_source_positions = frames
+    return model
 
 
 def swapped_tokenizer(folder: Path) -> str:

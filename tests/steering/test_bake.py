@@ -11,7 +11,7 @@ from baking import changed, constants, mute, same_bits, weights_of
 from families import FAMILIES, Case
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from make import NORMS, count_hooks, make_hf, make_openai, make_sae
+from make import BRIEF, NORMS, count_hooks, make_hf, make_openai, make_sae
 from torch import Tensor, nn
 
 from audiosae_steer import (
@@ -36,7 +36,7 @@ from audiosae_steer.steering.bake import Baked, bakes
 from audiosae_steer.steering.recipes.load import checkpoints_dir, shipped
 
 D, F = 24, 40
-MEL = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(0))
+MEL = torch.randn(2, 80, 2 * BRIEF, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 11, 12], [50257, 50362, 13, 14]])
 CANNOT = ("EnCodec 24 kHz", "EnCodec 48 kHz", "EnCodec (package)", "WavTokenizer", "DiffRhythm", "wav2vec2-conformer")
 """Families without a bias that reaches the residual unchanged."""
@@ -44,7 +44,7 @@ CANNOT = ("EnCodec 24 kHz", "EnCodec 48 kHz", "EnCodec (package)", "WavTokenizer
 
 @pytest.fixture(params=["openai", "transformers"])
 def model(request: pytest.FixtureRequest) -> Any:
-    return make_openai(d=D) if request.param == "openai" else make_hf(d=D)
+    return make_openai(d=D, frames=BRIEF) if request.param == "openai" else make_hf(d=D, frames=BRIEF)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_what_is_no_constant_is_refused_and_nothing_is_touched(model: Any, sae: 
 
 def spoilt(kind: str) -> tuple[Any, str]:
     """A model whose last maps cannot take a constant, and what is said of it."""
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     block = model.encoder.blocks[1]
     if kind == "no bias":
         block.mlp[2] = nn.Linear(4 * D, D, bias=False)
@@ -320,7 +320,7 @@ def test_maps_that_cannot_take_it_are_refused_before_others_are_touched(kind: st
 def test_a_write_that_fails_half_way_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     from audiosae_steer.steering import bake as module
 
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     before, write, calls = weights_of(model), module._write, []
 
     def failing(bias: Any, value: Tensor) -> None:
@@ -339,7 +339,7 @@ def test_a_write_that_fails_half_way_is_taken_back(monkeypatch: pytest.MonkeyPat
 
 
 def test_another_steering_stays_and_gives_what_it_gave(sae: Any) -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     first = steer(model, sae=sae, layer=2, edits=[Push(torch.linspace(-2, 2, D))])
     plain = logits(model)
     second = steer(model, sae=sae, layer=2, edits=[Scale([1, 2, 3, 4, 5], 3.0)])
@@ -358,7 +358,7 @@ def test_another_steering_stays_and_gives_what_it_gave(sae: Any) -> None:
 
 
 def test_two_sites_that_are_one_place_are_summed() -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     before = weights_of(model)
     vector = torch.linspace(-1, 1, D)
     parts = [
@@ -372,7 +372,7 @@ def test_two_sites_that_are_one_place_are_summed() -> None:
 
 
 def test_compiled_code_sees_the_new_bias() -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     compiled = torch.compile(model.encoder, backend="eager")
     with torch.no_grad():
         plain = compiled(MEL)
@@ -384,7 +384,7 @@ def test_compiled_code_sees_the_new_bias() -> None:
 
 def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
-        model = make_openai(d=D)
+        model = make_openai(d=D, frames=BRIEF)
     plain = logits(model)
     steering = steer(model, layer=2, edits=[Push(torch.linspace(-1, 1, D))])
     steered = logits(model)
@@ -393,7 +393,7 @@ def test_weights_made_in_inference_mode() -> None:
 
 
 def test_half_precision_rounds_once() -> None:
-    model = make_openai(d=D).to(torch.bfloat16)
+    model = make_openai(d=D, frames=BRIEF).to(torch.bfloat16)
     before = model.encoder.blocks[0].mlp[2].bias.clone()
     vector = torch.linspace(-1, 1, D)
     baked = steer(model, layer=1, edits=[Push(vector)]).bake()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make import make_openai, make_sae
+from make import BRIEF, make_openai, make_sae
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiosae_steer import (
@@ -37,7 +37,7 @@ from audiosae_steer.steering.gates import gate_features
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 D = 64
-MEL = torch.randn(3, 80, 3000, generator=torch.Generator().manual_seed(0))
+MEL = torch.randn(3, 80, 2 * BRIEF, generator=torch.Generator().manual_seed(0))
 GATE = ClipGate((1, 2), (1.0, -0.5), bias=0.1)
 FRAMES = FrameGate((3, 4), (1.0, -1.0), threshold=0.2, reach=0.1)
 pytestmark = pytest.mark.filterwarnings("ignore:FP16", "ignore:Chunking", "ignore:.*chunk_length_s")
@@ -61,7 +61,7 @@ def clip_gated(model: Any) -> Recipe:
 
 
 def small(**options: Any) -> tuple[Any, Any]:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     return model, steer(model, sae=make_sae("relu", D, 200), layer=2, edits=[Add(3, 1.0)], **{"gate": GATE} | options)
 
 
@@ -194,7 +194,7 @@ def test_threads_and_their_sessions(tiny_en_hf: Any, features: dict[str, torch.T
 
 
 def test_strengths_and_choices_of_clips_are_told() -> None:
-    model, sae = make_openai(d=D), make_sae("relu", D, 200)
+    model, sae = make_openai(d=D, frames=BRIEF), make_sae("relu", D, 200)
     edits = {"loud": [Add(3, 4.0)], "quiet": [Ablate(1)]}
     with steer(model, [SiteEdits(Site(2), sae, edits)], gate=[_at(sae)], strength=0.8) as steering, torch.no_grad():
         steering.for_clips(["loud", None, "quiet"])
@@ -227,8 +227,8 @@ def test_spans_of_a_frame_gate_are_its_open_frames() -> None:
     assert {event.window for event in (*clips, *frames)} == {0}
     assert 0 < opened.sum() < opened.numel()
     for row, event in enumerate(frames):
-        times = (torch.arange(1500) + 0.5) / 50
-        within = torch.zeros(1500, dtype=torch.bool)
+        times = (torch.arange(BRIEF) + 0.5) * 30 / BRIEF
+        within = torch.zeros(BRIEF, dtype=torch.bool)
         for start, end in event.spans:
             assert 0 <= start < end <= 30
             within |= (times > start) & (times < end)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from make import count_hooks, make_openai, make_sae
+from make import BRIEF, count_hooks, make_openai, make_sae
 
 from audiosae_steer import Add, ClipGate, FrameGate, GateError, SteeringError, load_audio, steer
 from audiosae_steer.steering.recipes.load import checkpoints_dir
 
 D = 64
-MEL = torch.randn(3, 80, 3000, generator=torch.Generator().manual_seed(0))
+MEL = torch.randn(3, 80, 2 * BRIEF, generator=torch.Generator().manual_seed(0))
 CLIP = ClipGate((1, 2), (1.0, -0.5), bias=0.1)
 FRAMES = FrameGate((3, 4), (1.0, -1.0), threshold=0.2, reach=0.1)
 pytestmark = pytest.mark.filterwarnings("ignore:FP16")
@@ -23,7 +23,7 @@ def by_hand(model: Any, **options: Any) -> Any:
 
 
 def test_a_threshold_decides_as_a_gate_of_that_threshold() -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with by_hand(model, gate=CLIP) as steering, torch.no_grad():
         model.encoder(MEL)
         low, between, high = sorted(event.score for event in steering.events)
@@ -47,7 +47,7 @@ def test_a_threshold_decides_as_a_gate_of_that_threshold() -> None:
 
 
 def test_compiled_code_takes_a_new_threshold_without_being_compiled_anew() -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with by_hand(model, gate=CLIP, threshold=1e6) as steering, torch.no_grad():
         from torch._dynamo.testing import CompileCounter
 
@@ -62,7 +62,7 @@ def test_compiled_code_takes_a_new_threshold_without_being_compiled_anew() -> No
 
 
 def test_two_gates_take_a_mapping() -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with by_hand(model, gate=[CLIP, FRAMES], threshold={"clip": 1e6}) as steering, torch.no_grad():
         assert steering.threshold == {"clip": 1e6, "frame": 0.2}
         model.encoder(MEL)
@@ -124,7 +124,7 @@ def test_what_it_trades_is_that_of_the_calibration_and_nothing_else(tiny_en: Any
     assert f"for {gate['open_absent']:.1%} of {gate['clips'][0]} clips without speech" in said
     assert f"for {gate['open_present']:.1%} of {gate['clips'][1]} with speech, which it would blank" in said
     assert "shares were recorded at this threshold alone" in said
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with by_hand(model, gate=CLIP) as steering:
         said = steering.explain()
         steering._leave(quiet=True)

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from make import make_hf, make_openai, make_sae
+from make import BRIEF, make_hf, make_openai, make_sae
 
 from audiosae_steer import Ablate, Add, Push, Scale, Site, SiteEdits, SteeringError, steer
 
 D = 64
-MEL = torch.randn(3, 80, 3000, generator=torch.Generator().manual_seed(0))
+MEL = torch.randn(3, 80, 2 * BRIEF, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.tensor([[50257, 50362, 7]] * 3)
 EDITS = {"loud": [Add(3, 4.0)], "quiet": [Ablate([1, 2, 3]), Scale(9, 3.0), Add(4, 0.5)]}
 
 
 @pytest.fixture(params=["openai", "transformers"])
 def model(request: pytest.FixtureRequest) -> Any:
-    return make_openai(d=D) if request.param == "openai" else make_hf(d=D)
+    return make_openai(d=D, frames=BRIEF) if request.param == "openai" else make_hf(d=D, frames=BRIEF)
 
 
 @pytest.fixture(params=["relu", "topk", "batchtopk-threshold"])
@@ -149,7 +149,7 @@ def test_tasks_have_sessions_of_their_own(model: Any) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], says: str) -> None:
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with steer(model, [SiteEdits(Site(2), make_sae("relu", D, 200), EDITS)]) as steering:
         with pytest.raises(SteeringError, match=says):
             steering.session(**given)
@@ -159,7 +159,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], says: str) -> None:
 
 def test_compiled_code_has_no_sessions() -> None:
     torch._dynamo.reset()
-    model = make_openai(d=D)
+    model = make_openai(d=D, frames=BRIEF)
     with steer(model, sae=make_sae("relu", D, 200), layer=2, edits=[Add(3, 4.0)]) as steering:
         plain = model.encoder(MEL)
         torch.testing.assert_close(torch.compile(model.encoder, backend="eager")(MEL), plain)
