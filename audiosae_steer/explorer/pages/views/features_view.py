@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from ....evaluate.page_parts.drawn_parts import curve_svg
 from ...index.index_rows import Example
-from ...index.index_search import SORTS, Found, Query, search
+from ...index.index_search import SORTS, Found, Labels, Query, search
 from ..explorer_site import Site, View, decimal, nonce_of, site_of, whole_number
 from ..shown_examples import clip_words
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LONGEST_WORDS = 200
 """Characters of what is searched for."""
+ALL = "all"
+"""In the place of a layer's number in an address: all layers."""
 SORT_TITLES = {
     "best": "best match", "density": "density", "peak": "highest activation", "clips": "clips", "feature": "number",
     "label": "label",
@@ -28,6 +30,7 @@ SORT_TITLES = {
 class Row(NamedTuple):
     """A feature in the list."""
 
+    layer: int
     feature: int
     label: str
     own: bool
@@ -47,8 +50,10 @@ def features(request: Request) -> HTMLResponse:
 
 def query_of(site: Site, asked: dict[str, str]) -> Query:
     """Conditions of an address's query; what is none of them is left out."""
-    layer = whole_number(asked.get("layer"))
-    if layer is None or not site.has_layer(layer):
+    layer = None if asked.get("layer") == ALL else whole_number(asked.get("layer"))
+    if (layer is None and asked.get("layer") != ALL) or (layer is not None and not site.has_layer(layer)):
+        layer = site.layers[0].layer
+    if len(site.layers) == 1:
         layer = site.layers[0].layer
     classes, sort = site.index.classes, asked.get("sort", "best")
     on, off = asked.get("on", ""), asked.get("off", "")
@@ -69,10 +74,12 @@ def query_of(site: Site, asked: dict[str, str]) -> Query:
 
 def features_page(site: Site, query: Query, *, path: str = "index.html", nonce: str = "") -> str:
     """The list as HTML."""
-    own = site.notes.labels(query.layer)
+    own = site.notes.all_labels()
     found = search(site.index, query, own)
+    place = "all layers" if query.layer is None else f"layer {query.layer}"
     return site.page(
-        path, "features.html", nonce=nonce, title=f"Features of layer {query.layer}", layer=query.layer,
+        path, "features.html", nonce=nonce, title=f"Features of {place}", place=place,
+        layer=site.layers[0].layer if query.layer is None else query.layer,
         query=query, found=found, rows=rows_of(site, query.layer, found, own), sorts=SORT_TITLES,
         asked=bool(query.words or query.on or query.off or query.clip is not None),
         clip=site.index.clip(query.clip) if query.clip is not None else None,
@@ -80,18 +87,15 @@ def features_page(site: Site, query: Query, *, path: str = "index.html", nonce: 
     )  # fmt: skip
 
 
-def rows_of(site: Site, layer: int, found: Found, own: dict[int, str]) -> list[Row]:
+def rows_of(site: Site, layer: int | None, found: Found, own: Labels) -> list[Row]:
     """Features of a page of results, each with its strongest clip."""
-    table, frames = site.index.table(layer), max(site.index.layers[layer].frames, 1)
-    places = {int(feature): row for row, feature in enumerate(table.feature)}
-    rows = []
-    for feature, reason in zip(found.features, found.reasons, strict=True):
-        row = places[feature]
+    table, rows = site.index.features(layer), []
+    for row, layer, feature, reason in zip(found.rows, found.layers, found.features, found.reasons, strict=True):
         examples = site.index.examples(layer, feature, ("top",), 1)
-        peak = float(table.peak[row])
+        peak, label = float(table.peak[row]), own.get((layer, feature), "")
         rows.append(
             Row(
-                feature, own.get(feature) or table.label[row], feature in own, int(table.fired[row]) / frames, peak,
+                layer, feature, label or table.label(row), bool(label), float(table.density[row]), peak,
                 int(table.clips[row]), examples[0] if examples else None,
                 curve_svg(examples[0].curve, peak) if examples else "", reason,
             )
@@ -103,7 +107,7 @@ def address_of(query: Query, **changes: Any) -> str:
     """The address's query that asks for the same with some changes; as short as can be."""
     query = query._replace(**changes)
     values: dict[str, Any] = {
-        "layer": query.layer, "words": query.words, "on": query.on, "off": query.off,
+        "layer": ALL if query.layer is None else query.layer, "words": query.words, "on": query.on, "off": query.off,
         "clip": "" if query.clip is None else query.clip,
         "least": f"{100 * query.least:g}" if query.least > 0 else "",
         "most": f"{100 * query.most:g}" if query.most < 1 else "", "silent": "" if query.alive else 1,
