@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
+import numpy as np
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
@@ -50,11 +51,9 @@ def features(request: Request) -> HTMLResponse:
 
 def query_of(site: Site, asked: dict[str, str]) -> Query:
     """Conditions of an address's query; what is none of them is left out."""
-    layer = None if asked.get("layer") == ALL else whole_number(asked.get("layer"))
-    if (layer is None and asked.get("layer") != ALL) or (layer is not None and not site.has_layer(layer)):
-        layer = site.layers[0].layer
-    if len(site.layers) == 1:
-        layer = site.layers[0].layer
+    layer = whole_number(asked.get("layer"))
+    if layer is None or not site.has_layer(layer):
+        layer = None if asked.get("layer") == ALL and site.joined else site.layers[0].layer
     classes, sort = site.index.classes, asked.get("sort", "best")
     on, off = asked.get("on", ""), asked.get("off", "")
     return Query(
@@ -83,7 +82,7 @@ def features_page(site: Site, query: Query, *, path: str = "index.html", nonce: 
         query=query, found=found, rows=rows_of(site, query.layer, found, own), sorts=SORT_TITLES,
         asked=bool(query.words or query.on or query.off or query.clip is not None),
         clip=site.index.clip(query.clip) if query.clip is not None else None,
-        address=lambda **changes: address_of(query, **changes),
+        address=lambda **changes: address_of(query, **changes), listed=listed(site, query.layer) if site.static else [],
     )  # fmt: skip
 
 
@@ -117,23 +116,19 @@ def address_of(query: Query, **changes: Any) -> str:
     return "?" + urlencode({name: value for name, value in values.items() if value != ""})
 
 
-def listed(site: Site, layer: int) -> list[list[Any]]:
-    """All features of a layer that fire, for a page that searches by itself.
+def listed(site: Site, layer: int | None) -> list[list[Any]]:
+    """All features of a layer, or of all, that fire, for a page that searches by itself.
 
-    Each is [number, label, density, peak, clips, clip, clip's name, clip's words].
+    Each is [layer, number, label, density, peak, clips, clip, clip's name, clip's words].
     """
-    table, frames = site.index.table(layer), max(site.index.layers[layer].frames, 1)
+    table = site.index.features(layer)
     rows: list[list[Any]] = []
-    for row in range(len(table.feature)):
-        if table.fired[row] <= 0:
-            continue
-        best = site.index.examples(layer, int(table.feature[row]), ("top",), 1)
+    for row in np.flatnonzero(table.fired > 0).tolist():
+        place = int(table.layer[row]), int(table.feature[row])
+        best = site.index.examples(*place, ("top",), 1)
         clip = [best[0].clip.id, best[0].clip.name, clip_words(best[0].clip)] if best else [0, "", ""]
-        density = round(int(table.fired[row]) / frames, 6)
-        rows.append([
-            int(table.feature[row]), table.label[row], density, round(float(table.peak[row]), 4),
-            int(table.clips[row]), *clip,
-        ])  # fmt: skip
+        numbers = round(float(table.density[row]), 6), round(float(table.peak[row]), 4), int(table.clips[row])
+        rows.append([*place, table.label(row), *numbers, *clip])
     return rows
 
 
