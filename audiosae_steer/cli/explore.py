@@ -57,7 +57,7 @@ def open_index(
     ] = None,
     notes: Annotated[Path | None, typer.Option(help="file of your notes; default: beside the index")] = None,
     saes: Annotated[
-        list[Path] | None, typer.Option(help="folder with files of SAEs, where they are not beside the index; repeatable")
+        list[Path] | None, typer.Option(help="folder with SAEs that are not beside the index; repeatable")
     ] = None,
 ) -> None:
     """Open an index in the browser, until Ctrl-C."""

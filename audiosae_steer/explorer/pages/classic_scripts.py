@@ -11,7 +11,7 @@ WAVESURFER = "wavesurfer.esm.js"
 STAGE = (PARTS / "curve.js", PARTS / "clip_stage.js", STATIC / "waveform.js")
 SCRIPTS = {
     "feature": (*STAGE, STATIC / "feature.js"), "clip": (*STAGE, STATIC / "clip.js"),
-    "features": (STATIC / "features.js",), "map": (PARTS / "curve.js", STATIC / "map.js"),
+    "features": (STATIC / "play_buttons.js", STATIC / "features.js"), "map": (PARTS / "curve.js", STATIC / "map.js"),
 }  # fmt: skip
 """Modules of each view that has pages without a server, each after those that it imports."""
 

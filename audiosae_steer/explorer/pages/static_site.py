@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...errors import SteeringError
 from ...evaluate.page_parts.single_page import PARTS, data_address, joined_modules, page_policy

@@ -1,32 +1,8 @@
 // The list of features: a sound at once; and, without a server, search in the page itself.
+import { armPlayButtons } from "./play_buttons.js";
+
+armPlayButtons();
 const root = document.body.dataset.root;
-const audio = new Audio();
-let playing = null;
-
-function stop() {
-  audio.pause();
-  if (playing) { playing.setAttribute("aria-pressed", "false"); }
-  playing = null;
-}
-
-function armed(button) {
-  button.hidden = false;
-  button.setAttribute("aria-pressed", "false");
-  button.addEventListener("click", () => {
-    const same = playing === button;
-    stop();
-    if (same) { return; }
-    playing = button;
-    button.setAttribute("aria-pressed", "true");
-    audio.src = button.dataset.sound;
-    audio.addEventListener("loadedmetadata", () => { audio.currentTime = Number(button.dataset.at); }, { once: true });
-    audio.play().catch(stop);
-  });
-}
-
-audio.addEventListener("ended", stop);
-document.querySelectorAll(".play").forEach(armed);
-
 const PAGE = 25, form = document.getElementById("static-search");
 
 function element(name, text, kind) {
