@@ -4,8 +4,8 @@
 
 The command opens on the embedded default: tiny.en, its shipped SAEs and the bundled clips. Each repeat takes a new
 folder as the cache of indices; the weights of tiny.en are where openai-whisper keeps them, since a download measures
-the network. Processor time of the command stands beside the wall time, which other work on the machine prolongs. The number
-of threads is that of the environment (OMP_NUM_THREADS).
+the network. Processor time of the command stands beside the wall time, which other work on the machine prolongs. The
+number of threads is that of the environment (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations

@@ -102,9 +102,7 @@ app.registered_commands += explore_static.app.registered_commands
 app.registered_commands += explore_build.app.registered_commands
 
 
-def opened(
-    source: str | None, notes: Path | None = None, *, live: bool = False, folders: Sequence[Path] = ()
-) -> Site:
+def opened(source: str | None, notes: Path | None = None, *, live: bool = False, folders: Sequence[Path] = ()) -> Site:
     """The site of an index; of the embedded default without one, which is made if it is not there.
 
     Args:
