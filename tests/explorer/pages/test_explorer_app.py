@@ -25,6 +25,8 @@ PAGES = (
     "/clips/3.html",
     "/clip/4/3.html",
     "/notes.html",
+    "/quiz.html?layer=4&feature=8&seed=1",
+    "/quiz.html?layer=4&feature=8&seed=1&shown=1",
 )
 
 
@@ -60,7 +62,7 @@ def test_links_and_files_of_a_page_are_there(client, path):
 
 
 def test_imports_of_modules_are_there(client):
-    for module in ("feature", "features", "map", "clip", "notes"):
+    for module in ("feature", "features", "map", "clip", "notes", "quiz"):
         text = client.get(f"/static/{module}.js").text
         for name in re.findall(r'from "\./([^"]+)"', text):
             assert client.get(f"/static/{name}").headers["content-type"].startswith("text/javascript"), name

@@ -15,7 +15,7 @@ function tell(rounds) {
   const place = document.getElementById("tally");
   if (!place || !all.length) { return; }
   const [right, clips] = [sum(0), sum(1)], share = Math.round((100 * right) / clips);
-  place.textContent = `So far ${right} of ${clips} clips right (${share} %) in ${all.length} round${all.length === 1 ? "" : "s"}; ticks by chance give 50 %.`;
+  place.textContent = `So far ${right} of ${clips} clips right (${share} %) in ${all.length} round${all.length === 1 ? "" : "s"}; chance is right on 50 %.`;
 }
 
 function remember() {

@@ -128,7 +128,9 @@ def quiz_of(site: Site, layer: int, feature: int, seed: int) -> Quiz | None:
     if len(left) < max(FIRING):
         return None
     silent = draw.sample(near, min(NEAR, len(near)))
-    silent += _silent(site, layer, feature, {each.clip.id for each in silent}, ASKED - wanted - len(silent), draw)
+    silent += _silent(
+        site, layer, feature, known | {each.clip.id for each in silent}, ASKED - wanted - len(silent), draw
+    )
     if len(silent) < ASKED - wanted:
         return None
     examples = draw.sample(left, wanted) + silent[: ASKED - wanted]
@@ -170,7 +172,7 @@ def _silent(site: Site, layer: int, feature: int, but: set[int], most: int, draw
 
 def _said(example: Example) -> str:
     if example.kind == "near":
-        return f"silent: a near miss, {number(example.peak)} below the threshold"
+        return f"silent, a near miss: {number(example.peak)} below the threshold"
     return f"fires, at most {number(example.peak)} at {example.at:.1f} s" if example.peak > 0 else "silent"
 
 
