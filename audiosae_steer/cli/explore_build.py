@@ -37,7 +37,7 @@ class IndexAudio:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexRun:
-    """What a run of `explore build` does of an index, and besides."""
+    """Share of an index that a run of `explore build` does, and what it writes besides."""
 
     part: str = "1/1"
     """Part of the clips to do, as 2/8, where several machines share --out."""

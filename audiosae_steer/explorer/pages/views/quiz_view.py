@@ -42,7 +42,7 @@ class AskedClip(NamedTuple):
     fires: bool
     shown: Shown
     said: str
-    """What the feature does on it."""
+    """Behaviour of the feature on it, in words."""
 
 
 class Quiz(NamedTuple):
