@@ -27,9 +27,13 @@ from machine import machine
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "explorer"))
 
 LAYERS, FEATURES, CLIPS = tuple(range(1, 13)), 6144, 400
+WORDS = ("rain", "dog", "cough", "fox", "lazy windows")
+"""Labels and words of the made index: the first three are the classes that are looked for."""
 PLACES = {
     "feature page": "/feature/{layer}/{feature}.html", "features": "/?layer={layer}&page={page}",
-    "search of words": "/?layer={layer}&words=rain", "clip page": "/clip/{layer}/{clip}.html",
+    "search of words": "/?layer={layer}&words=rain", "search of all layers": "/?layer=all&page={page}",
+    "words in all layers": "/?layer=all&words={word}", "class in all layers": "/?layer=all&on={label}&off=speech",
+    "clip in all layers": "/?layer=all&clip={clip}", "clip page": "/clip/{layer}/{clip}.html",
     "map": "/map/{layer}.json", "sound": "/sound/{clip}.flac",
 }  # fmt: skip
 
@@ -79,12 +83,13 @@ def times(path: Path, number: int) -> dict[str, Any]:
     def some(pattern: str) -> str:
         return pattern.format(
             layer=draw.choice(LAYERS), feature=draw.randrange(FEATURES), page=draw.randrange(1, 200),
-            clip=draw.randrange(1, CLIPS + 1),
+            clip=draw.randrange(1, CLIPS + 1), word=draw.choice(WORDS), label=draw.choice(WORDS[:3]),
         )  # fmt: skip
 
     async def all_of(pattern: str) -> list[tuple[float, float]]:
         for layer in LAYERS:  # what is kept of a layer is read at its first request
-            await timed(app, pattern.format(layer=layer, feature=1, page=1, clip=1))
+            for word in WORDS:
+                await timed(app, pattern.format(layer=layer, feature=1, page=1, clip=1, word=word, label=word))
         return [await timed(app, some(pattern)) for _ in range(number)]
 
     found = {}

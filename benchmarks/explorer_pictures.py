@@ -23,6 +23,7 @@ VIEWS = {
     "feature-dark": ("feature/4/1423.html", "dark", 1240, 760),
     "map": ("map/4.html?feature=1423&mark=speech", "light", 1240, 860),
     "clip": ("clip/4/24.html?at=0.9", "dark", 1240, 900),
+    "quiz": ("quiz.html?layer=4&seed=18&picked=2&picked=3&picked=5&shown=1", "light", 1240, 900),
     "own": ("own.html?layer=4&clip=5&at=2.2", "light", 1240, 1000),
     "steer": ("steer.html?layer=4&clip=7&edit=4:2170:add:-6", "light", 1240, 900),
     "narrow": ("feature/4/1423.html", "light", 390, 760),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import SteeringError
-from . import explore_build
+from . import explore_build, explore_static
 from .console import progress, say
 
 if TYPE_CHECKING:
@@ -55,11 +56,14 @@ def open_index(
         list[str] | None, typer.Option(help="host name to answer to besides, as behind a proxy; repeatable")
     ] = None,
     notes: Annotated[Path | None, typer.Option(help="file of your notes; default: beside the index")] = None,
+    saes: Annotated[
+        list[Path] | None, typer.Option(help="folder with SAEs that are not beside the index; repeatable")
+    ] = None,
 ) -> None:
     """Open an index in the browser, until Ctrl-C."""
     from ..explorer.pages.explorer_server import is_loopback, serve_site
 
-    site = opened(index, notes, live=True)
+    site = opened(index, notes, live=True, folders=saes or ())
 
     def ready(address: str) -> None:
         say(f"{site.index.path.name}: {address}   (Ctrl-C ends it)")
@@ -94,34 +98,21 @@ def export(
     say(f"{html}: feature {number} of layer {layer}, {done.sounds} sounds inside{left}")
 
 
-@app.command()
-def static(
-    index: Annotated[str, typer.Argument(help="the index: its folder, its file, or hf://datasets/user/name")],
-    folder: Annotated[Path, typer.Argument(help="folder for the files; a new one, or one that this wrote before")],
-    layer: Annotated[
-        list[int] | None, typer.Option(help="layer whose features get pages; repeatable; default: all")
-    ] = None,
-) -> None:
-    """Write the pages as files that any web server can serve; without notes and without live steering."""
-    from ..explorer.pages.static_site import write_static
-
-    with progress() as tell:
-        done = write_static(opened(index), folder, layer or None, tell)
-    left = f"; {done.kept_back} sounds kept back, which are not marked as redistributable" if done.kept_back else ""
-    say(f"{folder}: {done.pages} pages, {done.sounds} sounds{left}")
-    say(f"look at it with: python -m http.server --bind 127.0.0.1 --directory {folder}")
-
-
+app.registered_commands += explore_static.app.registered_commands
 app.registered_commands += explore_build.app.registered_commands
 
 
-def opened(source: str | None, notes: Path | None = None, *, live: bool = False) -> Site:
+def opened(source: str | None, notes: Path | None = None, *, live: bool = False, folders: Sequence[Path] = ()) -> Site:
     """The site of an index; of the embedded default without one, which is made if it is not there.
 
     Args:
         source: the index.
         notes: file of the user's notes.
         live: with own clips and steering.
+        folders: further folders in which SAEs may be, for the live part.
+
+    Raises:
+        SteeringError: one of the folders is not there.
     """
     from ..explorer.index.default_index import MODEL, build_default, index_cache
     from ..explorer.index.hub_index import index_at
@@ -130,12 +121,16 @@ def opened(source: str | None, notes: Path | None = None, *, live: bool = False)
     from ..explorer.pages.live_site import live_site
     from ..explorer.pages.notes_file import Notes
 
+    absent = [str(folder) for folder in folders if not folder.is_dir()]
+    if absent:
+        raise SteeringError(f"there is no folder {', '.join(absent)}; --saes names folders with files of SAEs")
     with progress() as tell:
         path = build_default(progress=tell) if source is None else index_at(source, progress=tell)
     if source is None and notes is None:  # the index moves when the package changes; notes stay
         notes = index_cache() / f"{MODEL}.notes.json"
     index = Index(path)
-    return (live_site if live else explorer_site)(index, notes=Notes(index, notes))
+    own = Notes(index, notes)
+    return live_site(index, notes=own, folders=folders) if live else explorer_site(index, notes=own)
 
 
 def named_feature(text: str, layers: list[int]) -> tuple[int, int]:

@@ -11,8 +11,10 @@ import typer
 
 from ..errors import SteeringError
 from ..explorer.index.index_settings import IndexSettings
+from ..io.files import check_free
 from .analyse.common import AnyModelOption
 from .console import progress, say
+from .explore_static import write_pages
 from .options import Options, with_settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,16 @@ class IndexAudio:
     """Most clips to take of each --audio, drawn at random."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class IndexRun:
+    """Share of an index that a run of `explore build` does, and what it writes besides."""
+
+    part: str = "1/1"
+    """Part of the clips to do, as 2/8, where several machines share --out."""
+    static: Path | None = None
+    """Write the pages to this folder as well, once the index is whole: files for any web server, or the disk."""
+
+
 app = typer.Typer(help="Look at features, listen to them, and make indices of them.", no_args_is_help=True)
 
 
@@ -42,18 +54,20 @@ def explore() -> None:
 
 
 @app.command()
-@with_settings(Options(defaults=IndexAudio(), parameter="clips"), Options(defaults=IndexSettings()))
+@with_settings(
+    Options(defaults=IndexAudio(), parameter="clips"),
+    Options(defaults=IndexSettings()),
+    Options(defaults=IndexRun(), parameter="run"),
+)
 def build(
     sae: Annotated[list[str], typer.Option(help="the SAE: file, folder, user/repo on the Hub, or tiny.en; repeatable")],
     layer: Annotated[list[int], typer.Option(help="encoder layer of each --sae, counted from 1; repeatable")],
     out: Annotated[Path, typer.Option(help="folder of the index")],
     clips: IndexAudio,
     settings: IndexSettings,
+    run: IndexRun,
     model: AnyModelOption = "tiny.en",
     library: Annotated[Literal["openai", "transformers"], typer.Option(help="whose Whisper to load")] = "openai",
-    part: Annotated[
-        str, typer.Option(help="part of the clips to do, as 2/8, where several machines share --out")
-    ] = "1/1",
 ) -> None:
     """Build an index for the explorer: one pass over audio, resumable; Parquet to share and SQLite to serve."""
     from ..explorer.index.index_build import build_index
@@ -67,7 +81,9 @@ def build(
         raise SteeringError(
             f"there are {len(sae)} --sae for {len(layer)} --layer; give one SAE for each, or one for all"
         )
-    own = _part(part)
+    own = _part(run.part)
+    if run.static is not None:
+        check_free(run.static)
     saes = [open_sae(sae[i if len(sae) > 1 else 0], number) for i, number in enumerate(layer)]
     with progress() as tell:
         corpus = corpus_of(
@@ -76,9 +92,11 @@ def build(
         job = IndexJob.of(_model(model, library), model, saes, corpus, settings)
         found = build_index(job, out, part=own, progress=tell)
     if found is None:
-        say(f"part {part} of {out} is done; the index is finished once all parts are")
+        say(f"part {run.part} of {out} is done; the index is finished once all parts are")
         return
     _tell(found)
+    if run.static is not None:
+        write_pages(found.path, run.static)
 
 
 @app.command()

@@ -59,7 +59,7 @@ def test_it_opens_answers_and_ends_in_one_line(index_file):
 def test_open_is_meant_where_no_command_is_named(monkeypatch, index_file, words, path, options):
     asked, served = [], {}
     site = explore.opened(str(index_file))
-    monkeypatch.setattr(explore, "opened", lambda source, notes=None, live=False: asked.append((source, live)) or site)
+    monkeypatch.setattr(explore, "opened", lambda source, *_, live=False, **given: asked.append((source, live)) or site)
     monkeypatch.setattr(explorer_server, "serve_site", lambda site, **given: served.update(given))
     assert run(*words).exit_code == 0
     assert asked == [(path, True)]
@@ -86,6 +86,17 @@ def test_export_and_static(index_file, tmp_path):
     assert done.exit_code == 0
     assert "1 sounds kept back" in done.output
     assert (tmp_path / "site" / "feature" / "4" / "1.html").is_file()
+
+
+def test_folders_of_saes_reach_the_live_part(monkeypatch, index_file, tmp_path):
+    served = []
+    monkeypatch.setattr(explorer_server, "serve_site", lambda site, **given: served.append(site))
+    assert run(str(index_file), "--no-open", "--saes", str(tmp_path)).exit_code == 0
+    (site,) = served
+    assert tmp_path in site.extra["live"].live._folders
+    done = run(str(index_file), "--no-open", "--saes", str(tmp_path / "absent"))
+    assert (done.exit_code, len(served)) == (2, 1)
+    assert "there is no folder" in done.output
 
 
 @pytest.mark.parametrize(

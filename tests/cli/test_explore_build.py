@@ -12,6 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from audiosae_steer.cli.app import app
+from audiosae_steer.explorer.pages import static_site
+from audiosae_steer.explorer.pages.explorer_site import Site
+from audiosae_steer.explorer.pages.static_site import Written
 from audiosae_steer.io.shipped import checkpoints_dir
 
 
@@ -30,14 +33,24 @@ def folders(tmp_path: Path) -> list[Path]:
     return [tmp_path / "fan", tmp_path / "speech-08"]
 
 
-def test_build_and_merge(folders: list[Path], tmp_path: Path) -> None:
+def test_build_and_merge(folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = []  # of 3,072 features: what is written of them is tested with a small index
+
+    def write(site: Site, folder: Path, *_: object) -> Written:
+        pages.append((site.index.path, folder))
+        return Written(3, 2, 1)
+
+    monkeypatch.setattr(static_site, "write_static", write)
     common = ("--sae", "tiny.en", "--layer", 4, "--top", 2, "--each", 1, "--neighbours", 2, "--no-sounds")
     for folder in folders:
         code, said = run(
-            "build", *common, "--audio", folder, "--licence", "CC0-1.0", "--out", tmp_path / f"{folder}-index"
-        )
+            "build", *common, "--audio", folder, "--licence", "CC0-1.0", "--out", tmp_path / f"{folder}-index",
+            *(("--static", tmp_path / "pages") if folder is folders[1] else ()),
+        )  # fmt: skip
         assert code == 0, said
         assert "of 3072 features fire 1 clips" in said
+    assert pages == [(Path(f"{folders[1]}-index") / "index.sqlite", tmp_path / "pages")]
+    assert f"{tmp_path / 'pages'}: 3 pages, 2 sounds; 1 sounds kept back" in said
     code, said = run("merge", *(f"{folder}-index" for folder in folders), "--out", tmp_path / "both")
     assert code == 0, said
     with closing(sqlite3.connect(tmp_path / "both" / "index.sqlite")) as connection:
@@ -56,6 +69,11 @@ def test_wrong_words_are_told(folders: list[Path], tmp_path: Path, monkeypatch: 
     out = ("--out", tmp_path / "index")
     code, said = run("build", "--sae", "tiny.en", "--layer", 4, *out)
     assert (code, "--audio FOLDER" in said) == (2, True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    words = ("--audio", folders[0], *out, "--static", tmp_path / "full")
+    code, said = run("build", "--sae", "tiny.en", "--layer", 4, *words)
+    assert (code, "other files in it" in said) == (2, True)  # before anything is loaded
     code, said = run("build", "--sae", "tiny.en", "--sae", "x", "--layer", 4, "--audio", folders[0], *out)
     assert (code, "2 --sae for 1 --layer" in said) == (2, True)
     code, said = run("build", "--sae", "tiny.en", "--layer", 4, "--part", "9", "--audio", folders[0], *out)

@@ -10,20 +10,26 @@ from pathlib import Path
 
 PARTS = Path(__file__).parent
 """Folder of the shared modules, style sheet and macros."""
-_IMPORT = re.compile(r'^import\s+\{[^}]*\}\s+from\s+"\./(?:parts/)?([\w.-]+)";\n', re.MULTILINE)
+_IMPORT = re.compile(
+    r'^import\s+(?:\{[^}]*\}\s+from\s+"\./(?:parts/)?|\w+\s+from\s+"\./vendor/\w+/)([\w.-]+)";\n', re.MULTILINE
+)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 
 
-def joined_modules(modules: Sequence[Path]) -> str:
+def joined_modules(modules: Sequence[Path], given: Sequence[str] = ()) -> str:
     """One module made of several, each after those that it imports; their top-level names must differ.
 
-    Only `import { … } from "./file.js";` and `export` before a declaration are understood, which is all that this
-    package's modules use.
+    Only `import { … } from "./file.js";`, `import Name from "./vendor/…";` and `export` before a declaration are
+    understood, which is all that this package's modules use.
+
+    Args:
+        modules: the files.
+        given: names of further files, whose names the caller declares before.
 
     Raises:
         ValueError: one imports what is not given before it.
     """
-    known, parts = set[str](), []
+    known, parts = set(given), []
     for path in modules:
         text = path.read_text(encoding="utf-8")
         missing = set(_IMPORT.findall(text)) - known

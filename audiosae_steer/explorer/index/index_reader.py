@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,26 +16,25 @@ from numpy.typing import NDArray
 
 from ...errors import SteeringError
 from ...io import strict_json
-from .index_rows import Clip, Effect, Enriched, Example, Feature, Firing, Layer, LayerTable, Neighbour
+from .feature_rows import FeatureRows
+from .index_connections import IndexConnections
+from .index_rows import Clip, Effect, Enriched, Enrichment, Example, Feature, Firing, Layer, LayerTable, Neighbour
 from .index_schema import APPLICATION, BINS, CURVE_LEVELS, KINDS, VERSION, bin_of
 
-CONNECTIONS = 4
-"""Open connections that are kept for the next look-up."""
-CACHE_KIB = 4096
-"""Pages of the file that each connection keeps in memory."""
-LONGEST_VALUE = 64 << 20
-"""Bytes of the longest text or BLOB that is read from an index, which may be untrusted."""
 LONGEST_CURVE = 1 << 20
 """Bytes of an inflated curve or list of peaks."""
 LAYERS_KEPT = 16
 """Layers whose columns are kept in memory: a few hundred kB each."""
-TAILS_KEPT = 4
+TAILS_KEPT = 16
 """Layers whose histograms are kept: 256 bytes a feature."""
+CLASSES_KEPT = 8
+"""Classes whose enrichment of all layers is kept: 48 bytes a feature that it is enriched in."""
 _CLIP = "c.id, c.recording, c.start, c.seconds, c.label, c.transcript, c.source, c.licence, c.redistributable"
+Key = TypeVar("Key", bound=Hashable)
 Kept = TypeVar("Kept")
 
 
-class Index:
+class Index(IndexConnections):
     """An explorer's index, opened read-only.
 
     Args:
@@ -46,9 +45,11 @@ class Index:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._lock, self._idle = threading.Lock(), list[sqlite3.Connection]()
-        self._tables, self._tails = OrderedDict[int, LayerTable](), OrderedDict[int, NDArray[np.int64]]()
+        super().__init__(Path(path))
+        self._lock = threading.Lock()
+        self._tables, self._tails = OrderedDict[int, LayerTable](), OrderedDict[int, NDArray[np.uint32]]()
+        self._features, self._classes = OrderedDict[int | None, FeatureRows](), OrderedDict[str, Enrichment]()
+        self._last_transcript: int | None = None
         if not self.path.is_file():
             raise SteeringError(f"there is no index {self.path}; make one with: audiosae-steer explore build")
         try:
@@ -71,13 +72,6 @@ class Index:
             raise SteeringError(f"{self.path} is no explorer's index: {error}") from error
         if not self.layers:
             raise SteeringError(f"{self.path} is an index without a layer; build it again")
-
-    def close(self) -> None:
-        """Close its connections; a look-up opens new ones."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
 
     @property
     def keeps_sound(self) -> bool:
@@ -137,10 +131,9 @@ class Index:
         sql = "SELECT label, clips, fired, lift, low, high FROM labels WHERE layer = ? AND feature = ? ORDER BY rank"
         return [Enriched(*row) for row in self._rows(sql, layer, feature)]
 
-    def enriched_of(self, layer: int, label: str) -> dict[int, Enriched]:
-        """Features for which a class is in the table of enrichment."""
-        sql = "SELECT feature, label, clips, fired, lift, low, high FROM labels WHERE label = ? AND layer = ?"
-        return {row[0]: Enriched(*row[1:]) for row in self._rows(sql, label, layer)}
+    def enrichment(self, label: str) -> Enrichment:
+        """Features for which a class is in the table of enrichment, of all layers; read once, then kept."""
+        return self._kept(self._classes, label, self._read_enrichment, CLASSES_KEPT)
 
     def effects(self, layer: int, feature: int) -> list[Effect]:
         """Measured effects on the output."""
@@ -204,22 +197,27 @@ class Index:
         """Columns of a layer's features; read once, then kept."""
         return self._kept(self._tables, layer, self._read_table, LAYERS_KEPT)
 
-    def matching(self, words: str, kind: str, layer: int | None = None, most: int = 200) -> list[int]:
-        """Features of a layer whose label has all the words, or clips whose transcript has, the best first.
+    def features(self, layer: int | None = None) -> FeatureRows:
+        """Columns of a layer's features, or of all layers' in one; read once, then kept."""
+        return self._kept(self._features, layer, self._read_features, LAYERS_KEPT)
 
-        Args:
-            words: as typed; each is looked for as a word's beginning.
-            kind: `label` or `transcript`.
-            layer: of the labels.
-            most: that are given at most.
-        """
-        asked = _full_text(words)
+    def hits(self, layer: int, clips: Sequence[int]) -> NDArray[np.int64]:
+        """Number of those clips on which each feature (highest number + 1,) fires."""
+        sql = f"SELECT features FROM peaks WHERE layer = ? AND clip IN ({_places(clips)})"
+        found = [np.frombuffer(_inflated(row[0]), "<u2") for row in self._rows(sql, layer, *clips)]
+        return np.bincount(np.concatenate([np.zeros(0, "<u2"), *found]))
+
+    def clips_saying(self, words: str, most: int = 200) -> list[int]:
+        """Clips whose transcript has all the words, each as a word's beginning; the best first."""
+        asked = full_text(words)
         if not asked:
             return []
-        column, where = ("feature", " AND layer = ?") if kind == "label" else ("clip", "")
-        sql = f"SELECT {column} FROM words WHERE words MATCH ? AND kind = ?{where} ORDER BY rank LIMIT ?"
-        values = (asked, kind, layer, most) if kind == "label" else (asked, kind, most)
-        return [int(row[0]) for row in self._rows(sql, *values)]
+        if self._last_transcript is None:
+            # transcripts are written before the labels of features, which are many: words are looked for up to here
+            last = self._row("SELECT rowid FROM words WHERE kind = 'transcript' ORDER BY rowid DESC LIMIT 1")
+            self._last_transcript = 0 if last is None else int(last[0])
+        sql = "SELECT clip FROM words WHERE words MATCH ? AND rowid <= ? AND kind = 'transcript' ORDER BY rank LIMIT ?"
+        return [int(row[0]) for row in self._rows(sql, asked, self._last_transcript, most)]
 
     def clips_named(self, words: str, most: int = 200) -> list[int]:
         """Clips whose recording has all the words in its name, by number."""
@@ -235,74 +233,49 @@ class Index:
         columns = list(zip(*self._rows(sql, layer), strict=True)) or [()] * 8
         feature, fired, clips = (np.array(column, np.int64) for column in columns[:3])
         peak, mean, x, y = (np.array(columns[i], np.float64) for i in (3, 4, 6, 7))
-        return LayerTable(feature, fired, clips, peak, mean, [str(label) for label in columns[5]], x, y)
+        labels = [sys.intern(str(label)) for label in columns[5]]  # the same few, again and again
+        return LayerTable(feature, fired, clips, peak, mean, labels, x, y)
 
-    def _tails_of(self, layer: int) -> NDArray[np.int64]:
+    def _read_features(self, layer: int | None) -> FeatureRows:
+        layers = list(self.layers) if layer is None else [layer]
+        return FeatureRows({each: self.table(each) for each in layers}, self.layers)
+
+    def _read_enrichment(self, label: str) -> Enrichment:
+        rows = self._rows("SELECT layer, feature, clips, fired, lift, low FROM labels WHERE label = ?", label)
+        columns = list(zip(*rows, strict=True)) or [()] * 6
+        layer, feature, clips, fired = (np.array(column, np.int64) for column in columns[:4])
+        return Enrichment(layer, feature, clips, fired, np.array(columns[4], float), np.array(columns[5], float))
+
+    def _tails_of(self, layer: int) -> NDArray[np.uint32]:
         return self._kept(self._tails, layer, self._read_tails, TAILS_KEPT)
 
-    def _read_tails(self, layer: int) -> NDArray[np.int64]:
+    def _read_tails(self, layer: int) -> NDArray[np.uint32]:
         """Frames (features, bins) on which each feature is in that bin or a higher one."""
         rows = self._rows("SELECT feature, histogram FROM features WHERE layer = ? ORDER BY feature", layer)
-        tails = np.zeros((max((row[0] for row in rows), default=-1) + 1, BINS), np.int64)
+        tails = np.zeros((max((row[0] for row in rows), default=-1) + 1, BINS), np.uint32)
         for feature, histogram in rows:
-            tails[feature] = _counts(histogram)[::-1].cumsum()[::-1]
+            sums = _counts(histogram)[::-1].cumsum(dtype=np.int64)[::-1]
+            tails[feature] = np.minimum(sums, np.iinfo(np.uint32).max)
         return tails
 
-    def _kept(self, kept: OrderedDict[int, Kept], layer: int, read: Callable[[int], Kept], most: int) -> Kept:
+    def _kept(self, kept: OrderedDict[Key, Kept], key: Key, read: Callable[[Key], Kept], most: int) -> Kept:
         with self._lock:
-            if layer in kept:
-                kept.move_to_end(layer)
-                return kept[layer]
-        found = read(layer)  # two threads may both read it, which costs time and nothing else
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        found = read(key)  # two threads may both read it, which costs time and nothing else
         with self._lock:
-            kept[layer] = found
+            kept[key] = found
             while len(kept) > most:
                 kept.popitem(last=False)
         return found
-
-    def _row(self, sql: str, *values: Any) -> Any:
-        found = self._rows(sql, *values)
-        return found[0] if found else None
-
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        if any(isinstance(value, int) and abs(value) >= 1 << 63 for value in values):
-            return []  # no number of an index is that large, and SQLite knows none
-        with self._connected() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = _opened(self.path)
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        with self._lock:
-            keep = len(self._idle) < CONNECTIONS
-            if keep:
-                self._idle.append(connection)
-        if not keep:
-            connection.close()
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
-    # of an untrusted file, views and triggers call no function, and damaged pages are seen
-    for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", f"cache_size = -{CACHE_KIB}"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def _places(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _full_text(words: str) -> str:
+def full_text(words: str) -> str:
     """Query of FTS5 for texts with all these words, each quoted, so that its operators are words like others."""
     kept = ["".join(c for c in word if c.isprintable() and c != '"') for word in words.split()[:16]]
     return " ".join(f'"{word[:64]}"*' for word in kept if any(c.isalnum() for c in word))

@@ -102,6 +102,19 @@ class Enriched(NamedTuple):
     high: float
 
 
+class Enrichment(NamedTuple):
+    """Features in which one class is enriched, of all layers; arrays of one length."""
+
+    layer: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    clips: NDArray[np.int64]
+    """Those of the class."""
+    fired: NDArray[np.int64]
+    """Those of them on which the feature fires."""
+    lift: NDArray[np.float64]
+    low: NDArray[np.float64]
+
+
 class Effect(NamedTuple):
     """Measured effect of an edit of one feature on the output for one clip."""
 

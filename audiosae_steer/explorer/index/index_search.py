@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .index_reader import Index
+from .feature_rows import FeatureRows
+from .index_reader import Index, full_text
 
 PAGE = 25
 """Features of a page of results."""
@@ -16,12 +17,17 @@ SORTS = ("best", "density", "peak", "clips", "feature", "label")
 """Orders: `best` is by what was asked, or by the peak where nothing was."""
 CLIPS_READ = 100
 """Clips with the words, of which it is looked up what fires."""
+OWN_POINTS, LABEL_POINTS = 2e6, 1e6
+"""Points of a feature whose own label, or label, has the words: more than any number of clips gives."""
+Labels = Mapping[tuple[int, int], str]
+"""The user's labels by layer and feature."""
 
 
 class Query(NamedTuple):
     """Conditions that all must hold."""
 
-    layer: int
+    layer: int | None
+    """None: all layers."""
     words: str = ""
     """In the feature's label, its own label in `own`, or the transcripts or names of clips on which it fires."""
     on: str = ""
@@ -43,7 +49,11 @@ class Query(NamedTuple):
 class Found(NamedTuple):
     """A page of results."""
 
+    layers: list[int]
     features: list[int]
+    """Numbers in these layers."""
+    rows: list[int]
+    """Rows in `Index.features` of the query's layer."""
     reasons: list[str]
     """Reason of each, in words; empty where nothing was asked."""
     total: int
@@ -51,125 +61,131 @@ class Found(NamedTuple):
     page: int
 
 
-class Scores:
-    """Features that are left after each condition, how well they fit, and the reasons."""
+class Condition(NamedTuple):
+    """Points of all rows (rows,), NaN where it does not hold, and the reason of one of them in words."""
 
-    def __init__(self, size: int) -> None:
-        self.left = np.ones(size, bool)
-        self.score = np.zeros(size)
-        self.reasons: dict[int, list[str]] = {}
-
-    def keep(self, scores: Mapping[int, float], reasons: Mapping[int, str]) -> None:
-        """Keep only these rows, with their scores added."""
-        mask = np.zeros(len(self.left), bool)
-        for row, score in scores.items():
-            mask[row] = True
-            self.score[row] += score
-            self.reasons.setdefault(row, []).append(reasons[row])
-        self.left &= mask
+    points: NDArray[np.float64]
+    reason: Callable[[int], str]
 
 
-def search(index: Index, query: Query, own: Mapping[int, str] | None = None) -> Found:
-    """Features of a layer that meet all conditions, a page of them.
+def search(index: Index, query: Query, own: Labels | None = None) -> Found:
+    """Features of a layer, or of all, that meet all conditions; a page of them.
 
     Args:
         index: where they are looked for.
         query: the conditions.
-        own: the user's labels of features of this layer, which `words` finds too.
+        own: the user's labels, which `words` finds too.
     """
-    table = index.table(query.layer)
-    rows = {int(feature): row for row, feature in enumerate(table.feature)}
-    scores = Scores(len(table.feature))
-    frames = max(index.layers[query.layer].frames, 1)
-    density = table.fired / frames
-    scores.left &= (density >= query.least) & (density <= query.most)
-    if query.alive:
-        scores.left &= table.fired > 0
+    table = index.features(query.layer)
+    named = _own_rows(table, own or {})
+    met = []
     if query.words.strip():
-        _by_words(index, query, own or {}, rows, scores)
+        met.append(_by_words(index, query.words, table, named))
     if query.on or query.off:
-        _by_class(index, query, rows, scores)
+        met.append(_by_class(index, query, table))
     if query.clip is not None:
-        firing = index.fires_on(query.layer, query.clip)
-        found = zip(firing.features.tolist(), firing.surprise.tolist(), firing.peaks.tolist(), strict=True)
-        kept = {rows[feature]: (bits, peak) for feature, bits, peak in found if feature in rows}
-        scores.keep(
-            {row: bits for row, (bits, _) in kept.items()},
-            {
-                row: f"{peak:.2f} on clip {query.clip}, {bits:.1f} bits of surprise"
-                for row, (bits, peak) in kept.items()
-            },
-        )
-    names = own or {}
-    named = [names.get(feature, "") or label for feature, label in zip(rows, table.label, strict=True)]
-    order = _ordered(query, scores, density, table.peak, table.clips, named)
+        met.append(_by_clip(index, query.clip, table))
+    score = np.zeros(len(table))
+    for each in met:
+        score += each.points
+    left = ~np.isnan(score) & (table.density >= query.least) & (table.density <= query.most)
+    if query.alive:
+        left &= table.fired > 0
+    order = _ordered(query, np.flatnonzero(left), score if met else table.peak, table, named)
     pages = max(-(-len(order) // PAGE), 1)
     page = min(max(query.page, 1), pages)
-    shown = order[(page - 1) * PAGE : page * PAGE]
-    reasons = ["; ".join(scores.reasons.get(int(row), [])) for row in shown]
-    return Found([int(table.feature[row]) for row in shown], reasons, len(order), pages, page)
+    shown = order[(page - 1) * PAGE : page * PAGE].tolist()
+    reasons = ["; ".join(each.reason(row) for each in met) for row in shown]
+    return Found(table.layer[shown].tolist(), table.feature[shown].tolist(), shown, reasons, len(order), pages, page)
+
+
+def _own_rows(table: FeatureRows, own: Labels) -> dict[int, str]:
+    """The user's labels by row."""
+    found: dict[int, str] = {}
+    for (layer, feature), label in own.items():
+        rows, _ = table.find(layer, np.array([feature]))
+        found |= {int(row): label for row in rows}
+    return found
 
 
 def _ordered(
-    query: Query, scores: Scores, density: NDArray[np.float64], peak: NDArray[np.float64],
-    clips: NDArray[np.int64], named: list[str],
-) -> NDArray[np.int64]:  # fmt: skip
-    left = np.flatnonzero(scores.left)
+    query: Query, left: NDArray[np.int64], best: NDArray[np.float64], table: FeatureRows, own: Mapping[int, str]
+) -> NDArray[np.int64]:
+    sign = 1 if query.reverse else -1
+    second = -table.peak[left]
     if query.sort == "label":  # those without one come last, either way
-        with_label = [row for row in left.tolist() if named[row]]
-        with_label.sort(key=lambda row: named[row].casefold(), reverse=query.reverse)
-        return np.array(with_label + [row for row in left.tolist() if not named[row]], np.int64)
-    keys = {"density": density, "clips": clips, "feature": -np.arange(len(density)), "peak": peak}
-    asked = bool(scores.reasons)
-    key = keys.get(query.sort, scores.score if asked else peak)[left]
-    second = peak[left]
-    return left[np.lexsort((left, -second, key if query.reverse else -key))]
+        names = [*table.names, *own.values()]
+        place = table.name.copy()
+        for extra, row in enumerate(own, len(table.names)):
+            place[row] = extra
+        ranks = {name: rank for rank, name in enumerate(sorted({name.casefold() for name in names}))}
+        rank = np.array([ranks[name.casefold()] for name in names])[place[left]]
+        bare = np.array([not name for name in names])[place[left]]
+        return left[np.lexsort((left, -sign * rank, bare))]
+    keys = {"density": table.density, "clips": table.clips, "feature": -np.arange(len(table)), "peak": table.peak}
+    return left[np.lexsort((left, second, sign * keys.get(query.sort, best)[left]))]
 
 
-def _by_words(index: Index, query: Query, own: Mapping[int, str], rows: Mapping[int, int], scores: Scores) -> None:
-    """Keep features that the words name, and those that fire on clips in which they are said; names come first."""
-    points: dict[int, float] = {}
-    reasons: dict[int, str] = {}
-    asked = query.words.casefold().split()
-    for feature, label in own.items():
-        if feature in rows and all(word in label.casefold() for word in asked):
-            points[rows[feature]], reasons[rows[feature]] = 2e6, "your label"
-    for rank, feature in enumerate(index.matching(query.words, "label", query.layer, most=100_000)):
-        if feature in rows and rows[feature] not in points:
-            points[rows[feature]], reasons[rows[feature]] = 1e6 - rank, "label"
-    said = index.matching(query.words, "transcript", most=CLIPS_READ)
-    clips = sorted({*said, *index.clips_named(query.words, CLIPS_READ)})[:CLIPS_READ]
-    hits: dict[int, int] = {}
-    for clip in clips:
-        for feature in index.peaks(query.layer, clip)[0].tolist():
-            hits[feature] = hits.get(feature, 0) + 1
-    table, total = index.table(query.layer), max(index.layers[query.layer].clips, 1)
-    for feature, number in hits.items():
-        row = rows.get(feature)
-        if row is None or row in points:
-            continue
-        lift = (number / len(clips)) / max(float(table.clips[row]) / total, 1e-9)
-        if lift > 1:  # it fires there more often than anywhere
-            points[row] = number * float(np.log2(lift))
-            reasons[row] = f"fires on {number} of {len(clips)} clips with these words"
-    scores.keep(points, reasons)
+def _by_words(index: Index, words: str, table: FeatureRows, own: Mapping[int, str]) -> Condition:
+    """Features that the words name, and those that fire on clips in which they are said; names come first."""
+    points = np.full(len(table), np.nan)
+    clips = sorted({*index.clips_saying(words, CLIPS_READ), *index.clips_named(words, CLIPS_READ)})[:CLIPS_READ]
+    hits = np.zeros(len(table), np.int64)
+    for layer in table.layers if clips else ():
+        counts = index.hits(layer, clips)
+        rows, known = table.find(layer, np.arange(len(counts)))
+        hits[rows] = counts[known]
+        total = max(index.layers[layer].clips, 1)
+        lift = hits[rows] / len(clips) / np.maximum(table.clips[rows] / total, 1e-9)
+        often = lift > 1  # it fires there more often than anywhere
+        points[rows[often]] = hits[rows[often]] * np.log2(lift[often])
+    ranks = table.labelled(full_text(words))
+    points[ranks >= 0] = LABEL_POINTS - ranks[ranks >= 0]
+    asked = words.casefold().split()
+    for row, label in own.items():
+        if all(word in label.casefold() for word in asked):
+            points[row] = OWN_POINTS
+
+    def reason(row: int) -> str:
+        if points[row] >= OWN_POINTS:
+            return "your label"
+        return "label" if ranks[row] >= 0 else f"fires on {hits[row]} of {len(clips)} clips with these words"
+
+    return Condition(points, reason)
 
 
-def _by_class(index: Index, query: Query, rows: Mapping[int, int], scores: Scores) -> None:
-    """Keep features enriched for one class (interval above 1) and not for the other (interval not above 1)."""
-    on = index.enriched_of(query.layer, query.on) if query.on else {}
-    off = index.enriched_of(query.layer, query.off) if query.off else {}
-    points: dict[int, float] = {}
-    reasons: dict[int, str] = {}
-    for feature in on if query.on else rows:
-        row, yes, no = rows.get(feature), on.get(feature), off.get(feature)
-        if row is None or (no is not None and no.low > 1) or (query.on and (yes is None or yes.low <= 1)):
-            continue
-        share = yes.fired / max(yes.clips, 1) if yes is not None else 0.0
-        other = no.fired / max(no.clips, 1) if no is not None else 0.0
-        points[row] = share - other
-        said = [f"{yes.fired} of {yes.clips} {query.on} clips, {yes.lift:.1f} times its share"] if yes else []
+def _by_class(index: Index, query: Query, table: FeatureRows) -> Condition:
+    """Features enriched for one class (interval above 1) and not for the other (interval not above 1)."""
+    columns = {}
+    for name in {query.on, query.off} - {""}:
+        found, columns[name] = index.enrichment(name), np.zeros((4, len(table)))
+        for layer in table.layers:
+            own = found.layer == layer
+            rows, known = table.find(layer, found.feature[own])
+            columns[name][:, rows] = np.array([found.low, found.fired, found.clips, found.lift])[:, own][:, known]
+    none = np.zeros((4, len(table)))
+    yes, no = columns.get(query.on, none), columns.get(query.off, none)
+    points = yes[1] / np.maximum(yes[2], 1) - no[1] / np.maximum(no[2], 1)
+    points[(no[0] > 1) | ((yes[0] <= 1) if query.on else False)] = np.nan
+
+    def reason(row: int) -> str:
+        said = []
+        if query.on:
+            _, fired, clips, lift = yes[:, row]
+            said.append(f"{fired:.0f} of {clips:.0f} {query.on} clips, {lift:.1f} times its share")
         if query.off:
-            said.append(f"{no.fired} of {no.clips} {query.off} clips" if no else f"not enriched for {query.off}")
-        reasons[row] = "; ".join(said)
-    scores.keep(points, reasons)
+            _, fired, clips, _ = no[:, row]
+            said.append(f"{fired:.0f} of {clips:.0f} {query.off} clips" if clips else f"not enriched for {query.off}")
+        return "; ".join(said)
+
+    return Condition(points, reason)
+
+
+def _by_clip(index: Index, clip: int, table: FeatureRows) -> Condition:
+    """Features that fire on a clip, by their surprise."""
+    points, peaks = np.full(len(table), np.nan), np.zeros(len(table))
+    for layer in table.layers:
+        firing = index.fires_on(layer, clip)
+        rows, known = table.find(layer, firing.features)
+        points[rows], peaks[rows] = firing.surprise[known], firing.peaks[known]
+    return Condition(points, lambda row: f"{peaks[row]:.2f} on clip {clip}, {points[row]:.1f} bits of surprise")

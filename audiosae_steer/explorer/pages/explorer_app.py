@@ -31,10 +31,10 @@ def explorer_views() -> tuple[View, ...]:
         MissingExtraError: Starlette is not installed.
     """
     try:
-        from .views import clip_view, feature_view, features_view, map_view, media_view, notes_view
+        from .views import clip_view, feature_view, features_view, map_view, media_view, notes_view, quiz_view
     except ImportError as error:
         raise MissingExtraError("the explorer needs Starlette; run: pip install 'audiosae-steer[explore]'") from error
-    modules = (features_view, feature_view, map_view, clip_view, notes_view, media_view)
+    modules = (features_view, feature_view, map_view, clip_view, quiz_view, notes_view, media_view)
     return tuple(module.VIEW for module in modules)
 
 

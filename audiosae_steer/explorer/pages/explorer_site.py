@@ -52,6 +52,11 @@ class Site:
         return layer in self.index.layers and (not self.chosen or layer in self.chosen)
 
     @property
+    def joined(self) -> bool:
+        """True if there are several layers, and all of them can be searched at once."""
+        return len(self.layers) == len(self.index.layers) > 1
+
+    @property
     def layers(self) -> list[Layer]:
         """Layers whose features have pages."""
         return [row for row in self.index.layers.values() if self.has_layer(row.layer)]

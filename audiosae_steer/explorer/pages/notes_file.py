@@ -77,9 +77,12 @@ class Notes:
 
     def labels(self, layer: int) -> dict[int, str]:
         """Own labels of a layer's features."""
+        return {feature: label for (at, feature), label in self.all_labels().items() if at == layer}
+
+    def all_labels(self) -> dict[tuple[int, int], str]:
+        """Own labels by layer and feature."""
         with self._lock:
-            notes = list(self._notes.items())
-        return {feature: note.label for (at, feature), note in notes if at == layer and note.label}
+            return {place: note.label for place, note in self._notes.items() if note.label}
 
     def all(self) -> dict[tuple[int, int], Note]:
         """Notes by layer and feature, in their order."""

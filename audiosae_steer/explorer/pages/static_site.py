@@ -1,4 +1,4 @@
-"""Pages of an index as files that any web server can serve, and one feature as a single file."""
+"""Pages of an index as files, from a web server or the disk, and one feature as a single file."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...errors import SteeringError
 from ...evaluate.page_parts.single_page import PARTS, data_address, joined_modules, page_policy
 from ...io.files import MARK, atomic_folder, write_atomic
 from ..index.index_rows import Clip
 from ..index.index_search import Query
+from .classic_scripts import SCRIPTS, classic_script
 from .explorer_site import STATIC, STATIC_FILES, Site
 from .shown_examples import grouped
 from .views.clip_view import clip_page, clips_page
 from .views.feature_view import feature_page, feature_values
-from .views.features_view import features_page, listed
-from .views.map_view import map_page, map_places
+from .views.features_view import features_page
+from .views.map_view import map_page
 
 NONCE = "explorer"
 """Of the styles in files without a server, whose policy stands in the page itself."""
@@ -60,10 +61,15 @@ def write_static(
     with atomic_folder(Path(folder)) as part:
         writer = _Writer(part)
         for name, body in STATIC_FILES.bodies.items():
-            writer.put(f"static/{name}", body)
+            if not name.endswith(".js"):
+                writer.put(f"static/{name}", body)
+        for view in SCRIPTS:
+            writer.put(f"static/{view}.js", classic_script(view))
         kept_back, sounds = _write_clips(site, writer, tell)
         for layer in sorted(chosen):
             _write_layer(site, writer, layer, tell)
+        if site.joined:
+            writer.put("features-all.html", features_page(site, Query(None), path="features-all.html", nonce=NONCE))
         writer.put("index.html", features_page(site, Query(min(chosen)), nonce=NONCE))
         if not (part / MARK).exists():
             writer.put(MARK, json.dumps({"kind": "explorer", "model": site.index.meta.get("model")}))
@@ -130,9 +136,6 @@ class _Writer:
         path.write_bytes(body.encode() if isinstance(body, str) else body)
         self.pages += name.endswith(".html")
 
-    def put_json(self, name: str, content: Any) -> None:
-        self.put(name, json.dumps(content, ensure_ascii=False, separators=(",", ":")))
-
 
 def _write_clips(site: Site, writer: _Writer, tell: Callable[[str, int, int], None]) -> tuple[int, int]:
     """Clips whose sound is kept back, and those whose sound is written."""
@@ -152,10 +155,8 @@ def _write_clips(site: Site, writer: _Writer, tell: Callable[[str, int, int], No
 def _write_layer(site: Site, writer: _Writer, layer: int, tell: Callable[[str, int, int], None]) -> None:
     writer.put(f"clips/{layer}.html", clips_page(site, layer, nonce=NONCE))
     writer.put(f"map/{layer}.html", map_page(site, layer, nonce=NONCE))
-    writer.put_json(f"map/{layer}.json", map_places(site, layer))
-    name = f"features-{layer}"
-    writer.put(f"{name}.html", features_page(site, Query(layer), path=f"{name}.html", nonce=NONCE))
-    writer.put_json(f"{name}.json", listed(site, layer))
+    name = f"features-{layer}.html"
+    writer.put(name, features_page(site, Query(layer), path=name, nonce=NONCE))
     features: Sequence[int] = site.index.table(layer).feature.tolist()
     for number, feature in enumerate(features, 1):
         writer.put(f"feature/{layer}/{feature}.html", feature_page(site, layer, feature, nonce=NONCE))

@@ -13,7 +13,7 @@ import pytest
 
 from audiosae_steer.errors import SteeringError
 from audiosae_steer.explorer.index.index_file import new_index
-from audiosae_steer.explorer.index.index_reader import Index, _full_text
+from audiosae_steer.explorer.index.index_reader import Index, full_text
 from audiosae_steer.explorer.index.index_schema import APPLICATION, BINS, VERSION, bin_of, pack_curve
 
 CURVE = np.array([0, 1, 2, 4, 0], np.float32)
@@ -66,7 +66,10 @@ def test_what_was_written_comes_back(tmp_path):
     assert index.example_on(4, 0, 9) is None
     assert [(n.feature, n.value, n.fired) for n in index.neighbours(4, 0)] == [(1, 0.5, 0)]
     assert index.enriched(4, 0)[0].high == 2.0
-    assert set(index.enriched_of(4, "dog")) == {0}
+    dogs = index.enrichment("dog")
+    assert (dogs.layer.tolist(), dogs.feature.tolist()) == ([4], [0])
+    assert dogs.low.tolist() == [index.enriched(4, 0)[0].low]
+    assert len(index.enrichment("cat").feature) == 0
     (found,) = index.effects(4, 0)
     assert (found.end, found.first, found.words, found.after) == (0.5, (" The", -1.0), ((" a", 0.25),), "y")
     assert index.sound(1) is None
@@ -94,9 +97,12 @@ def test_columns_of_a_layer(index):
 
 
 def test_words_are_found_as_beginnings_and_never_as_operators(index):
-    assert index.matching("rai", "label", 4)
-    assert index.matching("rain", "label", 3) != []
-    assert index.matching("unheard", "label", 4) == []
+    table = index.features(4)
+    named = table.labelled(full_text("rai"))
+    assert [table.label(row) for row in np.flatnonzero(named >= 0)] == ["rain"] * index.table(4).label.count("rain")
+    assert (named >= 0).any()
+    assert (table.labelled(full_text("unheard")) < 0).all()
+    assert (table.labelled("") < 0).all()
     for hostile in (
         '"',
         'rain" OR "dog',
@@ -111,12 +117,42 @@ def test_words_are_found_as_beginnings_and_never_as_operators(index):
         "rain\x00dog",
         "x" * 5000,
     ):
-        index.matching(hostile, "label", 4)  # raises nothing
-    assert _full_text('a" OR b') == '"a"* "OR"* "b"*'
-    assert _full_text(' " * ') == ""
-    clips = index.matching("fox", "transcript")
+        table.labelled(full_text(hostile))  # raises nothing
+        index.clips_saying(hostile)
+    assert full_text('a" OR b') == '"a"* "OR"* "b"*'
+    assert full_text(' " * ') == ""
+    clips = index.clips_saying("fox")
     assert clips
     assert all("fox" in index.clip(clip).transcript for clip in clips)
+
+
+def test_columns_of_all_layers_are_those_of_each(index):
+    every = index.features()
+    assert every.layers == [3, 4]
+    for layer in (3, 4):
+        one, own = index.features(layer), every.rows_of(layer)
+        for column in ("feature", "fired", "clips", "peak", "density", "layer"):
+            np.testing.assert_array_equal(getattr(every, column)[own], getattr(one, column))
+        assert [every.label(row) for row in range(own.start, own.stop)] == index.table(layer).label
+        rows, known = every.find(layer, np.array([5, 1000, 0]))
+        assert (rows.tolist(), known.tolist()) == ([own.start + 5, own.start], [True, False, True])
+    assert every.find(9, np.array([1]))[1].tolist() == [False]
+
+
+def test_numbers_of_clips_on_which_features_fire(index):
+    clips = [3, 7, 9, 1000]
+    fired = [set(index.peaks(4, clip)[0].tolist()) for clip in clips]
+    counts = index.hits(4, clips)
+    assert counts.tolist() == [sum(feature in each for each in fired) for feature in range(len(counts))]
+    assert counts.sum() == sum(map(len, fired))
+    assert index.hits(4, []).sum() == 0
+
+
+def test_transcripts_are_found_wherever_they_were_written(index):
+    with closing(sqlite3.connect(index.path)) as connection:  # after the labels, as no build does
+        connection.execute("INSERT INTO words VALUES ('a new fox', 'transcript', NULL, NULL, 2)")
+        connection.commit()
+    assert 2 in Index(index.path).clips_saying("new fox")
 
 
 def test_many_threads_at_once(index):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from audiosae_steer.explorer.index.index_search import PAGE, SORTS, Query, search
@@ -58,7 +59,8 @@ def test_by_density(index):
 
 def test_by_class_and_not_by_another(index):
     dogs = all_of(index, on="dog")
-    assert sorted(dogs) == sorted(index.enriched_of(4, "dog"))
+    found = index.enrichment("dog")
+    assert sorted(dogs) == sorted(found.feature[found.layer == 4].tolist())
     assert dogs
     assert all_of(index, on="dog", off="dog") == []
     rest = all_of(index, off="dog")
@@ -69,13 +71,14 @@ def test_by_class_and_not_by_another(index):
 
 
 def test_by_words_names_come_before_transcripts_and_own_labels_first(index):
-    named = index.matching("rain", "label", 4)
-    own = {63 - 1: "heavy rain"}
+    named = [feature for feature, label in enumerate(index.table(4).label) if label == "rain" and feature != 62]
+    own = {(4, 62): "heavy rain", (3, 61): "rain of another layer"}
     found = search(index, Query(4, words="rain"), own)
     assert found.features[0] == 62
     assert found.reasons[0] == "your label"
-    assert set(found.features[1:]) <= {*named, *range(64)}
-    assert search(index, Query(4, words="rain"), {62: "heavy snow"}).reasons[0] != "your label"
+    assert found.features[1 : 1 + len(named)] == sorted(named, key=lambda each: -index.table(4).peak[each])
+    assert set(found.reasons[1 : 1 + len(named)]) == {"label"}
+    assert search(index, Query(4, words="rain"), {(4, 62): "heavy snow"}).reasons[0] != "your label"
     assert search(index, Query(4, words="unheardof")).total == 0
 
 
@@ -83,7 +86,7 @@ def test_by_what_is_said_on_the_clips_where_it_fires(index):
     with closing(sqlite3.connect(index.path)) as connection:  # now each fires on two clips of 40
         connection.execute("UPDATE features SET clips = 2")
         connection.commit()
-    clips = index.matching("fox", "transcript")
+    clips = index.clips_saying("fox")
     found = search(index, Query(4, words="fox"))
     assert found.total > 0
     hits = [sum(feature in index.peaks(4, clip)[0] for clip in clips) for feature in found.features]
@@ -106,3 +109,52 @@ def test_conditions_hold_together(index):
 def test_a_page_beyond_the_last_is_the_last(index):
     assert search(index, Query(4, page=99)).page == search(index, Query(4)).pages
     assert search(index, Query(4, page=0)).page == 1
+
+
+ASKED = [
+    {}, {"words": "rain"}, {"words": "fox"}, {"on": "dog"}, {"on": "dog", "off": "rain"}, {"clip": 7},
+    {"least": 0.01, "most": 0.05}, {"alive": False}, {"words": "do", "clip": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_all_layers_are_each_layer_in_one(index, asked):
+    with closing(sqlite3.connect(index.path)) as connection:  # as above: then words of transcripts tell features apart
+        connection.execute("UPDATE features SET clips = 2")
+        connection.commit()
+    own = {(3, 14): "old dog", (4, 62): "heavy rain"}
+    both, page = set(), 1
+    while True:
+        found = search(index, Query(None, **asked, page=page), own)
+        for place in zip(found.layers, found.features, found.reasons, strict=True):
+            assert place not in both
+            both.add(place)
+        if page >= found.pages:
+            break
+        page += 1
+    assert len(both) == found.total
+    each = set()
+    for layer in (3, 4):
+        pages = search(index, Query(layer, **asked), own).pages
+        for page in range(1, pages + 1):
+            one = search(index, Query(layer, **asked, page=page), own)
+            assert set(one.layers) <= {layer}
+            each |= set(zip(one.layers, one.features, one.reasons, strict=True))
+    assert both == each
+    assert {layer for layer, _, _ in both} == {3, 4} or "clip" in asked
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_all_layers_in_one_order(index, sort):
+    found = search(index, Query(None, sort=sort))
+    table = index.features()
+    keys = {
+        "best": -table.peak, "peak": -table.peak, "density": -table.density, "clips": -table.clips,
+        "feature": np.arange(len(table)),
+    }  # fmt: skip
+    if sort == "label":
+        names = [table.label(row) for row in found.rows]
+        assert names == sorted(filter(None, map(table.label, range(128))))[: len(names)]
+    else:
+        assert keys[sort][found.rows].tolist() == sorted(keys[sort][table.fired > 0])[:PAGE]
+    assert len(set(found.layers)) == (1 if sort == "feature" else 2)

@@ -18,12 +18,15 @@ from audiosae_steer.explorer.pages.explorer_site import View
 PAGES = (
     "/",
     "/index.html",
+    "/?layer=all&words=rain",
     "/feature/4/8.html",
     "/feature/4/15.html",
     "/map/4.html",
     "/clips/3.html",
     "/clip/4/3.html",
     "/notes.html",
+    "/quiz.html?layer=4&feature=8&seed=1",
+    "/quiz.html?layer=4&feature=8&seed=1&shown=1",
 )
 
 
@@ -59,7 +62,7 @@ def test_links_and_files_of_a_page_are_there(client, path):
 
 
 def test_imports_of_modules_are_there(client):
-    for module in ("feature", "features", "map", "clip", "notes"):
+    for module in ("feature", "features", "map", "clip", "notes", "quiz"):
         text = client.get(f"/static/{module}.js").text
         for name in re.findall(r'from "\./([^"]+)"', text):
             assert client.get(f"/static/{name}").headers["content-type"].startswith("text/javascript"), name
@@ -113,6 +116,8 @@ def test_what_is_not_there_is_said_to_be(client, path):
     [
         "layer=3",
         "layer=77",
+        "layer=all",
+        "layer=all&words=rain&on=dog&clip=3&sort=label",
         "words=rain",
         "words=%22%27*(",
         "on=dog&off=rain",
@@ -140,6 +145,23 @@ def test_a_search_keeps_what_was_asked(client):
     assert 'value="0.5"' in page
     assert '<option value="label" selected>' in page
     assert 'name="reverse" value="1" checked' in page
+
+
+def test_all_layers_are_searched_at_once(client, index):
+    page = client.get("/?layer=all&words=rain&sort=density").text
+    rows = re.findall(r'href="\./feature/(\d)/(\d+)\.html" class="number">\2</a></th>\s*<td>\1</td>', page)
+    table = index.features()
+    rained = [row for row in range(len(table)) if table.label(row) == "rain"]
+    assert {(int(layer), int(feature)) for layer, feature in rows} >= {
+        (int(table.layer[row]), int(table.feature[row]))
+        for row in sorted(rained, key=lambda row: -table.density[row])[:3]
+    }
+    assert {layer for layer, _ in rows} == {"3", "4"}
+    assert '<input type="hidden" name="layer" value="all" />' in page
+    assert 'aria-current="page">All layers</a>' in page
+    assert "?layer=all&amp;sort=density&amp;page=2" in client.get("/?layer=all&sort=density").text
+    assert "?layer=3&amp;words=rain&amp;sort=density" in page
+    assert "<td>3</td>" not in client.get("/?layer=3&words=rain").text
 
 
 def test_texts_of_an_index_are_never_markup(index):

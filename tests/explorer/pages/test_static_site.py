@@ -37,7 +37,7 @@ def test_every_link_of_every_page_is_a_file(written):
     pages = sorted(folder.rglob("*.html"))
     assert len(pages) == done.pages
     for page in pages:
-        for link in re.findall(r'(?:href|src|data-list|data-places)="([^"]+)"', page.read_text("utf-8")):
+        for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text("utf-8")):
             link = unescape(link)
             if link.startswith(("data:", "#", "?")):
                 continue
@@ -48,7 +48,7 @@ def test_only_the_chosen_layer_has_pages_and_notes_stay_home(written):
     folder, _ = written
     assert not list((folder / "feature").glob("3*"))
     assert len(list((folder / "feature" / "4").glob("*.html"))) == 8
-    texts = [path.read_text("utf-8") for path in (*folder.rglob("*.html"), *folder.rglob("*.json"))]
+    texts = [path.read_text("utf-8") for path in (*folder.rglob("*.html"), *folder.rglob("*.js*"))]
     assert not any("secret" in text for text in texts)
     assert all("<form" not in text or 'id="static-search"' in text for text in texts)
     assert any("A static copy" in text for text in texts)
@@ -65,8 +65,28 @@ def test_sounds_that_may_not_be_passed_on_stay_home(small, written):
 
 
 def test_lists_for_the_search_of_the_page(small, written):
-    rows = json.loads((written[0] / "features-4.json").read_text("utf-8"))
-    assert [row[0] for row in rows] == small.index.table(4).feature[small.index.table(4).fired > 0].tolist()
+    page = (written[0] / "features-4.html").read_text("utf-8")
+    rows = json.loads(re.search(r'id="list">(.*?)</script>', page, re.DOTALL).group(1))
+    assert [row[1] for row in rows] == small.index.table(4).feature[small.index.table(4).fired > 0].tolist()
+    assert {row[0] for row in rows} == {4}
+    assert not (written[0] / "features-all.html").exists()  # it would lead to pages that are not there
+
+
+def test_all_layers_have_one_list_where_all_have_pages(small, tmp_path):
+    write_static(small, tmp_path / "site")
+    page = (tmp_path / "site" / "features-all.html").read_text("utf-8")
+    rows = json.loads(re.search(r'id="list">(.*?)</script>', page, re.DOTALL).group(1))
+    assert {row[0] for row in rows} == {3, 4}
+    assert all((tmp_path / "site" / "feature" / str(row[0]) / f"{row[1]}.html").is_file() for row in rows)
+
+
+def test_scripts_are_classic_ones(written):
+    scripts = {path.name: path.read_text("utf-8") for path in (written[0] / "static").rglob("*.js")}
+    assert set(scripts) == {"feature.js", "features.js", "clip.js", "map.js"}
+    for name, text in scripts.items():
+        assert not re.search(r"^\s*(import|export)\b", text, re.MULTILINE), name
+    assert (written[0] / "static" / "vendor" / "wavesurfer" / "LICENSE").is_file()
+    assert all('type="module"' not in page.read_text("utf-8") for page in written[0].rglob("*.html"))
 
 
 def test_it_replaces_its_own_folder_and_no_other(small, tmp_path):

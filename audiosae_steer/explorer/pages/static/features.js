@@ -1,32 +1,8 @@
 // The list of features: a sound at once; and, without a server, search in the page itself.
+import { armPlayButtons } from "./play_buttons.js";
+
+armPlayButtons();
 const root = document.body.dataset.root;
-const audio = new Audio();
-let playing = null;
-
-function stop() {
-  audio.pause();
-  if (playing) { playing.setAttribute("aria-pressed", "false"); }
-  playing = null;
-}
-
-function armed(button) {
-  button.hidden = false;
-  button.setAttribute("aria-pressed", "false");
-  button.addEventListener("click", () => {
-    const same = playing === button;
-    stop();
-    if (same) { return; }
-    playing = button;
-    button.setAttribute("aria-pressed", "true");
-    audio.src = button.dataset.sound;
-    audio.addEventListener("loadedmetadata", () => { audio.currentTime = Number(button.dataset.at); }, { once: true });
-    audio.play().catch(stop);
-  });
-}
-
-audio.addEventListener("ended", stop);
-document.querySelectorAll(".play").forEach(armed);
-
 const PAGE = 25, form = document.getElementById("static-search");
 
 function element(name, text, kind) {
@@ -36,7 +12,7 @@ function element(name, text, kind) {
   return made;
 }
 
-function shownRow([feature, label, density, peak, clips, clip, name], layer) {
+function shownRow([layer, feature, label, density, peak, clips, clip, name], several) {
   const row = element("tr"), look = element("td", undefined, "look"), box = element("span", undefined, "thumb-picture");
   if (clip) {
     const picture = element("img");
@@ -47,22 +23,24 @@ function shownRow([feature, label, density, peak, clips, clip, name], layer) {
   head.scope = "row"; link.href = `${root}feature/${layer}/${feature}.html`; head.append(link);
   labels.append(element("span", name, "reason"));
   const share = element("td", density < 1e-4 ? "< 0.01 %" : `${(100 * density).toFixed(density < 0.01 ? 2 : 1)} %`, "density");
-  row.append(look, head, labels, share, element("td", peak.toPrecision(3), "right"), element("td", String(clips), "right"));
+  row.append(look, head);
+  if (several) { row.append(element("td", String(layer))); }
+  row.append(labels, share, element("td", peak.toPrecision(3), "right"), element("td", String(clips), "right"));
   return row;
 }
 
-async function searchHere() {
-  const all = await (await fetch(form.dataset.list)).json();
+function searchHere() {
+  const all = JSON.parse(document.getElementById("list").textContent), several = all.some((row) => row[0] !== all[0][0]);
   const [words, sort, rows] = ["words", "sort", "rows"].map((id) => document.getElementById(id));
-  const layer = form.dataset.list.match(/(\d+)\.json$/)[1], column = { feature: 0, label: 1, density: 2, peak: 3, clips: 4 };
+  const column = { feature: 1, label: 2, density: 3, peak: 4, clips: 5 };
   let page = 1;
   const show = () => {
     const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean), by = column[sort.value];
-    const found = all.filter((row) => asked.every((word) => `${row[0]} ${row[1]} ${row[6]} ${row[7]}`.toLowerCase().includes(word)));
-    found.sort((a, b) => (by === 1 ? (b[1] !== "") - (a[1] !== "") || a[1].localeCompare(b[1]) : by === 0 ? a[0] - b[0] : b[by] - a[by]));
+    const found = all.filter((row) => asked.every((word) => `${row[1]} ${row[2]} ${row[7]} ${row[8]}`.toLowerCase().includes(word)));
+    found.sort((a, b) => (by === 2 ? (b[2] !== "") - (a[2] !== "") || a[2].localeCompare(b[2]) : by === 1 ? a[0] - b[0] || a[1] - b[1] : b[by] - a[by]));
     const pages = Math.max(Math.ceil(found.length / PAGE), 1);
     page = Math.min(Math.max(page, 1), pages);
-    rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((row) => shownRow(row, layer)));
+    rows.replaceChildren(...found.slice((page - 1) * PAGE, page * PAGE).map((row) => shownRow(row, several)));
     document.getElementById("count").textContent = `${found.length} feature${found.length === 1 ? "" : "s"}`;
     document.getElementById("where").textContent = `page ${page} of ${pages}`;
     document.getElementById("before").disabled = page === 1;

@@ -20,6 +20,7 @@ async function outline(address) {
 
 /** For `ClipStage`: a waveform in a container, of what the audio element plays. */
 export async function waveform(container, audio) {
+  if (location.protocol === "file:") { throw new Error("pages on the disk may not read files, only play them"); }
   const style = getComputedStyle(document.documentElement);
   const wave = WaveSurfer.create({
     container, media: audio, height: 46, waveColor: style.getPropertyValue("--bar").trim(),

@@ -120,7 +120,7 @@ def shown_clip(site: Site, clip: Clip, root: str) -> Shown:
 def clips_page(site: Site, layer: int, *, words: str = "", page: int = 1, nonce: str = "") -> str:
     """The list of clips as HTML."""
     if words.strip():
-        numbers = {*site.index.matching(words, "transcript", most=500), *site.index.clips_named(words, 500)}
+        numbers = {*site.index.clips_saying(words, 500), *site.index.clips_named(words, 500)}
         alike = {each.id for each in site.index.clips() if words.casefold() in each.label.casefold()}
         found = [each for each in site.index.clips() if each.id in numbers | alike]
     else:

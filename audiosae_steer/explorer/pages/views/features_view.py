@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
+import numpy as np
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from ....evaluate.page_parts.drawn_parts import curve_svg
 from ...index.index_rows import Example
-from ...index.index_search import SORTS, Found, Query, search
+from ...index.index_search import SORTS, Found, Labels, Query, search
 from ..explorer_site import Site, View, decimal, nonce_of, site_of, whole_number
 from ..shown_examples import clip_words
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LONGEST_WORDS = 200
 """Characters of what is searched for."""
+ALL = "all"
+"""In the place of a layer's number in an address: all layers."""
 SORT_TITLES = {
     "best": "best match", "density": "density", "peak": "highest activation", "clips": "clips", "feature": "number",
     "label": "label",
@@ -28,6 +31,7 @@ SORT_TITLES = {
 class Row(NamedTuple):
     """A feature in the list."""
 
+    layer: int
     feature: int
     label: str
     own: bool
@@ -49,7 +53,7 @@ def query_of(site: Site, asked: dict[str, str]) -> Query:
     """Conditions of an address's query; what is none of them is left out."""
     layer = whole_number(asked.get("layer"))
     if layer is None or not site.has_layer(layer):
-        layer = site.layers[0].layer
+        layer = None if asked.get("layer") == ALL and site.joined else site.layers[0].layer
     classes, sort = site.index.classes, asked.get("sort", "best")
     on, off = asked.get("on", ""), asked.get("off", "")
     return Query(
@@ -69,29 +73,28 @@ def query_of(site: Site, asked: dict[str, str]) -> Query:
 
 def features_page(site: Site, query: Query, *, path: str = "index.html", nonce: str = "") -> str:
     """The list as HTML."""
-    own = site.notes.labels(query.layer)
+    own = site.notes.all_labels()
     found = search(site.index, query, own)
+    place = "all layers" if query.layer is None else f"layer {query.layer}"
     return site.page(
-        path, "features.html", nonce=nonce, title=f"Features of layer {query.layer}", layer=query.layer,
+        path, "features.html", nonce=nonce, title=f"Features of {place}", place=place,
+        layer=site.layers[0].layer if query.layer is None else query.layer,
         query=query, found=found, rows=rows_of(site, query.layer, found, own), sorts=SORT_TITLES,
         asked=bool(query.words or query.on or query.off or query.clip is not None),
         clip=site.index.clip(query.clip) if query.clip is not None else None,
-        address=lambda **changes: address_of(query, **changes),
+        address=lambda **changes: address_of(query, **changes), listed=listed(site, query.layer) if site.static else [],
     )  # fmt: skip
 
 
-def rows_of(site: Site, layer: int, found: Found, own: dict[int, str]) -> list[Row]:
+def rows_of(site: Site, layer: int | None, found: Found, own: Labels) -> list[Row]:
     """Features of a page of results, each with its strongest clip."""
-    table, frames = site.index.table(layer), max(site.index.layers[layer].frames, 1)
-    places = {int(feature): row for row, feature in enumerate(table.feature)}
-    rows = []
-    for feature, reason in zip(found.features, found.reasons, strict=True):
-        row = places[feature]
+    table, rows = site.index.features(layer), []
+    for row, layer, feature, reason in zip(found.rows, found.layers, found.features, found.reasons, strict=True):
         examples = site.index.examples(layer, feature, ("top",), 1)
-        peak = float(table.peak[row])
+        peak, label = float(table.peak[row]), own.get((layer, feature), "")
         rows.append(
             Row(
-                feature, own.get(feature) or table.label[row], feature in own, int(table.fired[row]) / frames, peak,
+                layer, feature, label or table.label(row), bool(label), float(table.density[row]), peak,
                 int(table.clips[row]), examples[0] if examples else None,
                 curve_svg(examples[0].curve, peak) if examples else "", reason,
             )
@@ -103,7 +106,7 @@ def address_of(query: Query, **changes: Any) -> str:
     """The address's query that asks for the same with some changes; as short as can be."""
     query = query._replace(**changes)
     values: dict[str, Any] = {
-        "layer": query.layer, "words": query.words, "on": query.on, "off": query.off,
+        "layer": ALL if query.layer is None else query.layer, "words": query.words, "on": query.on, "off": query.off,
         "clip": "" if query.clip is None else query.clip,
         "least": f"{100 * query.least:g}" if query.least > 0 else "",
         "most": f"{100 * query.most:g}" if query.most < 1 else "", "silent": "" if query.alive else 1,
@@ -113,23 +116,19 @@ def address_of(query: Query, **changes: Any) -> str:
     return "?" + urlencode({name: value for name, value in values.items() if value != ""})
 
 
-def listed(site: Site, layer: int) -> list[list[Any]]:
-    """All features of a layer that fire, for a page that searches by itself.
+def listed(site: Site, layer: int | None) -> list[list[Any]]:
+    """All features of a layer, or of all, that fire, for a page that searches by itself.
 
-    Each is [number, label, density, peak, clips, clip, clip's name, clip's words].
+    Each is [layer, number, label, density, peak, clips, clip, clip's name, clip's words].
     """
-    table, frames = site.index.table(layer), max(site.index.layers[layer].frames, 1)
+    table = site.index.features(layer)
     rows: list[list[Any]] = []
-    for row in range(len(table.feature)):
-        if table.fired[row] <= 0:
-            continue
-        best = site.index.examples(layer, int(table.feature[row]), ("top",), 1)
+    for row in np.flatnonzero(table.fired > 0).tolist():
+        place = int(table.layer[row]), int(table.feature[row])
+        best = site.index.examples(*place, ("top",), 1)
         clip = [best[0].clip.id, best[0].clip.name, clip_words(best[0].clip)] if best else [0, "", ""]
-        density = round(int(table.fired[row]) / frames, 6)
-        rows.append([
-            int(table.feature[row]), table.label[row], density, round(float(table.peak[row]), 4),
-            int(table.clips[row]), *clip,
-        ])  # fmt: skip
+        numbers = round(float(table.density[row]), 6), round(float(table.peak[row]), 4), int(table.clips[row])
+        rows.append([*place, table.label(row), *numbers, *clip])
     return rows
 
 

@@ -34,7 +34,7 @@ def map_page(site: Site, layer: int, *, nonce: str = "") -> str:
     placed = int(np.isfinite(site.index.table(layer).x).sum())
     return site.page(
         f"map/{layer}.html", "map.html", nonce=nonce, title=f"Map of layer {layer}", layer=layer, placed=placed,
-        common=common_labels(site, layer),
+        common=common_labels(site, layer), places=map_places(site, layer) if site.static else {},
     )  # fmt: skip
 
 
