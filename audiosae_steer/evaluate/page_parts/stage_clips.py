@@ -21,6 +21,8 @@ CURVE_LEVELS = 255
 """Steps of a curve from 0 to its highest value."""
 LEAD = 0.4
 """Seconds before its peak at which a clip begins to play."""
+SEEKABLE = 3.0
+"""Seconds from which a sound is FLAC: in one of a second or less, Chromium cannot go to a place, and gives up."""
 MODULES = (PARTS / "curve.js", PARTS / "clip_stage.js", PARTS / "clip_page.js")
 """Modules that a page in one file runs."""
 
@@ -139,11 +141,12 @@ def media_of(samples: Samples, rate: int = SAMPLE_RATE, picture: NDArray[np.floa
 
     if picture is None:
         picture = spectrogram_of(samples, rate)
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
+    file, seconds = io.BytesIO(), len(samples) / rate
+    kind = "FLAC" if seconds >= SEEKABLE else "WAV"
+    soundfile.write(file, np.clip(samples, -1, 1), rate, format=kind, subtype="PCM_16")
     return Media(
-        round(len(samples) / rate, 3), data_address("image/png", mel_png(picture)),
-        data_address("audio/flac", file.getvalue()),
+        round(seconds, 3), data_address("image/png", mel_png(picture)),
+        data_address(f"audio/{kind.lower()}", file.getvalue()),
     )  # fmt: skip
 
 

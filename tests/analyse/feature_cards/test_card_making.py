@@ -117,7 +117,7 @@ def test_a_page_with_pictures_and_sound_and_the_same_bytes(card, tones, tmp_path
     for each, clip in zip(state["data"], card.clips, strict=True):
         curve = np.frombuffer(base64.b64decode(each["curve"]), np.uint8) * each["scale"] / 255
         assert curve == pytest.approx(np.maximum(clip.trace, 0), abs=card.peak / 255)
-        assert state["sounds"][each["sound"]].startswith("data:audio/flac;base64,")
+        assert state["sounds"][each["sound"]].startswith("data:audio/wav;base64,")
     assert "Does not fire; comes closest at" in state["data"][-1]["said"]
     assert f"at most {state['data'][0]['scale']:.1f}" in state["data"][0]["said"]
     assert str(tmp_path) not in page

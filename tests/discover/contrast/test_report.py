@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
+from browsing import opened, until
 from make import count_hooks, make_openai, make_sae
 
 from audiosae_steer.data.windows import Window
@@ -159,3 +160,16 @@ def test_a_feature_that_fires_nowhere_and_equal_scores_are_drawn(model, tmp_path
     silent = replace(found, scores=np.array([0.5, 0.5]))
     _, root = page_of(silent, model, tmp_path / "page.html")
     assert len(root.findall(".//article")) == 2
+
+
+def test_its_clips_are_heard_beside_their_features(page, tmp_path):
+    found, text, _ = page
+    file = tmp_path / "page.html"
+    file.write_text(text, encoding="utf-8")
+    with opened(file) as shown:
+        groups = shown.locator(".stage-group")
+        assert groups.count() == len(found.features)
+        groups.nth(1).locator(".thumb").nth(2).click()
+        assert groups.nth(1).locator("#stage").count() == 1
+        until(shown, "document.getElementById('stage-sound').currentTime > 0.1")
+        assert "feature 3; a clip with" in shown.text_content("#stage-words")
