@@ -8,12 +8,14 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
+
+from ..io.record_fields import own_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Options:
         kind: Any = type(self.defaults)
         hints, told = get_type_hints(kind, include_extras=False), field_docs(kind)
         found = []
-        for field in fields(kind):
+        for field in own_first(kind):
             if field.name in self.hidden:
                 continue
             value = getattr(self.defaults, field.name)

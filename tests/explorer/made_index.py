@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiosae_steer.analyse.mel_windows.log_mel import log_mel, mel_power
+from audiosae_steer.data.log_mel import log_mel, mel_power
+from audiosae_steer.evaluate.page_parts.mel_png import mel_png
 from audiosae_steer.explorer.index.index_file import IndexWriter, new_index
 from audiosae_steer.explorer.index.index_schema import BINS, pack_curve
-from audiosae_steer.explorer.index.mel_png import mel_png
 
 RATE = 50.0
 SHOWN = {"top": 20, "q90": 5, "q75": 5, "q50": 5, "threshold": 5, "near": 5}

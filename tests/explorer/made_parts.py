@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from audiosae_steer import SAE
+from audiosae_steer.evaluate.page_parts.mel_png import mel_png
 from audiosae_steer.explorer.index.clip_coding import code
 from audiosae_steer.explorer.index.index_assembly import LayerFindings
 from audiosae_steer.explorer.index.index_build import findings_of
 from audiosae_steer.explorer.index.index_corpus import IndexClip
 from audiosae_steer.explorer.index.index_settings import IndexFacts, IndexSettings, LayerFacts
 from audiosae_steer.explorer.index.index_source import IndexedSAE
-from audiosae_steer.explorer.index.mel_png import mel_png
 from audiosae_steer.explorer.index.partial_index import LayerCollector, Media, PartialClip, PartialIndex
 from audiosae_steer.models.sites import Site
 

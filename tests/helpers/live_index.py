@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from make import make_sae
 
-from audiosae_steer.analyse.mel_windows.log_mel import log_mel, mel_power
 from audiosae_steer.data.activations.by_clip import clip_residuals
 from audiosae_steer.data.audio import load_audio
+from audiosae_steer.data.log_mel import log_mel, mel_power
+from audiosae_steer.evaluate.page_parts.mel_png import mel_png
 from audiosae_steer.explorer.index.index_file import new_index
 from audiosae_steer.explorer.index.index_schema import BINS, bin_of, pack_curve
-from audiosae_steer.explorer.index.mel_png import mel_png
 from audiosae_steer.io.hub.read import sha256_of
 from audiosae_steer.io.shipped import checkpoints_dir
 from audiosae_steer.models.registry import fingerprint

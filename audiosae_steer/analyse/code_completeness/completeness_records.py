@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..frame.intervals import Interval
+from ..frame.part_settings import PartSettings
 from ..probes.probe_records import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletenessSettings:
+class CompletenessSettings(PartSettings):
     """Settings of `completeness`."""
 
     pool: Pool = "mean"
@@ -27,18 +28,6 @@ class CompletenessSettings:
     """Penalties to choose among."""
     blocks: int = 10
     """Most blocks of groups that are left out in turn, for the interval of the number of carriers."""
-    share: float = 0.5
-    """Share of the speakers or recordings to fit on; the rest is reported on."""
-    min_frames: int = 50
-    """Frames of that share on which a feature has to fire to be counted."""
-    min_clips: int = 5
-    """Clips in which it has to."""
-    draws: int = 1000
-    """Bootstrap draws of groups behind an interval of R²."""
-    permutations: int = 200
-    """Permutations of the attribute behind its null."""
-    seed: int = 0
-    """Seed of parts, draws, permutations and controls."""
 
 
 class AttributeScore(NamedTuple):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..frame.intervals import Interval
+from ..frame.part_settings import PartSettings
 from ..probes.probe_records import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErasureSettings:
+class ErasureSettings(PartSettings):
     """Settings of `erasure`."""
 
     concepts: tuple[str, ...] = ()
@@ -33,18 +34,6 @@ class ErasureSettings:
     """Random orders to hold the ranking against."""
     controls: tuple[str, ...] = ("dense",)
     """Dictionaries to hold the SAE against: dense, random, permuted; repeatable."""
-    share: float = 0.5
-    """Share of the speakers or recordings to rank and fit on; the rest is reported on."""
-    min_frames: int = 50
-    """Frames of that share on which a feature has to fire to be counted."""
-    min_clips: int = 5
-    """Clips in which it has to."""
-    draws: int = 1000
-    """Bootstrap draws of groups behind an interval."""
-    permutations: int = 200
-    """Permutations of the labels behind a null."""
-    seed: int = 0
-    """Seed of parts, folds, orders, draws and controls."""
 
 
 class Scored(NamedTuple):

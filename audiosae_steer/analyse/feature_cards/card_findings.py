@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ...data.audio import SAMPLE_RATE, Samples
+from ...evaluate.page_parts.stage_clips import Curve
 from ..frame.excerpts import Excerpts
 from ..frame.outcome import Outcome
 from ..frame.presented import Figure, Moment, Picture, Table
 from ..mel_windows.mel_findings import table_of
 from ..mel_windows.mel_records import MelPattern
-from .card_pictures import clip_picture, pictures_of_card
+from .card_pictures import pictures_of_card
 from .card_records import (
     CardClip,
     CardLabel,
@@ -233,9 +236,14 @@ class FeatureCard(Outcome):
         """Top clips and near misses."""
         return [replace(each, says=f"{each.says}. {each.caption}") if each.caption else each for each in self.clips]
 
-    def moment_picture(self, moment: Moment, samples: Samples) -> Picture | None:
-        """Spectrogram and activation of a clip."""
-        return clip_picture(moment, samples) if isinstance(moment, CardClip) else None
+    def moment_curve(self, moment: Moment) -> Curve | None:
+        """Activation over a clip; of a near miss its score before the gate, as far as it is above 0."""
+        if not isinstance(moment, CardClip):
+            return None
+        values = np.array(moment.trace)
+        lacks = moment.fires_from - float(values.max(initial=-np.inf)) if moment.near_miss else None
+        at = (int(values.argmax()) + 0.5) / moment.rate if len(values) else None
+        return Curve(np.maximum(values, 0), moment.rate, self.peak, at, lacks)
 
 
 def _same(heard: Heard, text: str) -> str:

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...data.audio import SAMPLE_RATE, Samples
-from ...evaluate.drawing import GRID, INK, MUTED
+from ...evaluate.drawing import GRID
 from ..frame.presented import Picture
-from ..mel_windows.log_mel import band_centres, log_mel, mel_power
-from ..mel_windows.mel_pictures import TICKS, picture_of
+from ..mel_windows.mel_pictures import picture_of
 from ..mel_windows.mel_records import MelPattern
-from .card_records import CardClip, Histogram, Place
+from .card_records import Histogram, Place
 
-BAR, OTHER = "#1f5fa8", "#c9ced6"
+BAR = "#1f5fa8"
 
 
 def pictures_of_card(
@@ -36,16 +34,6 @@ def pictures_of_card(
     return found
 
 
-def clip_picture(clip: CardClip, samples: Samples) -> Picture:
-    """Spectrogram of a stretch, and the activation below it."""
-    first = int(clip.start * SAMPLE_RATE)
-    stretch = samples[first : first + int(clip.seconds * SAMPLE_RATE)]
-    return Picture(
-        clip.name, f"Spectrogram of {clip.name}, and below it the feature's activation",
-        lambda figure: _clip(clip, stretch, figure), width=6.0, height=2.3,
-    )  # fmt: skip
-
-
 def _firing(histogram: Histogram, places: Sequence[Place], figure: Any) -> None:
     axes = figure.subplots(1, 2, width_ratios=(3, 2)) if places else [figure.subplots()]
     edges, counts = np.array(histogram.edges), np.array(histogram.counts)
@@ -62,28 +50,3 @@ def _firing(histogram: Histogram, places: Sequence[Place], figure: Any) -> None:
         axes[1].set_ylabel("share on which it fires")
         axes[1].grid(axis="y", color=GRID, linewidth=0.8)
         axes[1].set_axisbelow(True)
-
-
-def _clip(clip: CardClip, samples: Samples, figure: Any) -> None:
-    axes = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    mel = log_mel(mel_power(samples))
-    end = clip.start + clip.seconds
-    axes[0].imshow(
-        mel.T, origin="lower", aspect="auto", cmap="magma", extent=(clip.start, end, -0.5, mel.shape[1] - 0.5)
-    )
-    shown = TICKS[::2]
-    axes[0].set_yticks([float(np.interp(hz, band_centres(), np.arange(mel.shape[1]))) for hz in shown],
-                       list(map(str, shown)))  # fmt: skip
-    axes[0].set_ylabel("Hz")
-    trace = np.array(clip.trace)
-    times = clip.start + (np.arange(len(trace)) + 0.5) / clip.rate
-    colour = MUTED if clip.near_miss else BAR
-    if clip.near_miss:
-        axes[1].plot(times, trace, color=colour, linewidth=1.2)
-        axes[1].axhline(clip.fires_from, color=INK, linewidth=0.9, linestyle="--")
-    else:
-        axes[1].fill_between(times, trace, step="mid", color=colour, linewidth=0)
-        axes[1].set_ylim(0, None)
-    axes[1].set_ylabel("score" if clip.near_miss else "activation")
-    axes[1].set_xlabel("seconds")
-    axes[1].set_xlim(clip.start, end)

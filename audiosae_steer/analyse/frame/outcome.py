@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ...data.audio import Samples
 from ...errors import SteeringError
 from ...evaluate.drawing import new_figure, png_of
+from ...evaluate.page_parts.stage_clips import Curve
 from ...io.files import write_atomic
 from .excerpts import Excerpts
 from .presented import Figure, Moment, Picture, Sound, Table
@@ -56,8 +56,8 @@ class Outcome(ABC):
         """Stretches of clips that the page lets its reader hear."""
         return ()
 
-    def moment_picture(self, moment: Moment, samples: Samples) -> Picture | None:
-        """Picture of a moment, of its whole clip's samples (n,) at 16 kHz; None: it is only heard."""
+    def moment_curve(self, moment: Moment) -> Curve | None:
+        """Activation over a moment; None: it is seen and heard alone."""
         return None
 
     def to_json(self) -> str:
@@ -105,7 +105,7 @@ class Outcome(ABC):
             MissingExtraError: matplotlib is not installed.
         """
         shown = (self.figures(), self.tables(), self.pictures(), self.moments() if audio is not None else ())
-        page = page_of((self.title, self.CLAIM), self.provenance, *shown, audio=audio, drawn=self.moment_picture)
+        page = page_of((self.title, self.CLAIM), self.provenance, *shown, audio=audio, traced=self.moment_curve)
         write_atomic(path, page, SteeringError)
         return Path(path)
 

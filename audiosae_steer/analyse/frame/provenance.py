@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
+from ...io.record_fields import own_first
 from ...io.strict_json import plain
 from ...sae.autoencoder import SAE
 from .codes import Dictionary
@@ -120,6 +121,8 @@ def provenance(
     from importlib.metadata import version
 
     content: Any = plain(settings if settings is not None else {})
+    if is_dataclass(settings):
+        content = {field.name: content[field.name] for field in own_first(type(settings))}
     return Provenance(
         version=version("audiosae-steer"),
         sites=tuple(sites),

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ...data.audio import SAMPLE_RATE, Samples
+import numpy as np
+
+from ...data.audio import SAMPLE_RATE
 from ...evaluate.drawing import base64_of, new_figure, png_of
 from ...evaluate.html_page import render
+from ...evaluate.page_parts.stage_clips import (
+    Curve,
+    StageClip,
+    media_of,
+    page_state,
+    player,
+    spectrogram_of,
+    stage_clip,
+    stretch_of,
+)
 from .excerpts import Excerpts
 from .presented import Figure, Moment, Picture, Sound, Table
 from .provenance import Provenance
 
-Draw = Callable[[Moment, Samples], Picture | None]
-
-
-class _Sound(NamedTuple):
-    """A sound of the page."""
-
-    name: str
-    says: str
-    wav: str
-    """A WAV file in base64."""
-    alt: str
-    """Its picture in words; empty without one."""
-    png: str
-    """The picture in base64."""
+Trace = Callable[[Moment], Curve | None]
+RATE = 50.0
+"""Frames per second of a page without curves, which says nothing on it."""
 
 
 def page_of(
@@ -40,7 +40,7 @@ def page_of(
     pictures: Sequence[Picture],
     moments: Sequence[Moment],
     audio: Excerpts | Sequence[Sound] | None,
-    drawn: Draw,
+    traced: Trace,
 ) -> str:
     """The page, with the sounds of the moments where the clips are given.
 
@@ -52,13 +52,15 @@ def page_of(
         pictures: pictures.
         moments: stretches of clips to hear.
         audio: the clips, or sounds that take the moments' place.
-        drawn: gives the picture of a moment, of its clip's samples, if it has one.
+        traced: gives the activation over a moment, if it has one.
 
     Raises:
         AudioError: a clip cannot be read.
         MissingExtraError: matplotlib is not installed.
     """
     origin = asdict(provenance)
+    clips = [] if audio is None else list(_clips(moments, audio, traced))
+    rates = [curve.rate for curve in map(traced, moments) if curve is not None]
     return render(
         Path(__file__).with_suffix(".html"),
         title=words[0],
@@ -67,7 +69,11 @@ def page_of(
         figures=list(figures),
         tables=list(tables),
         pictures=[(each, _png(each)) for each in pictures],
-        sounds=[] if audio is None else list(_sounds(moments, audio, drawn)),
+        clips=clips,
+        groups=_grouped(clips),
+        rate=rates[0] if rates else RATE,
+        state=page_state(clips),
+        player=player(),
         origin=list(_flat(origin)),
     )
 
@@ -78,28 +84,32 @@ def _png(picture: Picture) -> str:
     return base64_of(png_of(figure))
 
 
-def _sounds(moments: Sequence[Moment], audio: Excerpts | Sequence[Sound], drawn: Draw) -> Iterator[_Sound]:
+def _clips(moments: Sequence[Moment], audio: Excerpts | Sequence[Sound], traced: Trace) -> Iterator[StageClip]:
+    """Clips or sounds for the stage; the spectrogram is Whisper's, of the whole clip."""
     if not isinstance(audio, Excerpts):
-        for sound in audio:
-            yield _Sound(sound.name, sound.says, _wav(sound.samples, sound.rate), "", "")
+        for number, sound in enumerate(audio):
+            samples = np.asarray(sound.samples, np.float32)
+            yield stage_clip(str(number), sound.name, media_of(samples, sound.rate), words=sound.says, top=0.0)
         return
-    for moment in moments:
+    for number, moment in enumerate(moments):
         samples = audio.items[moment.clip].read()
         first = int(moment.start * SAMPLE_RATE)
-        wav = _wav(samples[first : first + int(moment.seconds * SAMPLE_RATE)], SAMPLE_RATE)
+        picture = stretch_of(spectrogram_of(samples), moment.start, moment.seconds)
+        media = media_of(samples[first : first + int(moment.seconds * SAMPLE_RATE)], picture=picture)
         name = f"{moment.name}, {moment.start:.1f} to {moment.start + moment.seconds:.1f} s"
-        picture = drawn(moment, samples)
-        alt, png = ("", "") if picture is None else (picture.alt, _png(picture))
-        yield _Sound(name, moment.says, wav, alt, png)
+        curve = traced(moment)
+        near = curve is not None and curve.lacks is not None
+        yield stage_clip(
+            str(number), name, media, curve, words=moment.says, kind="near" if near else "top",
+            top=0.0 if curve is None else curve.top,
+        )  # fmt: skip
 
 
-def _wav(samples: Any, rate: int) -> str:
-    """A WAV file in base64; what is beyond full scale is clipped."""
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
-    return base64_of(file.getvalue())
+def _grouped(clips: Sequence[StageClip]) -> list[tuple[str, list[StageClip]]]:
+    """Clips under headings: those that only nearly fire under one of their own."""
+    near = [clip for clip in clips if clip.kind == "near"]
+    rest = [clip for clip in clips if clip.kind != "near"]
+    return [("", rest), *([("Near misses", near)] if near else [])]
 
 
 def _flat(content: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...data.log_mel import band_centres
 from ...evaluate.drawing import INK, MUTED
 from ..frame.presented import Picture
-from .log_mel import band_centres
 from .mel_records import MelPattern
 from .window_means import BAND, as_array
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.audio import Samples
+from ...data.log_mel import MEL_RATE, band_centres, log_mel, mel_power
 from ..frame.intervals import interval_of
 from ..frame.nulls import p_value
 from .activation_peaks import Peak, peaks_of
-from .log_mel import MEL_RATE, band_centres, log_mel, mel_power
 from .mel_records import Map, MelPattern, MelSettings
 
 Numbers = NDArray[np.float64]

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..frame.intervals import Interval
+from ..frame.part_settings import PartSettings
 
 Pool = Literal["max", "mean", "nonzero_mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
+class ProbeSettings(PartSettings):
     """Settings of `probe`."""
 
     ks: tuple[int, ...] = ()
@@ -28,18 +29,6 @@ class ProbeSettings:
     """Random orders to hold the ranking against."""
     controls: tuple[str, ...] = ("dense", "random")
     """Dictionaries to hold the SAE against: dense, random, permuted; repeatable."""
-    share: float = 0.5
-    """Share of the speakers or recordings to rank and fit on; the rest is reported on."""
-    min_frames: int = 50
-    """Frames of that share on which a feature has to fire to be counted."""
-    min_clips: int = 5
-    """Clips in which it has to."""
-    draws: int = 1000
-    """Bootstrap draws of groups behind an interval."""
-    permutations: int = 200
-    """Permutations of the labels behind a null."""
-    seed: int = 0
-    """Seed of parts, folds, orders, draws and controls."""
 
 
 class ProbePoint(NamedTuple):

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..frame.intervals import Interval
+from ..frame.part_settings import PartSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropertySettings:
+class PropertySettings(PartSettings):
     """Settings of `property_map`."""
 
     properties: tuple[str, ...] = ("pitch", "loudness", "centroid")
@@ -34,18 +35,6 @@ class PropertySettings:
     """Frames to fit on at most, drawn evenly."""
     controls: tuple[str, ...] = ("dense", "random")
     """Dictionaries to hold the SAE against: dense, random, permuted; repeatable."""
-    share: float = 0.5
-    """Share of the groups to fit on; the rest is reported on."""
-    min_frames: int = 50
-    """Frames of that share on which a feature, or a class, has to be."""
-    min_clips: int = 5
-    """Clips in which a feature has to fire."""
-    draws: int = 1000
-    """Bootstrap draws of groups behind an interval."""
-    permutations: int = 200
-    """Permutations of the clips behind a null."""
-    seed: int = 0
-    """Seed of parts, folds, draws, permutations and controls."""
 
 
 class MapScore(NamedTuple):

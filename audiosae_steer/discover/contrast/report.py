@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluate.html_page import render
+from ...evaluate.page_parts.stage_clips import page_state, player
 from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...sae.autoencoder import SAE
 from ...steering.recipes.schema import Recipe
 from . import images
-from .results import ContrastResult
+from .feature_clips import clips_of_features
+from .results import ContrastResult, Feature
 from .settings import STEADY, DiscoverSettings
 
 SHOWN = 12
-"""Features with a picture of their own."""
+"""Features with clips of their own."""
+FRAME_RATE = 50.0
+"""Frames per second of a Whisper's encoder."""
 RANKINGS = {
     "l1": "size of their weight in an L1 logistic regression",
     "l2": "size of their weight in an L2 logistic regression",
@@ -35,7 +39,7 @@ def write_report(
     *,
     progress: Tell | None = None,
 ) -> Path:
-    """Write the page atomically, and return its path. The model encodes the clips that are drawn once more.
+    """Write the page atomically, and return its path. The model encodes the clips that are shown once more.
 
     Args:
         found: result of `find`.
@@ -51,7 +55,8 @@ def write_report(
     """
     path = Path(path)
     shown = found.features[:SHOWN]
-    pictures = images.of_features(found, shown, model, sae, layer, progress)
+    by_feature = clips_of_features(found, shown, model, sae, layer, progress)
+    clips = [clip for own in by_feature for clip in own]
     page = render(
         Path(__file__).with_suffix(".html"),
         title=f"{recipe.name}: discovered features",
@@ -69,11 +74,20 @@ def write_report(
         padded_twice=len(set(found.rows.pads)) > 1,
         scores_png=images.of_scores(found),
         stability_png=images.of_stability(found),
-        shown=list(zip(shown, pictures, strict=True)),
+        shown=[(feature, _typical(sae, feature), own) for feature, own in zip(shown, by_feature, strict=True)],
+        clips=clips,
+        rate=FRAME_RATE,
+        state=page_state(clips),
+        player=player(),
         provenance=list(_flat(recipe.provenance)),
     )
     write_atomic(path, page)
     return path
+
+
+def _typical(sae: SAE, feature: Feature) -> float | None:
+    """Typical activation of a feature, where the SAE knows it."""
+    return None if sae.typical is None else float(sae.typical[feature.number])
 
 
 def _told(settings: DiscoverSettings) -> str:

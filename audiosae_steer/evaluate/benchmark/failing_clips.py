@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...errors import MissingExtraError
+from ...data.activations.capture import frames_of
+from ...data.audio import SAMPLE_RATE
 from ...io.files import write_atomic
 from ...models.families.whisper_mel import mel
 from ...steering.gates import Probe, pool
 from ..html_page import render
 from ..metrics.rates import wrote
 from ..metrics.wer import word_errors
+from ..page_parts.stage_clips import Curve, StageClip, media_of, page_state, player, stage_clip, stretch_of
 from ..transcription.from_residuals import Written
 from .arms import Mode
 from .bench_clips import BenchClip, ClipGroup, words
@@ -27,8 +27,8 @@ SHOWN = 40
 """Clips that a section shows at most, the worst first."""
 TOP = 8
 """Features of the gate that are named for a clip."""
-PICTURE = (260, 80)
-"""Pixels of a spectrogram."""
+FRAME_RATE = 50.0
+"""Frames per second of a Whisper's encoder."""
 
 
 class GateFeature(NamedTuple):
@@ -41,6 +41,17 @@ class GateFeature(NamedTuple):
     """To the gate's score: above 0 towards opening."""
 
 
+class GateReading(NamedTuple):
+    """The clip gate on one clip."""
+
+    score: float | None
+    """Less its threshold; None without a gate of the encoder."""
+    features: tuple[GateFeature, ...] = ()
+    """Those that weigh most, the heaviest first."""
+    curve: Curve | None = None
+    """Activation of the first of them over the clip."""
+
+
 class Failure(NamedTuple):
     """A clip on which arms failed, and their texts."""
 
@@ -51,10 +62,8 @@ class Failure(NamedTuple):
     """The arms that failed."""
     size: int
     """Words written for a clip without speech, or words lost; the most of any arm."""
-    score: float | None
-    """The clip gate's score less its threshold; None without a gate."""
-    features: tuple[GateFeature, ...]
-    """Those of the gate that weigh most on this clip."""
+    gate: GateReading
+    """The clip gate on it."""
 
 
 def failures(bench: Bench, mode: Mode, names: Sequence[str]) -> tuple[list[Failure], list[Failure]]:
@@ -94,9 +103,6 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
         mode: how clips are encoded and decoded.
         names: the arms to look at.
         path: the file, .html.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     noise, speech = failures(bench, mode, names)
     labels = {name: bench.arms[name].label for name in ("unsteered", *names)}
@@ -104,39 +110,48 @@ def write_failures(bench: Bench, mode: Mode, names: Sequence[str], path: Path) -
         _section("Text on clips without speech", "clips without speech with text", noise, bench.absent, bench, labels),
         _section("Speech that lost words", "clips with speech that lost words", speech, bench.present, bench, labels),
     ]
+    clips = [failure["shown"] for section in sections for failure in section["shown"]]
     page = render(
         Path(__file__).with_suffix(".html"),
         title=f"{bench.recipes.main.model.name}, {bench.recipes.main.name}: where it fails",
         arms=" and ".join(labels[name] for name in names),
         timestamps=mode.timestamps,
         sections=sections,
+        clips=clips,
+        rate=FRAME_RATE,
+        state=page_state(clips),
+        player=player(),
     )
     write_atomic(path, page)
     return path
 
 
-def gate_reading(bench: Bench, clip: BenchClip, mode: Mode) -> tuple[float | None, tuple[GateFeature, ...]]:
-    """The clip gate's score above its threshold, and the features that weigh most."""
+def gate_reading(bench: Bench, clip: BenchClip, mode: Mode) -> GateReading:
+    """The clip gate's score above its threshold, the features that weigh most, and the first of them over the clip."""
     spec, sae = bench.recipes.main.gate, bench.gate_sae
     if spec is None or sae is None or spec.side != "encoder":
-        return None, ()
+        return GateReading(None)
     gate = spec.build()
     probe = Probe(gate, sae)
     x = bench.runner.residuals([clip], mode.pad, spec.layer)[0].float()
     with torch.no_grad():
-        pooled = pool(probe.read(x[None]), gate.pool)[0].double().numpy()
+        read = probe.read(x[None])
+        pooled = pool(read, gate.pool)[0].double().numpy()
     shares = pooled * np.array(gate.weights)
-    order = np.argsort(-np.abs(shares), kind="stable")[:TOP]
-    features = tuple(GateFeature(gate.features[i], float(pooled[i]), float(shares[i])) for i in order if shares[i])
-    return float(shares.sum() + gate.bias - gate.threshold), features
+    order = [int(i) for i in np.argsort(-np.abs(shares), kind="stable")[:TOP] if shares[i]]
+    features = tuple(GateFeature(gate.features[i], float(pooled[i]), float(shares[i])) for i in order)
+    curve = None
+    if order:
+        values = read[0, : frames_of(round(clip.seconds * SAMPLE_RATE), len(x)), order[0]].double().cpu().numpy()
+        curve = Curve(values, FRAME_RATE, float(values.max(initial=0.0)))
+    return GateReading(float(shares.sum() + gate.bias - gate.threshold), features, curve)
 
 
 def _failure(
     bench: Bench, clip: BenchClip, rows: dict[str, Written], failed: tuple[str, ...], size: int, mode: Mode
 ) -> Failure:
     texts = {name: one.text for name, one in rows.items()}
-    score, features = gate_reading(bench, clip, mode)
-    return Failure(clip, texts, failed, size, score, features)
+    return Failure(clip, texts, failed, size, gate_reading(bench, clip, mode))
 
 
 def _lost(clip: BenchClip, before: Written, after: Written) -> int:
@@ -163,42 +178,31 @@ def _section(
             for name, label in labels.items()
             if name != "unsteered"
         ],
-        "shown": [_clip(one, bench, labels) for one in found[:SHOWN]],
+        "shown": [_clip(one, bench, labels, f"{group.name}-{i}") for i, one in enumerate(found[:SHOWN])],
     }
 
 
-def _clip(one: Failure, bench: Bench, labels: dict[str, str]) -> dict[str, Any]:
+def _clip(one: Failure, bench: Bench, labels: dict[str, str], key: str) -> dict[str, Any]:
     rows = [("said", one.clip.text, "said")] if one.clip.text else []
     rows += [(labels[name], text, "bad" if name in one.failed else "") for name, text in one.texts.items()]
     return {
         "clip": one.clip,
-        "picture": spectrogram(bench, one.clip),
+        "shown": _shown(one, bench, key),
         "rows": [{"label": label, "text": _short(text), "style": style} for label, text, style in rows],
-        "score": one.score,
-        "features": one.features,
+        "score": one.gate.score,
+        "features": one.gate.features,
     }
 
 
-def spectrogram(bench: Bench, clip: BenchClip) -> str:
-    """The clip's log-mel spectrogram as base64 PNG.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the page needs matplotlib; run: pip install 'audiosae-steer[evaluate]'") from error
-    spectrum = mel(bench.model, [clip.samples()])[0].float().cpu().numpy()[:, : max(int(clip.seconds * 100), 1)]
-    figure = Figure(figsize=(PICTURE[0] / 100, PICTURE[1] / 100))
-    FigureCanvasAgg(figure)
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.imshow(spectrum, origin="lower", aspect="auto", cmap="magma")
-    axis.axis("off")
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return base64.b64encode(file.getvalue()).decode("ascii")
+def _shown(one: Failure, bench: Bench, key: str) -> StageClip:
+    """The clip for the stage, with what the model sees of it."""
+    samples = one.clip.samples()
+    spectrum = mel(bench.model, [samples])[0].T.float().cpu().numpy()
+    media = media_of(samples, picture=stretch_of(spectrum, 0.0, len(samples) / SAMPLE_RATE))
+    curve, words = one.gate.curve, one.clip.source
+    if curve is not None:
+        words += f"; curve: feature {one.gate.features[0].number} of the gate"
+    return stage_clip(key, one.clip.name, media, curve, words=words, top=0.0 if curve is None else curve.top)
 
 
 def _short(text: str, most: int = 240) -> str:

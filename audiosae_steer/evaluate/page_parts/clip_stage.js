@@ -32,6 +32,7 @@ export class ClipStage extends EventTarget {
   get example() { return this.examples[this.now]; }
   get playing() { return Boolean(this.audio) && !this.audio.paused; }
   get value() { return valueAt(this.curve, this.rate, this.cursor); }
+  get curved() { return this.curve.length > 0; }
 
   /** Show an example by its place, at a time in seconds; without one, just before its peak. */
   show(place, at = null, play = false) {
@@ -42,6 +43,7 @@ export class ClipStage extends EventTarget {
     this.part("title").textContent = example.name;
     this.part("words").textContent = example.words;
     this.part("said").textContent = example.said;
+    this.part("peak").hidden = !this.curved;
     this.part("mel").src = example.mel;
     this.picture.setAttribute("aria-valuemax", example.seconds.toFixed(2));
     if (this.audio) {
@@ -88,13 +90,18 @@ export class ClipStage extends EventTarget {
   #told() {
     this.draw();
     const value = spoken(this.value), at = this.cursor.toFixed(2);
+    this.picture.setAttribute("aria-valuenow", at);
+    this.dispatchEvent(new Event("cursor"));
+    if (!this.curved) {
+      this.part("value").textContent = `${at} s`;
+      this.picture.setAttribute("aria-valuetext", `${at} seconds`);
+      return;
+    }
     const words = this.example.kind === "near" ? "below threshold" : "activation";
     const bold = document.createElement("b");
     bold.textContent = value;
     this.part("value").replaceChildren(bold, ` at ${at} s`);
-    this.picture.setAttribute("aria-valuenow", at);
     this.picture.setAttribute("aria-valuetext", `${at} seconds, ${words} ${value}`);
-    this.dispatchEvent(new Event("cursor"));
   }
 
   #listen() {

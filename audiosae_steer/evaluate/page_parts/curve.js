@@ -43,28 +43,31 @@ function traced(context, curve, seconds, rate, top, width, height) {
 
 /**
  * Draw a curve with its scale, the seconds, and the cursor.
- * what: {curve, rate, seconds, top, cursor, dashed}; dashed: of a near miss, whose curve is not an activation.
+ * what: {curve, rate, seconds, top, cursor, dashed}; dashed: of a near miss, whose curve is not an activation. Without
+ * values, the seconds and the cursor alone.
  */
 export function drawCurve(canvas, what) {
   const [context, width, height] = fitted(canvas);
   context.clearRect(0, 0, width, height);
   context.font = "12px system-ui, sans-serif";
   context.lineJoin = "round";
-  const top = what.top > 0 ? what.top : 1;
-  traced(context, what.curve, what.seconds, what.rate, top, width, height);
-  context.lineTo(width, height); context.lineTo(0, height); context.closePath();
-  context.fillStyle = "rgba(255, 255, 255, .17)"; context.fill();
-  for (const [style, line] of [[HALO, 4.5], [INK, 2]]) {
+  const top = what.top > 0 ? what.top : 1, curved = what.curve.length > 0;
+  if (curved) {
     traced(context, what.curve, what.seconds, what.rate, top, width, height);
-    context.setLineDash(what.dashed && style === INK ? [5, 4] : []);
-    context.strokeStyle = style; context.lineWidth = line; context.stroke();
+    context.lineTo(width, height); context.lineTo(0, height); context.closePath();
+    context.fillStyle = "rgba(255, 255, 255, .17)"; context.fill();
+    for (const [style, line] of [[HALO, 4.5], [INK, 2]]) {
+      traced(context, what.curve, what.seconds, what.rate, top, width, height);
+      context.setLineDash(what.dashed && style === INK ? [5, 4] : []);
+      context.strokeStyle = style; context.lineWidth = line; context.stroke();
+    }
+    context.setLineDash([]);
   }
-  context.setLineDash([]);
   const label = (text, x, y, align) => {
     context.textAlign = align; context.strokeStyle = HALO; context.lineWidth = 3.5; context.strokeText(text, x, y);
     context.fillStyle = INK; context.fillText(text, x, y);
   };
-  label(spoken(top), 7, 16, "left");
+  if (curved) { label(spoken(top), 7, 16, "left"); }
   const step = [0.5, 1, 2, 5, 10].find((each) => (each / what.seconds) * width >= 60) || 15;
   for (let at = step; at < what.seconds - step / 4; at += step) {
     const x = (at / what.seconds) * width;
@@ -76,6 +79,7 @@ export function drawCurve(canvas, what) {
     const y = height - 3 - Math.min(value / top, 1) * (height - 14);
     context.fillStyle = HALO; context.fillRect(x - 2, 0, 4, height);
     context.fillStyle = "#ffd76a"; context.fillRect(x - 0.75, 0, 1.5, height);
+    if (!curved) { return; }
     context.beginPath(); context.arc(x, y, 5, 0, 7);
     context.fillStyle = "#ffd76a"; context.fill(); context.strokeStyle = HALO; context.lineWidth = 2; context.stroke();
   }

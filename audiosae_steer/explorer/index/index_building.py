@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from ...analyse.feature_cards.feature_effects import writes_text
-from ...analyse.mel_windows.log_mel import HOP, log_mel, mel_power
 from ...data.activations.by_clip import clip_residuals, takes_whole_windows
 from ...data.activations.capture import frames_of, residuals
 from ...data.audio import SAMPLE_RATE, Samples
+from ...data.log_mel import HOP, log_mel, mel_power
 from ...errors import SiteError, SteeringError
+from ...evaluate.page_parts.mel_png import mel_png
 from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...models.families.whisper_mel import mel
@@ -29,7 +30,6 @@ from .clip_coding import code
 from .index_corpus import Corpus
 from .index_settings import CHUNK, IndexFacts, IndexSettings, LayerFacts, digest_of
 from .index_source import IndexedSAE
-from .mel_png import mel_png
 from .part_files import read_part, write_part
 from .partial_index import LayerCollector, Media, PartialClip, PartialIndex, merged
 

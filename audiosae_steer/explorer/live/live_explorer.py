@@ -15,14 +15,14 @@ import numpy as np
 import soundfile
 import soxr
 
-from ...analyse.mel_windows.log_mel import log_mel, mel_power
 from ...data.audio import SAMPLE_RATE, Samples, decode
+from ...data.log_mel import log_mel, mel_power
 from ...errors import SteeringError
+from ...evaluate.page_parts.mel_png import mel_png
 from ...models.registry import family_of, unwrap
 from ...steering.recipes.load import shipped
 from ...steering.recipes.schema import Recipe
 from ..index.index_reader import Index
-from ..index.mel_png import mel_png
 from .hand_recipe import SavedRecipe, hand_recipe, saved
 from .heard_features import heard
 from .live_answers import heard_answer, sound_answer, text_answer

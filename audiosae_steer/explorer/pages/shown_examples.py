@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from markupsafe import Markup
 
-from ...evaluate.page_parts.drawn_parts import curve_in_words, curve_svg, number
+from ...evaluate.page_parts.stage_clips import Curve, Media, stage_clip
 from ..index.index_rows import Clip, Example
-from ..index.index_schema import CURVE_LEVELS
 
 KIND_TITLES = {
     "top": ("Strongest", "the clips on which it fires highest"),
@@ -65,27 +62,14 @@ def shown(
         address: of a clip's `mel` or `sound`.
         cursor: seconds; None: a little before the peak.
     """
-    near, clip = example.kind == "near", example.clip
-    scale = float(example.curve.max(initial=0.0))
-    if near:
-        said = f"does not fire; comes closest at {example.at:.1f} s, {number(example.peak)} below the threshold"
-        brief = f"{number(example.peak)} below, at {example.at:.1f} s"
-    else:
-        said = curve_in_words(example.curve, rate, example.at)
-        brief = f"{number(example.peak)} at {example.at:.1f} s"
-    said = said[0].upper() + said[1:] + "."
-    steps = np.round(example.curve / scale * CURVE_LEVELS) if scale > 0 else np.zeros(len(example.curve))
-    mel, sound, words = address(clip, "mel"), address(clip, "sound"), clip_words(clip)
-    data = {
-        "key": str(clip.id), "kind": example.kind, "name": clip.name, "words": words, "said": said,
-        "seconds": clip.seconds, "at": round(example.at, 3), "scale": round(scale, 5), "mel": mel, "sound": sound,
-        "rights": " · ".join(part for part in (clip.source, clip.licence) if part),
-        "curve": base64.b64encode(steps.astype(np.uint8).tobytes()).decode("ascii"),
-    }  # fmt: skip
-    start = max(example.at - 0.4, 0.0) if cursor is None else min(max(cursor, 0.0), clip.seconds)
-    svg = curve_svg(example.curve, scale if near else max(top, scale))
-    return Shown(str(clip.id), example.kind, clip, clip.name, words, said, brief, clip.seconds, example.at, start, mel,
-                 sound, svg, data)  # fmt: skip
+    clip, near = example.clip, example.kind == "near"
+    curve = Curve(example.curve, rate, top, example.at, example.peak if near else None)
+    made = stage_clip(
+        str(clip.id), clip.name, Media(clip.seconds, address(clip, "mel"), address(clip, "sound")), curve,
+        words=clip_words(clip), kind=example.kind, cursor=cursor,
+        rights=" · ".join(part for part in (clip.source, clip.licence) if part),
+    )  # fmt: skip
+    return Shown(clip=clip, **made._asdict())
 
 
 def grouped(examples: Sequence[Shown]) -> list[tuple[str, str, list[Shown]]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import SteeringError
-from ...evaluate.page_parts.single_page import PARTS, data_address, joined_modules, page_policy
+from ...evaluate.page_parts.single_page import PARTS, data_address, page_policy
+from ...evaluate.page_parts.stage_clips import page_state, player
 from ...io.files import MARK, atomic_folder, write_atomic
 from ..index.index_rows import Clip
 from ..index.index_search import Query
@@ -25,7 +26,6 @@ NONCE = "explorer"
 """Of the styles in files without a server, whose policy stands in the page itself."""
 CLIPS_EACH = 4
 """Clips of each kind in the single file of a feature."""
-MODULES = (PARTS / "curve.js", PARTS / "clip_stage.js", STATIC / "single.js")
 
 
 class Written(NamedTuple):
@@ -111,12 +111,12 @@ def write_single(site: Site, layer: int, feature: int, path: str | Path, clips: 
     for edit in values["effects"]:  # texts are of the clips
         edit["rows"] = [(each, change) for each, change in edit["rows"] if each.clip in known]
     values |= {"examples": free, "groups": grouped(free)}
-    script = joined_modules(MODULES)
+    script = player()
     style = "\n".join(each.read_text(encoding="utf-8") for each in (PARTS / "parts.css", STATIC / "explorer.css"))
     page = site.page(
         "single.html", "single.html", **values, now=0, script=script, style=style,
         policy=page_policy(script, style), note=site.notes.of(layer, feature),
-        state={"data": [each.data for each in free]}, kept_back=kept_back,
+        state=page_state(free), kept_back=kept_back,
     )  # fmt: skip
     write_atomic(path, page, SteeringError)
     return Written(1, len({each.clip.id for each in free if each.sound}), kept_back)

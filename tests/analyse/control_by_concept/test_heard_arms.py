@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_each_way_is_a_sound_of_the_clip_that_is_least_at_the_target(tmp_path: A
     assert f"pitch {TARGET:.1f}" not in drawn.says
     assert len(means.samples) == len(unedited.samples)
     page = found.report(tmp_path / "a.html", sounds).read_text(encoding="utf-8")
-    assert page.count("data:audio/wav;base64,") == 5
+    assert len(set(re.findall(r"data:audio/wav;base64,[^\"]+", page))) == 5
     assert all(each.name in page for each in sounds)
     assert all(each.rate == RATE for each in sounds)
 

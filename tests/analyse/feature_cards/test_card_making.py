@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -106,8 +109,17 @@ def test_a_page_with_pictures_and_sound_and_the_same_bytes(card, tones, tmp_path
     assert again.to_json() == card.to_json()
     assert FeatureCard.from_json(card.to_json()) == card
     page = card.report(tmp_path / "card.html", tones[0].excerpts).read_text(encoding="utf-8")
-    assert page.count("<audio") == len(card.clips) == 8
-    assert page.count("data:image/png") == len(card.clips) + 2
+    assert page.count("<audio") == 1
+    assert page.count('class="thumb"') == len(card.clips) == 8
+    assert page.count("data:image/png") == len(card.clips) + 1 + 2  # the stage and two figures
+    state = json.loads(re.search(r'id="state">(.*?)</script>', page, re.DOTALL).group(1))
+    assert [each["kind"] for each in state["data"]] == ["top"] * 4 + ["near"] * 4
+    for each, clip in zip(state["data"], card.clips, strict=True):
+        curve = np.frombuffer(base64.b64decode(each["curve"]), np.uint8) * each["scale"] / 255
+        assert curve == pytest.approx(np.maximum(clip.trace, 0), abs=card.peak / 255)
+        assert state["sounds"][each["sound"]].startswith("data:audio/wav;base64,")
+    assert "Does not fire; comes closest at" in state["data"][-1]["said"]
+    assert f"at most {state['data'][0]['scale']:.1f}" in state["data"][0]["said"]
     assert str(tmp_path) not in page
     assert card.png(tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
 

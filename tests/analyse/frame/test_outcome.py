@@ -81,10 +81,11 @@ def test_the_page_is_one_file_with_sound(tmp_path):
     clips = excerpts_of([tmp_path / "a.wav"])
     result = made(heard=(Moment(clip=0, name="a.wav", start=0.5, seconds=1.0, says="hear <this>"),))
     page = result.report(tmp_path / "page.html", clips).read_text(encoding="utf-8")
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    assert page.count("data:image/png;base64,") == 2
-    (wav,) = re.findall(r"data:audio/wav;base64,([^\"]+)", page)
-    sound, rate = soundfile.read(io.BytesIO(base64.b64decode(wav)))
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert page.count("data:image/png;base64,") == 4  # two figures, the stage, and the link to its clip
+    wavs = set(re.findall(r"data:audio/wav;base64,([^\"]+)", page))
+    assert len(wavs) == 1
+    sound, rate = soundfile.read(io.BytesIO(base64.b64decode(wavs.pop())))
     assert (len(sound), rate) == (16000, 16000)
     assert np.allclose(sound, soundfile.read(tmp_path / "a.wav")[0][8000:24000], atol=1e-3)
     assert "hear &lt;this&gt;" in page

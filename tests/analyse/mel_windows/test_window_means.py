@@ -8,8 +8,8 @@ from planted import identity_sae
 
 from audiosae_steer.analyse import MelPatterns, MelSettings, Residuals, mel_patterns
 from audiosae_steer.analyse.mel_windows.activation_peaks import peaks_of
-from audiosae_steer.analyse.mel_windows.log_mel import band_centres, log_mel, mel_power
 from audiosae_steer.analyse.mel_windows.window_means import Spectra, as_array, pattern_of
+from audiosae_steer.data.log_mel import band_centres, log_mel, mel_power
 from audiosae_steer.errors import SteeringError
 
 QUICK = MelSettings(shuffles=40)

@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
+from browsing import opened, until
 from make import count_hooks, make_openai, make_sae
 
 from audiosae_steer.data.windows import Window
-from audiosae_steer.discover.contrast.images import _top_rows
+from audiosae_steer.discover.contrast.feature_clips import _top_rows
 from audiosae_steer.discover.contrast.recipe import build_recipe
 from audiosae_steer.discover.contrast.report import write_report
 from audiosae_steer.discover.contrast.results import ContrastResult, Feature, LabelledRows
@@ -65,7 +66,8 @@ def page_of(found: ContrastResult, model, path: Path) -> tuple[str, ElementTree.
     recipe = build_recipe(found, model, sae, 2, SAESpec(file="a.safetensors"), output, clips)
     assert write_report(found, model, sae, 2, path, recipe) == path
     text = path.read_text(encoding="utf-8")
-    return text, ElementTree.fromstring(text)  # strict: every tag closed, every "&" escaped
+    markup = re.sub(r'<script type="module">.*?</script>', "", text, flags=re.DOTALL)
+    return text, ElementTree.fromstring(markup)  # strict: every tag closed, every "&" escaped
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +89,11 @@ def text_of(element: ElementTree.Element | None) -> str:
 
 def test_it_is_whole_in_itself(page):
     _, text, root = page
-    assert not re.search(r"https?://|src=\"(?!data:)|<link|<script|@import|url\(", text)
-    images = root.findall(".//img")
-    assert len(images) == 2 + 2
+    assert not re.search(r"https?://|src=\"(?!data:)|<link|@import|url\(", text)
+    assert len(root.findall(".//script")) == 1  # the clips for the player, beside the player itself
+    assert len(root.findall(".//img")) == 2 + 1 + 2 * 3  # figures, the stage, three clips of each of two features
+    images = root.findall(".//figure/img")
+    assert len(images) == 2
     for image in images:
         kind, data = image.attrib["src"].split(",", 1)
         assert kind == "data:image/png;base64"
@@ -110,7 +114,7 @@ def test_names_are_shown_and_not_run(page):
 
 def test_the_headline_is_what_was_found(page):
     _, _, root = page
-    cards = [text_of(item) for item in root.findall(".//ul/li")]
+    cards = [text_of(item) for item in root.findall(".//ul[@class='cards']/li")]
     assert cards[0].startswith("0.875AUC of the 2 features together")
     assert "0.800 to 0.950" in cards[0]
     assert cards[1].startswith("0.900AUC of feature 0 alone")
@@ -156,3 +160,16 @@ def test_a_feature_that_fires_nowhere_and_equal_scores_are_drawn(model, tmp_path
     silent = replace(found, scores=np.array([0.5, 0.5]))
     _, root = page_of(silent, model, tmp_path / "page.html")
     assert len(root.findall(".//article")) == 2
+
+
+def test_its_clips_are_heard_beside_their_features(page, tmp_path):
+    found, text, _ = page
+    file = tmp_path / "page.html"
+    file.write_text(text, encoding="utf-8")
+    with opened(file) as shown:
+        groups = shown.locator(".stage-group")
+        assert groups.count() == len(found.features)
+        groups.nth(1).locator(".thumb").nth(2).click()
+        assert groups.nth(1).locator("#stage").count() == 1
+        until(shown, "document.getElementById('stage-sound').currentTime > 0.1")
+        assert "feature 3; a clip with" in shown.text_content("#stage-words")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...data.audio import SAMPLE_RATE, Samples
+from .audio import SAMPLE_RATE, Samples
 
 Numbers = NDArray[np.float32]
 BANDS = 80
