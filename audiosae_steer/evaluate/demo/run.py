@@ -112,6 +112,9 @@ def run_demo(
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
     chosen = load_recipe(recipe, loaded)
+    with warnings.catch_warnings():  # what cannot be steered with is refused before the first clip is transcribed
+        warnings.simplefilter("ignore", AudioSAESteerWarning)
+        steer(loaded, chosen, strength=strength, threshold=threshold).remove()
     tell("loading", 2, 2)
 
     def write(what: str) -> list[Transcript]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,13 +15,12 @@ from ...data.log_mel import MEL_RATE, log_mel, mel_power
 from .drawn_parts import Numbers, curve_in_words, curve_svg, number
 from .mel_png import mel_png
 from .single_page import PARTS, data_address, joined_modules
+from .sound_bytes import sound_bytes, sound_type
 
 CURVE_LEVELS = 255
 """Steps of a curve from 0 to its highest value."""
 LEAD = 0.4
 """Seconds before its peak at which a clip begins to play."""
-SEEKABLE = 3.0
-"""Seconds from which a sound is FLAC: in one of a second or less, Chromium cannot go to a place, and gives up."""
 MODULES = (PARTS / "curve.js", PARTS / "clip_stage.js", PARTS / "clip_page.js")
 """Modules that a page in one file runs."""
 
@@ -137,16 +135,12 @@ def media_of(samples: Samples, rate: int = SAMPLE_RATE, picture: NDArray[np.floa
         rate: Hz.
         picture: log-mel spectrogram (frames, bands) that a model reads; None: Whisper's, of 80 bands.
     """
-    import soundfile
-
     if picture is None:
         picture = spectrogram_of(samples, rate)
-    file, seconds = io.BytesIO(), len(samples) / rate
-    kind = "FLAC" if seconds >= SEEKABLE else "WAV"
-    soundfile.write(file, np.clip(samples, -1, 1), rate, format=kind, subtype="PCM_16")
+    sound = sound_bytes(samples, rate)
     return Media(
-        round(seconds, 3), data_address("image/png", mel_png(picture)),
-        data_address(f"audio/{kind.lower()}", file.getvalue()),
+        round(len(samples) / rate, 3), data_address("image/png", mel_png(picture)),
+        data_address(sound_type(sound), sound),
     )  # fmt: skip
 
 

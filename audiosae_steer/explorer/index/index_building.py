@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from ...data.audio import SAMPLE_RATE, Samples
 from ...data.log_mel import HOP, log_mel, mel_power
 from ...errors import SiteError, SteeringError
 from ...evaluate.page_parts.mel_png import mel_png
+from ...evaluate.page_parts.sound_bytes import sound_bytes
 from ...io.files import write_atomic
 from ...io.progress import Tell
 from ...models.families.whisper_mel import mel
@@ -150,8 +150,8 @@ def collect_part(job: IndexJob, clips: Sequence[int], progress: Tell | None = No
             about = about._replace(transcript=_text(job.model, samples))
         for site, x in _residuals(job, position, samples):
             collectors[site].add(code(x, weights[site]), about.key)
-        flac = _flac(samples, rate) if job.settings.sounds else None
-        media = partial(Media, flac, mel_png(_mel(inner, samples, rate)))
+        sound = sound_bytes(samples, rate) if job.settings.sounds else None
+        media = partial(Media, sound, mel_png(_mel(inner, samples, rate)))
         found[about.key] = PartialClip(about, round(len(samples) / rate, 3), media)
     if progress is not None:
         progress("encoding clips", len(clips), len(clips))
@@ -257,14 +257,6 @@ def _residuals(job: IndexJob, position: int, samples: Samples) -> Iterator[tuple
         if not torch.isfinite(x).all():
             raise SteeringError("the model's residuals hold NaN or infinite numbers; check its weights")
         yield site, x
-
-
-def _flac(samples: Samples, rate: int) -> bytes:
-    import soundfile
-
-    out = io.BytesIO()
-    soundfile.write(out, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
-    return out.getvalue()
 
 
 def _mel(model: Any, samples: Samples, rate: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -153,7 +153,7 @@ class Index(IndexConnections):
         return [_clip(row) for row in self._rows(sql, *numbers)]
 
     def sound(self, clip: int) -> bytes | None:
-        """The clip's sound as FLAC; None where the index keeps none."""
+        """The clip's sound as FLAC, or WAV of a short one; None where the index keeps none."""
         row = self._row("SELECT flac FROM sounds WHERE clip = ?", clip)
         return None if row is None else bytes(row[0])
 

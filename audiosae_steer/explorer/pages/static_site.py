@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ...errors import SteeringError
 from ...evaluate.page_parts.single_page import PARTS, data_address, page_policy
+from ...evaluate.page_parts.sound_bytes import sound_type
 from ...evaluate.page_parts.stage_clips import page_state, player
 from ...io.files import MARK, atomic_folder, write_atomic
 from ..index.index_rows import Clip
@@ -18,7 +19,7 @@ from .classic_scripts import SCRIPTS, classic_script
 from .explorer_site import STATIC, STATIC_FILES, Site
 from .shown_examples import grouped
 from .views.clip_view import clip_page, clips_page
-from .views.feature_view import feature_page, feature_values
+from .views.feature_view import feature_page, feature_values, sound_path
 from .views.features_view import features_page
 from .views.map_view import map_page
 
@@ -95,7 +96,7 @@ def write_single(site: Site, layer: int, feature: int, path: str | Path, clips: 
         if not clip.redistributable:
             return ""
         body = index.mel(clip.id) if kind == "mel" else index.sound(clip.id)
-        return "" if body is None else data_address("image/png" if kind == "mel" else "audio/flac", body)
+        return "" if body is None else data_address("image/png" if kind == "mel" else sound_type(body), body)
 
     values = feature_values(site, layer, feature, address, most=clips)
     if values is None:
@@ -143,7 +144,7 @@ def _write_clips(site: Site, writer: _Writer, tell: Callable[[str, int, int], No
     for number, clip in enumerate(clips, 1):
         writer.put(f"mel/{clip.id}.png", site.index.mel(clip.id))
         sound = site.index.sound(clip.id) if clip.redistributable else None
-        writer.put(f"sound/{clip.id}.flac", sound)
+        writer.put(sound_path(clip), sound)
         sounds += sound is not None
         kept_back += not clip.redistributable and site.index.keeps_sound
         for layer in sorted(site.chosen):

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from ....evaluate.page_parts.drawn_parts import histogram_svg, number, percent
+from ....evaluate.page_parts.sound_bytes import sound_ending
 from ....evaluate.page_parts.text_change import text_change
 from ...index.index_rows import Clip, Effect, Feature, bin_edges
 from ..explorer_site import Site, View, decimal, nonce_of, site_of, whole_number
@@ -106,7 +107,12 @@ def clip_address(site: Site, root: str, clip: Clip, kind: str) -> str:
     if kind == "mel":
         return f"{root}mel/{clip.id}.png"
     given = site.index.keeps_sound and (clip.redistributable or not site.static)
-    return f"{root}sound/{clip.id}.flac" if given else ""
+    return f"{root}{sound_path(clip)}" if given else ""
+
+
+def sound_path(clip: Clip) -> str:
+    """Path of a clip's sound below the pages' root."""
+    return f"sound/{clip.id}.{sound_ending(clip.seconds)}"
 
 
 def histogram_words(found: Feature) -> str:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ....evaluate.page_parts.sound_bytes import sound_type
 from ..byte_ranges import ranged
 from ..explorer_site import KINDS, STATIC_FILES, View, site_of
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def sound(request: Request) -> Response:
-    """FLAC of a clip."""
+    """A clip's sound."""
     clip = request.path_params["clip"]
     body = site_of(request).index.sound(clip)
     if body is None:
         raise HTTPException(404, "this index keeps no sound of that clip")
-    return ranged(request, body, "audio/flac", _tag(body))
+    return ranged(request, body, sound_type(body), _tag(body))
 
 
 def mel(request: Request) -> Response:
@@ -54,6 +55,7 @@ VIEW = View(
     (),
     [
         Route("/sound/{clip:int}.flac", sound),
+        Route("/sound/{clip:int}.wav", sound),
         Route("/mel/{clip:int}.png", mel),
         Route("/static/{name:path}", static_file),
     ],
