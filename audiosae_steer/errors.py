@@ -13,6 +13,7 @@
     ├── RecipeError            a recipe is malformed, or does not fit the model
     │   └── RecipeNotFoundError
     ├── SteeringError          a steering is used in a way it cannot work
+    ├── WorkError              work on a corpus cannot be planned, resumed, written or finished
     └── MissingExtraError      an optional package is not installed
 
     AudioSAESteerWarning (UserWarning)
@@ -91,6 +92,10 @@ class RecipeNotFoundError(RecipeError):
 
 class SteeringError(AudioSAESteerError):
     """A steering is used in a way it cannot work."""
+
+
+class WorkError(AudioSAESteerError):
+    """Work on a corpus cannot be planned, resumed, written or finished."""
 
 
 class MissingExtraError(AudioSAESteerError, ImportError):
