@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import AudioSAESteerError, SteeringError
+from ..errors import AudioSAESteerError, SteeringError, WorkError
 from .console import (
     LibraryOption,
     ModelOption,
@@ -23,6 +23,7 @@ from .console import (
 )
 from .options import Options, with_settings
 from .transcribe_options import Decoding, Files, Machine, Steered, check, library_of, make_folder
+from .work import Scaled, do_work
 
 
 def demo(
@@ -67,23 +68,29 @@ def demo(
     Options(defaults=Steered(), parameter="steered"),
     Options(defaults=Decoding(), parameter="decoding"),
     Options(defaults=Files(), parameter="written"),
+    Options(defaults=Scaled(), parameter="scaled"),
 )
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="audio or video files of any length, folders, or patterns")],
+    files: Annotated[list[str], typer.Argument(help="audio or video files of any length, folders, or patterns")],
     decoding: Decoding,
     written: Files,
     steered: Steered,
     machine: Machine,
+    scaled: Scaled,
     context: typer.Context,
 ) -> None:
-    """Transcribe audio files with steering."""
+    """Transcribe audio files with steering; with --engine a corpus, in units that can be resumed."""
     from ..evaluate.transcription.jobs import check_formats, find_recordings, plan_jobs
     from ..evaluate.transcription.recordings import Tally, transcribe_files
 
     check_formats(written.formats)
-    check(decoding, written, steered, machine, context)
-    jobs = plan_jobs(find_recordings(files), written.formats, written.out, overwrite=written.overwrite)
-    make_folder(written.out)
+    check(decoding, written, steered, machine, context, in_lines=scaled.engine is not None)
+    if scaled.engine is not None:
+        _corpus(files, decoding, written, steered, machine, scaled)
+        return
+    out = None if written.out is None else Path(written.out)
+    jobs = plan_jobs(find_recordings(files), written.formats, out, overwrite=written.overwrite)
+    make_folder(out)
     done = sum(job.is_done for job in jobs)
     if done:
         are = "files have their transcripts already and are" if len(jobs) > 1 else "file has its transcript and is"
@@ -120,29 +127,56 @@ def transcribe(
 
 
 def _load(machine: Machine, steered: Steered, decoding: Decoding) -> tuple[Any, Any]:
-    """The model, steered, and its processor if it needs one.
+    """The model, steered, and its processor if it needs one."""
+    from ..evaluate.transcription.steered_whisper import load_steered
 
-    Raises:
-        SteeringError: the model does not know the language, or the recipe does not hear where somebody speaks, though
-            it has to.
-    """
-    from ..evaluate.transcription.languages import check_model_language
-    from ..models.load import load_processor, load_whisper
-    from ..steering.steering import steer
+    with logged(steered.steer and steered.verbose):
+        found = load_steered(
+            machine.model,
+            library_of(machine.library),
+            machine.device,
+            recipe=steered.recipe if steered.steer else None,
+            strength=steered.strength,
+            threshold=steered.threshold,
+            language=decoding.language,
+            drops_unheard=decoding.drop_unheard is not None,
+        )
+    return found.model, found.processor
 
-    library = library_of(machine.library)
-    model = load_whisper(machine.model, library=library, device=machine.device)
-    check_model_language(model, decoding.language)
-    processor = load_processor(machine.model) if library == "transformers" else None
-    if steered.steer:
-        with logged(steered.verbose):
-            recipe = steer(model, steered.recipe, strength=steered.strength, threshold=steered.threshold).recipe
-        if decoding.drop_unheard is not None and not (recipe and (recipe.timestamp_gate or recipe.frame_gate)):
-            raise SteeringError(
-                f"--drop-unheard needs a recipe with a timestamp gate, which {steered.recipe} has not; add --recipe "
-                "no-false-speech"
-            )
-    return model, processor
+
+def _corpus(
+    files: list[str], decoding: Decoding, written: Files, steered: Steered, machine: Machine, scaled: Scaled
+) -> None:
+    """Transcribe a folder or URL in units."""
+    from ..evaluate.transcription.bulk_transcription import BulkSettings, plan_transcription
+    from ..io.units.unit_plan import claim
+    from ..io.units.unit_store import open_store
+
+    if len(files) != 1 or written.out is None:
+        raise WorkError("with --engine, name one folder or URL of audio, and --out for the transcripts")
+    if written.overwrite:
+        raise WorkError("with --engine, what is done is never made anew; name a new --out in the place of --overwrite")
+    store = open_store(written.out)
+    settings = BulkSettings(
+        model=machine.model,
+        library=library_of(machine.library),
+        device=machine.device,
+        batch=machine.batch,
+        threads=scaled.threads,
+        recipe=steered.recipe if steered.steer else None,
+        strength=steered.strength,
+        threshold=steered.threshold,
+        decoding=_options(decoding),
+        least_speech=decoding.drop_unheard,
+        formats=written.formats,
+    )
+    with progress() as tell:
+        plan = plan_transcription(files[0], settings, seconds=scaled.unit, progress=tell)
+    if scaled.plan_only:
+        claim(store, plan)
+        say(f"wrote {store}/plan.json: {len(plan)} units of {len(plan.items)} recordings")
+        return
+    do_work(plan, store, scaled)
 
 
 def _options(decoding: Decoding) -> Any:

@@ -37,8 +37,8 @@ class Files:
 
     format: tuple[str, ...] = ()
     """Also write files: srt, vtt, txt or json; repeatable, or with commas."""
-    out: Path | None = None
-    """Folder for those files; default: beside the audio."""
+    out: str | None = None
+    """Folder for those files; default: beside the audio; with --engine also s3://, gs:// or az://."""
     overwrite: bool = False
     """Transcribe again what has its files already; by default it is skipped."""
 
@@ -79,7 +79,13 @@ class Machine:
 
 
 def check(
-    decoding: Decoding, written: Files, steered: Steered, machine: Machine, context: typer.Context | None = None
+    decoding: Decoding,
+    written: Files,
+    steered: Steered,
+    machine: Machine,
+    context: typer.Context | None = None,
+    *,
+    in_lines: bool = False,
 ) -> None:
     """Refuse what cannot be done before anything is loaded.
 
@@ -89,6 +95,7 @@ def check(
         steered: options.
         machine: options.
         context: of the command, which tells options that were typed from defaults.
+        in_lines: transcripts are written as lines of JSON as well.
 
     Raises:
         SteeringError: an option does not go with another, or a language or device is unknown.
@@ -108,7 +115,7 @@ def check(
             raise SteeringError(
                 "--drop-unheard asks a recipe's timestamp gate, and --no-steer runs none; leave one out"
             )
-    elif decoding.word_timestamps and "json" not in written.formats:
+    elif decoding.word_timestamps and "json" not in written.formats and not in_lines:
         raise SteeringError("the times of words are written in json alone; add --format json")
     if written.overwrite and not written.formats:
         raise SteeringError(f"--overwrite needs a format as well: --format {'|'.join(FORMATS)}")

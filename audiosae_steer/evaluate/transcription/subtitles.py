@@ -78,7 +78,8 @@ def _part(part: Segment | Word) -> dict[str, Any]:
     return fields if words is None else fields | {"words": [_part(word) for word in words]}
 
 
-def _json(transcript: Transcript) -> str:
+def transcript_record(transcript: Transcript) -> dict[str, Any]:
+    """All of a transcript, as JSON holds it."""
     content = {
         "text": transcript.text,
         "language": transcript.language,
@@ -88,7 +89,11 @@ def _json(transcript: Transcript) -> str:
     }
     if transcript.dropped:
         content["dropped"] = [_part(part) for part in transcript.dropped]
-    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    return content
+
+
+def _json(transcript: Transcript) -> str:
+    return json.dumps(transcript_record(transcript), ensure_ascii=False, indent=1) + "\n"
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {"srt": as_srt, "vtt": as_vtt, "txt": _txt, "json": _json}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ...errors import MissingExtraError, WorkError
@@ -68,8 +68,11 @@ class FolderStore:
         """Write a file: a temporary beside it, fsync, rename, fsync of the folder.
 
         Raises:
-            WorkError: it cannot be written there.
+            WorkError: it cannot be written there, or the name leads out of the folder.
         """
+        parts = PurePosixPath(name).parts
+        if ".." in parts or not parts or name.startswith("/") or "\0" in name:
+            raise WorkError(f"{name!r} would be written outside of {self}; rename that input")
         if replace or not self.has(name):
             write_atomic(self.folder / name, content, WorkError)
 

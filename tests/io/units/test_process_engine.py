@@ -65,9 +65,7 @@ def test_workers_that_die_or_hang_once_cost_a_retry_and_those_that_always_do_the
 def test_a_recording_on_which_workers_hang_is_quarantined(tmp_path: Path, notes: Path) -> None:
     plan, store = toy_plan(["a", "hang"], seconds=10), FolderStore(tmp_path / "out")
     begun = time.monotonic()
-    found = run(
-        plan, Toy(str(notes)), store, Processes(1, method="forkserver"), settings=RunSettings(retry=impatient(0.3))
-    )
+    found = run(plan, Toy(str(notes)), store, FORKS, settings=RunSettings(retry=impatient(0.3)))
     assert found.failed == ((1, "hang", "it took too long and was stopped"),)
     assert time.monotonic() - begun < 120
 
@@ -104,8 +102,8 @@ from audiosae_steer.io.units.process_engine import Processes
 from audiosae_steer.io.units.unit_run import RunSettings, run
 from audiosae_steer.io.units.unit_store import FolderStore
 if __name__ == "__main__":
-    run(toy_plan(names(30), seconds=10), Toy(sys.argv[2], pause=0.02), FolderStore(Path(sys.argv[1])), Processes(1, method="forkserver"),
-        settings=RunSettings(retry=AT_ONCE))
+    run(toy_plan(names(30), seconds=10), Toy(sys.argv[2], pause=0.02), FolderStore(Path(sys.argv[1])),
+        Processes(1, method="forkserver"), settings=RunSettings(retry=AT_ONCE))
 """
 
 

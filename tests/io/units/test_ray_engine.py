@@ -66,7 +66,7 @@ def test_ray_gives_the_bytes_of_one_process(cluster: Any, tmp_path: Path, notes:
     run(plan, Toy(), one, settings=FAST)
     reduce(plan, one, top_and_total, fan_in=3, settings=FAST)
     assert content(store) == content(one)
-    assert len(list(notes.glob("opened-*"))) == 2
+    assert 1 <= len(list(notes.glob("opened-*"))) <= 2
     assert not (notes / f"opened-{os.getpid()}").exists()
 
 
