@@ -37,6 +37,7 @@ from .errors import (
     ThresholdWarning,
     UnknownModelError,
     UnpinnedWarning,
+    WorkError,
 )
 from .models.sites import Site
 from .sae.autoencoder import SAE, Gate, Normalisation
@@ -118,6 +119,7 @@ __all__ = [
     "Turn",
     "UnknownModelError",
     "UnpinnedWarning",
+    "WorkError",
     "calibrate",
     "collect",
     "edit_audio",

@@ -16,9 +16,11 @@ from .analyse.common import AnyModelOption
 from .console import progress, say
 from .explore_static import write_pages
 from .options import Options, with_settings
+from .work import QUARANTINED, Scaled, engine_of
 
 if TYPE_CHECKING:
     from ..explorer.index.index_build import BuiltIndex
+    from ..explorer.index.index_units import IndexSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,10 @@ class IndexRun:
     """Part of the clips to do, as 2/8, where several machines share --out."""
     static: Path | None = None
     """Write the pages to this folder as well, once the index is whole: files for any web server, or the disk."""
+    engine: Literal["local", "processes", "ray"] | None = None
+    """Do it in units that are retried: in this process, in several, or on Ray."""
+    workers: int | None = field(default=None, metadata={"min": 1})
+    """Workers of --engine."""
 
 
 app = typer.Typer(help="Look at features, listen to them, and make indices of them.", no_args_is_help=True)
@@ -74,6 +80,7 @@ def build(
     from ..explorer.index.index_building import IndexJob
     from ..explorer.index.index_corpus import corpus_of
     from ..explorer.index.index_source import open_sae
+    from ..explorer.index.index_units import IndexSpec
 
     if not clips.audio:
         raise SteeringError("say which clips to make an index of: --audio FOLDER, repeatable")
@@ -84,7 +91,14 @@ def build(
     own = _part(run.part)
     if run.static is not None:
         check_free(run.static)
-    saes = [open_sae(sae[i if len(sae) > 1 else 0], number) for i, number in enumerate(layer)]
+    chosen = [(sae[i if len(sae) > 1 else 0], number) for i, number in enumerate(layer)]
+    if run.engine is not None:
+        _in_units(IndexSpec(
+            model=model, library=library, saes=tuple(chosen), audio=clips.audio, licences=clips.licence,
+            redistributable=clips.redistributable, most=clips.most, settings=settings,
+        ), out, run)  # fmt: skip
+        return
+    saes = [open_sae(source, number) for source, number in chosen]
     with progress() as tell:
         corpus = corpus_of(
             clips.audio, licences=clips.licence, redistributable=clips.redistributable, most=clips.most
@@ -97,6 +111,25 @@ def build(
     _tell(found)
     if run.static is not None:
         write_pages(found.path, run.static)
+
+
+def _in_units(spec: IndexSpec, out: Path, run: IndexRun) -> None:
+    """Build an index in units. typer.Exit: some clips are quarantined."""
+    from ..explorer.index.index_units import build_in_units
+    from ..io.units.unit_run import RunSettings
+
+    engine, part = engine_of(Scaled(engine=run.engine, workers=run.workers)), _part(run.part)
+    with progress() as tell:
+        found = build_in_units(spec, out, engine, settings=RunSettings(part=part), progress=tell)
+    if found.built is None:
+        say(f"part {run.part} of {out} is done; the index is finished once all parts are")
+        return
+    _tell(found.built)
+    if run.static is not None:
+        write_pages(found.built.path, run.static)
+    if found.failed:
+        say(f"{len(found.failed)} clips failed, and are left out; see {out / 'failed.jsonl'}", stderr=True)
+        raise typer.Exit(QUARANTINED)
 
 
 @app.command()

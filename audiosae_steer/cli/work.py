@@ -85,7 +85,8 @@ def do_work(plan: Plan, store: Store, scaled: Scaled, part: tuple[int, int] = (1
         say("interrupted; units that are done stay, and the same command goes on with the rest", stderr=True)
         raise typer.Exit(130) from None
     _tell(found, store)
-    if found.failed:
+    own = range(part[0] - 1, len(plan), part[1])
+    if any(unit in own for unit, _, _ in found.failed):
         raise typer.Exit(QUARANTINED)
 
 

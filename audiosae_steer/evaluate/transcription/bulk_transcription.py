@@ -45,7 +45,7 @@ class BulkSettings:
     library: Literal["openai", "transformers"] = "openai"
     """Whose model to load."""
     device: str = "cpu"
-    """Where it runs."""
+    """Device that it runs on."""
     batch: int = 1
     """Recordings that are decoded at once, those of about one length together; more than one needs transformers."""
     threads: int = 1

@@ -64,17 +64,37 @@ def build_index(
         MissingExtraError: pyarrow is not installed.
     """
     out = Path(out)
-    arrow()
-    check_effects(job)
+    check_build(job)
     claim(out, job.digest)
     for own in job.saes:
         own.put(out)
-    if _noted(out).get("digest") == job.digest:
+    if is_finished(job, out):
         index = read_part(out / SHARDS)
     else:
         if not collect_chunks(job, out / CHUNKS, part, progress):
             return None
         index = joined_chunks(job, out / CHUNKS, progress)
+    return finish_index(job, index, out, progress)
+
+
+def check_build(job: IndexJob) -> None:
+    """Refuse a job that cannot be built here.
+
+    Raises:
+        SteeringError: its model writes no text to measure effects on.
+        MissingExtraError: pyarrow is not installed.
+    """
+    arrow()
+    check_effects(job)
+
+
+def is_finished(job: IndexJob, out: Path) -> bool:
+    """True if a folder holds the Parquet files of this job's index. SteeringError: they are damaged."""
+    return bool(_noted(out).get("digest") == job.digest)
+
+
+def finish_index(job: IndexJob, index: PartialIndex, out: Path, progress: Tell | None = None) -> BuiltIndex:
+    """Find neighbours, labels and effects of a whole index, and write its files. SteeringError: they cannot be."""
     found = {own.site.layer or 0: findings_of(index, own, job.settings, job, progress) for own in job.saes}
     return _finished(index, found, out, job.digest, job.settings, progress)
 

@@ -24,7 +24,7 @@ class Local:
     capacity: int = 1
     """Units that are open at once; they are still done one after another."""
     choose: Callable[[int], int] | None = None
-    """Which of so many waiting tries is done next, counted from 0; the first by default."""
+    """Choice among so many waiting tries, counted from 0; the first by default."""
 
     @contextmanager
     def open(self, order: Order, retry: Retry) -> Iterator[Pool]:

@@ -48,7 +48,7 @@ def reference(plan: Plan, folder: Path) -> dict[str, bytes]:
     return content(store)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 12), share=st.floats(0, 0.8), capacity=st.integers(1, 4))
 def test_any_order_and_failures_give_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, share: float, capacity: int
@@ -64,7 +64,7 @@ def test_any_order_and_failures_give_the_same_bytes(
     shutil.rmtree(folder)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 14), fan_in=st.integers(2, 5))
 def test_any_partition_gives_the_same_reduction(
     tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, fan_in: int
