@@ -39,6 +39,9 @@ def test_a_folder_and_an_object_store_hold_the_same_recordings(folder: Path) -> 
     assert [item.name for item in stored] == [item.name for item in items]
     for here, there in zip(items, stored, strict=True):
         assert (read_item(str(folder), here)[0] == read_item(url, there)[0]).all()
+    shutil.copy(CLIPS / "speech-08.flac", folder / "fan.flac")
+    with pytest.raises(AudioError, match="fan.flac was changed since the plan was made"):
+        read_item(str(folder), items[0])
     memory.pipe_file(f"/{folder.name}/audio/fan.flac", b"other")
     with pytest.raises(AudioError, match="was changed since the plan was made"):
         read_item(url, stored[0])

@@ -44,7 +44,7 @@ def opened(notes: Path) -> set[int]:
 
 def test_two_processes_give_the_bytes_of_one_and_open_the_work_once_each(tmp_path: Path, notes: Path) -> None:
     plan, store = toy_plan([*names(20), "bad"]), FolderStore(tmp_path / "out")
-    run(plan, Toy(str(notes)), store, Processes(2), settings=FAST)
+    run(plan, Toy(str(notes)), store, FORKS, settings=FAST)
     assert content(store) == reference(plan, tmp_path / "one")
     assert 1 <= len(opened(notes)) <= 2
     assert os.getpid() not in opened(notes)
@@ -90,7 +90,7 @@ def test_workers_killed_at_random_moments(tmp_path: Path, notes: Path) -> None:
     finally:
         over.set()
         thread.join()
-    assert len(killed) >= 3
+    assert len(killed) >= 10
     assert content(store) == reference(plan, tmp_path / "one")
 
 
@@ -127,7 +127,7 @@ def test_a_driver_that_is_killed_leaves_no_workers_and_is_resumed(tmp_path: Path
 def test_workers_that_cannot_load_end_the_run(tmp_path: Path) -> None:
     plan = toy_plan(names(3))
     with pytest.raises(WorkError, match="the workers cannot start: FileNotFoundError"):
-        run(plan, Toy(str(tmp_path / "nowhere")), FolderStore(tmp_path / "out"), Processes(1), settings=FAST)
+        run(plan, Toy(str(tmp_path / "nowhere")), FolderStore(tmp_path / "out"), FORKS, settings=FAST)
 
 
 def _until(what: object, seconds: float = 60.0) -> None:
