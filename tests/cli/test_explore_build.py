@@ -51,6 +51,10 @@ def test_build_and_merge(folders: list[Path], tmp_path: Path, monkeypatch: pytes
         assert "of 3072 features fire 1 clips" in said
     assert pages == [(Path(f"{folders[1]}-index") / "index.sqlite", tmp_path / "pages")]
     assert f"{tmp_path / 'pages'}: 3 pages, 2 sounds; 1 sounds kept back" in said
+    units = ("--licence", "CC0-1.0", "--engine", "local", "--out", tmp_path / "units")
+    code, said = run("build", *common, "--audio", folders[0], *units)
+    assert code == 0, said
+    assert (tmp_path / "units" / "index.sqlite").read_bytes() == Path(f"{folders[0]}-index/index.sqlite").read_bytes()
     code, said = run("merge", *(f"{folder}-index" for folder in folders), "--out", tmp_path / "both")
     assert code == 0, said
     with closing(sqlite3.connect(tmp_path / "both" / "index.sqlite")) as connection:
