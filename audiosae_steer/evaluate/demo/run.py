@@ -112,9 +112,7 @@ def run_demo(
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
     chosen = load_recipe(recipe, loaded)
-    with warnings.catch_warnings():  # what cannot be steered with is refused before the first clip is transcribed
-        warnings.simplefilter("ignore", AudioSAESteerWarning)
-        steer(loaded, chosen, strength=strength, threshold=threshold).remove()
+    _check(loaded, chosen, strength, threshold)
     tell("loading", 2, 2)
 
     def write(what: str) -> list[Transcript]:
@@ -133,6 +131,13 @@ def run_demo(
     silent = [result for result in results if result.clip.kind == "nonspeech"]
     text = reduction([wrote(r.before.text) for r in silent], [wrote(r.after.text) for r in silent]) if silent else None
     return Demo(results, chosen, text, _wer(results), latency, tuple(skipped)), loaded
+
+
+def _check(model: Any, recipe: Recipe, strength: float | None, threshold: float | None) -> None:
+    """Refuse what cannot be steered with before the first clip is transcribed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioSAESteerWarning)
+        steer(model, recipe, strength=strength, threshold=threshold).remove()
 
 
 def read_clips(folder: Path) -> list[DemoClip]:
