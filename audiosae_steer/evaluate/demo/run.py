@@ -111,8 +111,7 @@ def run_demo(
     tell("loading", 1, 2)
     loaded = load_whisper(model, library=library)
     processor = load_processor(model) if library == "transformers" else None
-    chosen = load_recipe(recipe, loaded)
-    _check(loaded, chosen, strength, threshold)
+    _check(loaded, chosen := load_recipe(recipe, loaded), strength, threshold)
     tell("loading", 2, 2)
 
     def write(what: str) -> list[Transcript]:
