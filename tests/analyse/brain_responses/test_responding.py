@@ -119,11 +119,11 @@ def in_sample(stimuli, responses):
 
 
 def test_noise_passes_as_often_as_the_level_says():
-    """40 runs of three features: gains and predictions at most 5 % after correction, and no more than expected
+    """20 runs of three features: gains and predictions at most 5 % after correction, and no more than expected
     before; the toy, which predicts the responses that it was fitted on, nearly always."""
     settings = replace(QUICK, shifts=99, penalties=(1e2,), draws=10)
     corrected, plain, naive = [], [], []
-    for seed in range(40):
+    for seed in range(20):
         stimuli, responses = planted(100 + seed, "nothing", features=2, subjects=2)
         found = trf_of_stimuli(stimuli, responses, settings=settings)
         corrected += [any(min(each.highest.holm, each.lowest.holm) < 0.05 for each in found.features)]
