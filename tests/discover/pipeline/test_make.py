@@ -30,9 +30,9 @@ SMALL = replace(
     PLAIN,
     least=5,
     synthetic=0,
-    timestamp_windows=4,
-    learn=LearnSettings(features=24, steps=3, refine=2, batch=(3, 2), lr=0.2),
-    calibrate=replace(PLAIN.calibrate, strengths=(1.0,), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
+    timestamp_windows=6,
+    learn=LearnSettings(features=24, steps=8, refine=4, batch=(3, 2), lr=0.2),
+    calibrate=replace(PLAIN.calibrate, strengths=(1.0, 3.0), shares=(1.0,), gate_margins=(0.2,), modes=("timed",)),
     budget=Budget(wer=1000.0, blanked=1.0),
     test=replace(PLAIN.test, modes=("timed",)),
 )
