@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...errors import SteeringError
 from ...io.progress import track
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
@@ -15,13 +13,13 @@ from ...models.sites import Family, Site
 from ..audio_paths import list_audio
 from ..windows import windows_of
 from .extraction import LONGEST, CollectSettings, Extractor
-from .manifest import file_state, resumable, shard_path, site_key, write_manifest
+from .manifest import DRAWS, file_state, resumable, shard_path, site_key, write_manifest
 from .shards import write_shard
 
 WINDOWS_PER_SHARD = 64
 """Half an hour of audio, which is what an interruption costs at most."""
-SEED_STEP = 7919
-"""Distance of the seeds of two neighbouring shards, a prime; each shard has a generator of its own to resume at."""
+BY_WINDOW = "by window"
+"""Scheme of the random choices, as manifests name it; earlier versions drew them by shard, and named none."""
 
 
 def collect(
@@ -114,6 +112,7 @@ def _manifest_settings(
         "files": file_state(files),
         "dims": list(family_of(model).dims(model)),
         "weights": fingerprint(model),
+        **({DRAWS: BY_WINDOW} if settings.augment or 0 < settings.padding_share < 1 else {}),
         **({"nnsight": True} if settings.nnsight else {}),
         **({} if settings.pool_seconds is None else {"pool_seconds": settings.pool_seconds}),
     }
@@ -128,6 +127,5 @@ def _write_shards(extractor: Extractor, folder: Path, progress: bool) -> int:
     for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = shard_path(folder, number)
         if not path.is_file():
-            rng = np.random.default_rng(extractor.settings.seed + SEED_STEP * number)
-            write_shard(path, extractor.shard(shard, rng))
+            write_shard(path, extractor.shard(shard))
     return len(shards)

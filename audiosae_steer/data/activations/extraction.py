@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..windows import Window, read_window
 from .by_clip import in_time
 from .capture import capture_residuals, frames_of, residuals
 from .manifest import SIDES, site_key, tensor_name
+from .window_draws import WindowDraws
 
 MIXED_SHARE = 1 / 3
 """Share of the windows that another one is mixed into."""
@@ -88,28 +90,34 @@ class Extractor:
     sites: Sequence[Site]
     """Sites to read."""
     windows: Sequence[Window]
-    """Windows of the whole collection, any of which may be mixed into another."""
+    """Windows of the whole collection, any of which may be mixed into another of its side of the split."""
     settings: CollectSettings
     """Settings of the collection."""
 
-    def shard(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
-        """A shard's tensors (frames, d_model) by name, of its windows and under its generator."""
+    @cached_property
+    def draws(self) -> WindowDraws:
+        """Random choices about each window."""
+        return WindowDraws(self.windows, self.settings.seed)
+
+    def shard(self, windows: Sequence[Window]) -> dict[str, Tensor]:
+        """A shard's tensors (frames, d_model) by name, of its windows."""
         of_encoder = all(site.path is None and site.side == "encoder" for site in self.sites)
         if family_of(self.model).takes_windows and of_encoder and not self.settings.nnsight:
-            return self._of_windows(windows, rng)
-        return self._of_clips(windows, rng)
+            return self._of_windows(windows)
+        return self._of_clips(windows)
 
-    def _of_windows(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+    def _of_windows(self, windows: Sequence[Window]) -> dict[str, Tensor]:
         """Frames of a Whisper's encoder layers: all that hold audio, and a random share of the padding."""
         layers = [site.layer for site in self.sites]
         kept = ShardFrames(layers)
         for start in range(0, len(windows), self.settings.batch):
             group = windows[start : start + self.settings.batch]
-            placed = [self._place(window, rng) for window in group]
+            placed = [self._place(window) for window in group]
             taken = residuals(self.model, [samples for samples, _ in placed], layers)
             for row, (window, place) in enumerate(zip(group, placed, strict=True)):
                 frames = taken[layers[0]].shape[1]
                 if self.settings.pool_seconds is None:
+                    rng = self.draws.generator(window, "padding")
                     keep = _kept_frames(place, frames, self.settings.padding_share, rng)
                 else:
                     keep = _own_frames(place, frames)
@@ -118,7 +126,7 @@ class Extractor:
                     kept.add(layer, window.held_out, own if self.settings.pool_seconds is None else _mean([own]))
         return kept.tensors()
 
-    def _of_clips(self, windows: Sequence[Window], rng: np.random.Generator) -> dict[str, Tensor]:
+    def _of_clips(self, windows: Sequence[Window]) -> dict[str, Tensor]:
         """Frames of any model, clip by clip, at any sites."""
         family = family_of(self.model)
         rate = family.sample_rate(self.model)
@@ -126,7 +134,7 @@ class Extractor:
         for window in windows:
             samples = read_window(window, rate)
             if self.settings.augment:
-                samples = self._vary(samples, window, rng, rate)
+                samples = self._vary(samples, window, rate)
             whole: dict[Site, list[Tensor]] = {site: [] for site in self.sites}
             for piece in _pieces(samples, family.max_seconds(self.model), rate):
                 module, args, kwargs = family.prepare(self.model, piece)
@@ -148,21 +156,24 @@ class Extractor:
             own = in_time(self.model, site, taken.shape[1], seconds)
         return taken[:, own.to(taken.device)].flatten(0, 1)
 
-    def _place(self, window: Window, rng: np.random.Generator) -> Placed:
+    def _place(self, window: Window) -> Placed:
         samples = read_window(window)
         if not self.settings.augment:
             return Placed(samples, 0)
-        samples = self._vary(samples, window, rng)
+        samples = self._vary(samples, window)
+        rng = self.draws.generator(window, "position")
         first = int(rng.uniform(0, WINDOW - len(samples))) if rng.random() < 0.5 else 0
         return Placed(np.pad(samples, (first, 0)), first)
 
-    def _vary(self, samples: Samples, window: Window, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Samples:
+    def _vary(self, samples: Samples, window: Window, rate: int = SAMPLE_RATE) -> Samples:
         """The samples with a random gain, and for a share of the windows with another one mixed in."""
-        if rng.random() < MIXED_SHARE:
-            other = self.windows[int(rng.integers(len(self.windows)))]
-            if other.held_out == window.held_out:  # held-out audio must not leak into training
-                samples = add_noise(samples, read_window(other, rate), rng)
-        scaled: Samples = np.clip(samples * 10 ** (rng.uniform(*GAIN_DB) / 20), -1, 1).astype(np.float32)
+        mixing = self.draws.generator(window, "mixing")
+        if mixing.random() < MIXED_SHARE:
+            other = self.draws.other(window)  # of its side: held-out audio must not leak into training
+            if other is not None:
+                samples = add_noise(samples, read_window(other, rate), mixing)
+        gain = self.draws.generator(window, "gain").uniform(*GAIN_DB)
+        scaled: Samples = np.clip(samples * 10 ** (gain / 20), -1, 1).astype(np.float32)
         return scaled
 
 

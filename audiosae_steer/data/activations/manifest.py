@@ -13,6 +13,8 @@ from ...io.files import write_atomic
 from ...models.sites import Site
 
 MANIFEST = "manifest.json"
+DRAWS = "draws"
+"""Setting that names the scheme of the random choices; folders of earlier versions have none."""
 SIDES = ("train", "held_out")
 """Sides of the split; no recording is on both."""
 
@@ -95,14 +97,25 @@ def complete_manifest(folder: Path) -> dict[str, Any]:
 def resumable(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of a collection that was begun in `folder` with the same settings; None where none was begun.
 
+    A folder that an earlier version finished is as good as any, and is taken. One that it left half-done is not: its
+    random choices were made otherwise than those of the shards that are missing.
+
     Raises:
-        SteeringError: it was begun with other settings, or the manifest is not one that `collect` writes.
+        SteeringError: it was begun with other settings, or by an earlier version, or the manifest is not one that
+            `collect` writes.
     """
     if not (folder / MANIFEST).is_file() or not shards_in(folder):
         return None
     content = read_manifest(folder)
     before = content["settings"]
     other = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+    if other == [DRAWS] and DRAWS not in before:
+        if content["complete"]:
+            return content
+        raise SteeringError(
+            f"{folder} holds activations that an earlier version began to collect, whose random choices were others; "
+            "empty it, and collect anew"
+        )
     if other:
         raise SteeringError(
             f"{folder} holds activations collected with other settings ({', '.join(other)}); give another folder or "

@@ -94,11 +94,11 @@ def test_an_interrupted_collection_resumes_where_it_stopped(tiny_en, audio, tmp_
     collect(tiny_en, [audio], [2], tmp_path / "whole", progress=False)
     place, placed = extraction.Extractor._place, []
 
-    def interrupted(extractor, window, rng):
+    def interrupted(extractor, window):
         if len(placed) == 2:
             raise KeyboardInterrupt
         placed.append(window.path.name)
-        return place(extractor, window, rng)
+        return place(extractor, window)
 
     monkeypatch.setattr(extraction.Extractor, "_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
