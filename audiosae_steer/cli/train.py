@@ -13,6 +13,7 @@ from ..models.sites import Site
 from ..training.settings import TrainOptions, TrainSettings
 from .console import ModelOption, command, say
 from .options import Options, with_settings
+from .work import QUARANTINED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class Extras:
     """Layers to collect in the same pass; repeatable."""
     most: int | None = field(default=None, metadata={"min": 1})
     """Most clips to take of each data set of the Hub."""
+    engine: Literal["local", "processes", "ray"] | None = None
+    """Collect in units that are retried: in this process, in several, or on Ray."""
+    workers: int | None = field(default=None, metadata={"min": 1})
+    """Workers of --engine; default: one a core, two on Ray."""
     licence: str | None = None
     """Licence of the SAE, for its card, as the Hub has it (mit)."""
 
@@ -75,6 +80,7 @@ def train(
     model: ModelOption = "tiny.en",
 ) -> None:
     """Train an SAE on a model's activations on audio. Interrupted, it resumes."""
+    from ..io.units.named_engine import engine_named
     from ..models.load import load_model
     from ..sae.load import load_sae
     from ..training.train import train as train_sae
@@ -88,6 +94,7 @@ def train(
         load_model(model), site, audio, out, settings=settings, start=begin,
         options=TrainOptions(
             cache=extras.cache, collect_layers=extras.collect_layer, collect_seed=extras.collect_seed, most=extras.most,
+            engine=None if extras.engine is None else engine_named(extras.engine, extras.workers),
             info=made, licence=extras.licence,
         ),
     )  # fmt: skip
@@ -99,3 +106,9 @@ def train(
         f"silent features {held['dead']:.1%}"
     )
     say(f"beside it: {out.with_suffix('.png').name}, {out.with_suffix('.md').name}")
+    if failed := sae.info.get("failed_clips"):
+        say(
+            f"{failed} clips failed, and were not trained on; see activations/work/failed.jsonl in the cache",
+            stderr=True,
+        )
+        raise typer.Exit(QUARANTINED)

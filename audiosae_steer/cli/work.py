@@ -51,15 +51,9 @@ class Scaled:
 
 def engine_of(scaled: Scaled) -> Engine:
     """The engine of that name."""
-    from ..io.units.local_engine import Local
-    from ..io.units.process_engine import Processes
-    from ..io.units.ray_engine import Ray
+    from ..io.units.named_engine import engine_named
 
-    if scaled.engine == "processes":
-        return Processes(scaled.workers)
-    if scaled.engine == "ray":
-        return Ray(scaled.address, scaled.workers or 2, scaled.gpus)
-    return Local()
+    return engine_named(scaled.engine or "local", scaled.workers, gpus=scaled.gpus, address=scaled.address)
 
 
 def share_of(text: str | None) -> float | None:

@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 from ..data.activations.shards import BUFFER
 from ..errors import SteeringError
 from ..io.strict_json import plain
+from ..io.units.engine_pool import Engine
+from ..io.units.named_engine import EngineName
 
 Architecture = Literal["batchtopk", "matryoshka", "topk", "relu-rms"]
 Pool = Literal["frames", "mean"]
@@ -135,6 +137,8 @@ class TrainOptions:
     from the training's own, so that trainings of several seeds learn from the same frames, and share `cache`."""
     most: int | None = None
     """Most clips to take of each data set of the Hub."""
+    engine: Engine | EngineName | None = None
+    """Engine to collect by, as of `collect`."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """Provenance to store in the SAE's file; `model` and `command` are shown on the card."""
     licence: str | None = None

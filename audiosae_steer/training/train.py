@@ -31,6 +31,8 @@ LOOK_EVERY = 100
 """Steps between two measurements on held-out frames, at most."""
 SAMPLE = 65_536
 """Frames that the scale, the threshold and typical activations are taken from."""
+SOURCE = {"clips": "clips", "failed_clips": "failed"}
+"""Numbers of the activations' manifest that an SAE's `info` tells, by their names there."""
 LOOK = 8192
 """Held-out frames that are measured during training."""
 
@@ -71,6 +73,7 @@ def train(
             batch, or `start` does not fit.
         AudioError: there is no audio.
         HubError: a data set cannot be had.
+        WorkError: with an engine, shards could not be made after retries.
         CheckpointError: `out` cannot be written.
     """
     out = Path(out)
@@ -86,7 +89,7 @@ def train(
     pooled = settings.pool_seconds if settings.pool == "mean" else None
     collect(
         model, files, layers, folder / "activations", seed=options.collect_seed, progress=progress,
-        pool_seconds=pooled, augment=pooled is None,
+        pool_seconds=pooled, augment=pooled is None, engine=options.engine,
     )  # fmt: skip
     shards = open_shards(folder / "activations", site)
     checkpoints = checkpoints_in(folder / f"layer-{site_key(site)}", settings.seed)
@@ -201,8 +204,7 @@ def _finish(sae: SAE, shards: Shards, sample: Tensor, settings: TrainSettings) -
     if settings.nested:
         part = held.sample(LOOK, settings.seed) if isinstance(held, Frames) else held[:LOOK]
         info["nested_fvu"] = {str(width): fvu for width, fvu in nested_fvu(sae, part, settings.nested).items()}
-    if "clips" in shards.source:
-        info["clips"] = shards.source["clips"]
+    info |= {name: shards.source[key] for name, key in SOURCE.items() if key in shards.source}
     return sae.altered(typical=total / fired.clamp(min=1), info=info)
 
 

@@ -33,10 +33,15 @@ def test_it_trains_either_architecture_and_says_what_came_of_it(audio, tmp_path,
     assert "audiosae-steer " in card
     small[-1] = tmp_path / "other"
     more = ["--architecture", "matryoshka", "--width", 8, "--width", 32, "--start", tmp_path / "a.safetensors"]
+    more += ["--engine", "local"]
     second = run("train", "--audio", audio, "--layer", 3, "--out", tmp_path / "b.safetensors", *small, *more)
     assert second.exit_code == 0, second.output
     sae = load_sae(tmp_path / "b.safetensors")
     assert sae.info["settings"]["widths"] == [8, 32, 64]
+    folders = [tmp_path / name / "activations" for name in ("cache", "other")]
+    without, with_engine = ({path.name: path.read_bytes() for path in each.glob("*.*")} for each in folders)
+    assert with_engine == without
+    assert (folders[1] / "work" / "summary.json").is_file()
     assert sae.info["started_from"] == "a.safetensors"
     assert "Its training started from a.safetensors." in (tmp_path / "b.md").read_text(encoding="utf-8")
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SteeringError
-from ...io.progress import track
+from ...io.progress import telling, track
+from ...io.units.engine_pool import Engine
+from ...io.units.named_engine import EngineName, engine_named
 from ...models.registry import family_of, fingerprint, tap_at, unwrap
 from ...models.sites import Family, Site
 from ..audio_paths import list_audio
-from ..windows import windows_of
+from ..windows import Window, windows_of
+from .collect_units import Collected, collect_in_units, in_units
 from .extraction import LONGEST, CollectSettings, Extractor
 from .manifest import DRAWS, file_state, resumable, shard_path, site_key, write_manifest
 from .shards import write_shard
@@ -34,35 +37,36 @@ def collect(
     seed: int = 0,
     nnsight: bool = False,
     pool_seconds: float | None = None,
+    engine: Engine | EngineName | None = None,
     progress: bool = True,
 ) -> Path:
     """Write the residuals of `layers` on `audio` to safetensors shards (frames, d_model) in `out`, and return it.
 
-    Whisper encodes 30 s whatever the clip's length: frames that hold audio are all kept, of the padding a random
-    `padding_share`. Other models encode each clip at its own length. An interrupted collection resumes; a finished
-    folder is left unchanged. One recording in twenty, told by its name, is held out from training.
+    Whisper encodes 30 s whatever the clip's length: frames that hold audio are all kept, of the padding a random share.
+    Other models encode each clip at its own length. An interrupted collection resumes; a finished folder is left
+    unchanged. One recording in twenty, told by its name, is held out from training.
 
     Args:
         model: a model of a known family that reads audio.
         audio: folders, files, or `.txt` lists of them.
         layers: encoder layers, counted from 1; or sites, of other models than Whisper.
         out: folder for the shards and `manifest.json`.
-        augment: seeded gain of −20 to +6 dB, a random position in Whisper's window, and for every third clip another
-            one mixed in at 0 to 20 dB.
+        augment: seeded gain of −20 to +6 dB, place in Whisper's window, and for a third another clip at 0 to 20 dB.
         padding_share: share of the padding's frames to keep.
         batch: clips per forward pass.
         seed: of everything random.
         nnsight: read residuals in nnsight's traces rather than in hooks of torch: clip by clip, every frame.
         pool_seconds: keep one vector for each stretch of so many seconds, 0.25 to 30: the mean of its frames, without
             padding and tokens of no time (Mariotte et al.).
+        engine: collect shard by shard, with retries, to the same files; each worker has one thread.
         progress: show a progress bar.
 
     Raises:
         AudioError: there is no audio, or a file is not audio.
         SiteError: the model has no such layer, or nothing passes there when it encodes audio.
-        SteeringError: `out` holds activations of other weights, of other audio or collected otherwise, or is no folder
-            that can be written.
-        MissingExtraError: nnsight was asked for, and is not installed.
+        SteeringError: `out` holds activations of other weights or audio or collected otherwise, or cannot be written.
+        WorkError: a shard could not be made after retries, or the model cannot be sent to workers.
+        MissingExtraError: nnsight or Ray was asked for, and is not installed.
     """
     folder = _made(Path(out))
     model = unwrap(model)
@@ -79,8 +83,7 @@ def collect(
         if begun is None:
             write_manifest(folder, {"settings": known, "complete": False})
         extractor = Extractor(model=model, sites=sites, windows=windows, settings=settings)
-        shards = _write_shards(extractor, folder, progress)
-        write_manifest(folder, {"settings": known, "complete": True, "clips": len(windows), "shards": shards})
+        _write_shards(extractor, folder, known, engine, progress)
     return folder
 
 
@@ -118,14 +121,25 @@ def _manifest_settings(
     }
 
 
-def _write_shards(extractor: Extractor, folder: Path, progress: bool) -> int:
-    """Write the shards that are not there yet; returns the number of all."""
+def _write_shards(
+    extractor: Extractor, folder: Path, known: dict[str, Any], engine: Engine | EngineName | None, progress: bool
+) -> None:
+    """Write the shards that are not there yet, and the manifest; what was begun in units goes on in units."""
     windows = extractor.windows
     pooled = extractor.settings.pool_seconds
     size = WINDOWS_PER_SHARD if pooled is None else int(WINDOWS_PER_SHARD * LONGEST / pooled)
-    shards = [windows[i : i + size] for i in range(0, len(windows), size)]
+    if engine is not None or in_units(folder):
+        with telling("collecting activations", progress) as tell:
+            found = collect_in_units(extractor, known, folder, size, engine_named(engine or "local"), progress=tell)
+    else:
+        found = _one_by_one(extractor, folder, [windows[i : i + size] for i in range(0, len(windows), size)], progress)
+    done = {"complete": True, "clips": len(windows) - found.failed, "shards": found.count}
+    write_manifest(folder, {"settings": known, **done, **({"failed": found.failed} if found.failed else {})})
+
+
+def _one_by_one(extractor: Extractor, folder: Path, shards: Sequence[Sequence[Window]], progress: bool) -> Collected:
     for number, shard in enumerate(track(shards, "collecting activations", progress)):
         path = shard_path(folder, number)
         if not path.is_file():
             write_shard(path, extractor.shard(shard))
-    return len(shards)
+    return Collected(len(shards), 0)

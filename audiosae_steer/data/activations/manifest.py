@@ -13,6 +13,8 @@ from ...io.files import write_atomic
 from ...models.sites import Site
 
 MANIFEST = "manifest.json"
+SHARD = "shard-"
+"""Start of the names of shards."""
 DRAWS = "draws"
 """Setting that names the scheme of the random choices; folders of earlier versions have none."""
 SIDES = ("train", "held_out")
@@ -21,12 +23,12 @@ SIDES = ("train", "held_out")
 
 def shard_path(folder: Path, number: int) -> Path:
     """The file of one shard, counted from 0."""
-    return folder / f"shard-{number:05d}.safetensors"
+    return folder / f"{SHARD}{number:05d}.safetensors"
 
 
 def shards_in(folder: Path) -> list[Path]:
     """Files of all shards, in order."""
-    return sorted(folder.glob("shard-*.safetensors"))
+    return sorted(folder.glob(f"{SHARD}*.safetensors"))
 
 
 def site_key(site: Site) -> int | str:

@@ -125,10 +125,15 @@ def write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         SteeringError: it cannot be written.
     """
+    with atomic_file(path, SteeringError) as part:
+        part.write_bytes(shard_bytes(tensors))  # of a full disk, save_file's error is no OSError
+
+
+def shard_bytes(tensors: dict[str, Tensor]) -> bytes:
+    """A shard's file, of its tensors (frames, d_model) by name."""
     from safetensors.torch import save
 
-    with atomic_file(path, SteeringError) as part:
-        part.write_bytes(save(tensors))  # of a full disk, save_file's error is no OSError
+    return save(tensors)
 
 
 def open_shards(folder: str | Path, layer: int | Site) -> Shards:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from ...io.units.seeded_choice import seed_of
 from ...io.units.unit_plan import HOUR, Item, Plan
 from ...io.units.unit_store import is_url
 from ...io.units.unit_work import RECORDS, Produced, Unit, settings_of
+from ...io.units.worker_threads import worker_threads
 from ...models.registry import fingerprint
 from .corpus_audio import list_corpus, read_item
 from .decoding import Decoding
@@ -150,7 +150,7 @@ class BulkTranscription:
         lines: dict[str, str] = {}
         files: dict[str, bytes] = {}
         failed: dict[str, str] = {}
-        with _threads(self.settings.threads):
+        with worker_threads(self.settings.threads):
             for group in _batches(unit.items, self.settings.batch // (1 + unit.halved) or 1):
                 read: dict[str, tuple[Samples, list[str]]] = {}
                 for item in group:
@@ -210,13 +210,3 @@ def _weights_digest(sae: torch.nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
