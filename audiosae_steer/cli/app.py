@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import AudioSAESteerError, AudioSAESteerWarning
-from . import bake, bench, describe, discover, edit, explore, hub, make, sae, serve, train, transcribe, work
+from . import bake, bench, describe, discover, edit, explore, hub, make, plan, sae, serve, train, transcribe, work
 from .analyse.app import app as analyses
 from .console import complain, say
 from .interrupt import Interruptible
@@ -79,6 +79,7 @@ app.command()(bake.bake)
 app.command()(edit.edit)
 app.command()(serve.serve)
 app.command()(work.work)
+app.command()(plan.plan)
 _groups = (app, bench.app, analyses, explore.app)
 for _each in (command for group in _groups for command in group.registered_commands):
     _each.cls = Interruptible

@@ -23,7 +23,7 @@ RIVER = "We walked along the river until the sun went down."
 MEETING = "The meeting was moved to Thursday."
 COMMANDS = (
     "demo", "transcribe", "info", "sites", "train", "discover", "learn", "calibrate", "make", "bake",
-    "convert", "inspect", "calibrate-threshold", "publish", "search", "edit", "serve", "work",
+    "convert", "inspect", "calibrate-threshold", "publish", "search", "edit", "serve", "work", "plan",
 )  # fmt: skip
 
 # Whisper's normaliser leaves its list of spellings open

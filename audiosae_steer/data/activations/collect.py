@@ -133,7 +133,7 @@ def _write_shards(
             found = collect_in_units(extractor, known, folder, size, engine_named(engine or "local"), progress=tell)
     else:
         found = _one_by_one(extractor, folder, [windows[i : i + size] for i in range(0, len(windows), size)], progress)
-    done = {"complete": True, "clips": len(windows) - found.failed, "shards": found.count}
+    done = {"complete": True, "clips": len(windows) - found.failed, "shards": found.shards}
     write_manifest(folder, {"settings": known, **done, **({"failed": found.failed} if found.failed else {})})
 
 

@@ -37,7 +37,7 @@ WORK = "work"
 class Collected(NamedTuple):
     """Shards of a finished collection."""
 
-    count: int
+    shards: int
     failed: int
     """Windows that could not be read or encoded, and are in none."""
 
