@@ -54,7 +54,12 @@ def plan(
     task = _task(estimate, files, model, layer or [4], sae)
     timed = time_task(task, seconds)
     whole = size if hours is None else size.scaled(hours)
-    _show(cost_table([*estimate_rows(task, timed, whole, workers=workers)]))
+    _show(cost_table(estimate_rows(task, timed, whole, workers=workers)))
+    if not audio:
+        say(
+            "measured on the bundled clips, which are short; longer audio costs less an hour: name your own",
+            stderr=True,
+        )
 
 
 def _task(what: str, files: Sequence[Path], model: str, layers: Sequence[int], sae: str) -> SampleTask:

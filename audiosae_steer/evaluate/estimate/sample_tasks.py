@@ -11,6 +11,7 @@ from ...data.activations.collect import WINDOWS_PER_SHARD
 from ...data.activations.extraction import CollectSettings, Extractor
 from ...data.activations.shards import shard_bytes
 from ...data.audio import SAMPLE_RATE
+from ...data.sound_files import length
 from ...data.windows import Window, read_window, windows_of
 from ...io.units.seeded_choice import seed_of
 from ...models.registry import family_of, tap_at, unwrap
@@ -27,8 +28,6 @@ MOST = 256
 
 def corpus_size(files: Sequence[Path]) -> CorpusSize:
     """Size of a corpus, by its files' headers. AudioError: a file is not audio."""
-    from ...data.sound_files import length
-
     seconds = sum(length(path, str(path)).seconds for path in files)
     return CorpusSize(seconds / 3600, len(files), len(windows_of(files)))
 
@@ -38,6 +37,12 @@ def sample_windows(files: Sequence[Path]) -> list[Window]:
     chosen = sorted(files, key=lambda path: seed_of(0, str(path), "sample"))[:MOST]
     windows = windows_of(chosen)
     return sorted(windows, key=lambda window: seed_of(0, f"{window.path}@{window.start}", "order"))
+
+
+def _seconds(window: Window) -> float:
+    """Length of a window, by its file's header."""
+    left = length(window.path, str(window.path)).seconds - window.start / SAMPLE_RATE
+    return min(left, window.length / SAMPLE_RATE)
 
 
 def transcription_task(files: Sequence[Path], settings: BulkSettings) -> SampleTask:
@@ -54,14 +59,14 @@ def transcription_task(files: Sequence[Path], settings: BulkSettings) -> SampleT
 
 
 def activations_task(files: Sequence[Path], model: Any, layers: Sequence[int]) -> SampleTask:
-    """Collection of residuals of a corpus, as `collect` does it. SiteError: the model has no such layer."""
+    """Collection of residuals of a corpus, as `collect` does it but clip by clip. SiteError: there is no such layer."""
     inner, windows, sites = unwrap(model), sample_windows(files), [Site(layer) for layer in layers]
     for site in sites:
         tap_at(inner, family_of(inner), site)
     extractor = Extractor(model=inner, sites=sites, windows=windows, settings=CollectSettings(batch=1))
 
     def do(number: int) -> Done:
-        tensors = extractor.shard([windows[number]])
-        return Done(len(read_window(windows[number])) / SAMPLE_RATE, len(shard_bytes(tensors)))
+        stored = len(shard_bytes(extractor.shard([windows[number]])))
+        return Done(_seconds(windows[number]), stored)
 
     return SampleTask("activations", len(windows), do, clips_a_unit=WINDOWS_PER_SHARD)
