@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import WorkError
-from .console import ModelOption, say
+from .console import say
+from .options import Options, with_settings
 
 if TYPE_CHECKING:
     from ..evaluate.estimate.timed_sample import SampleTask
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Model and SAE of the work that is measured."""
+
+    model: str = field(default="tiny.en", metadata={"short": ("-m",)})
+    """Model by name, as of `train`."""
+    layer: tuple[int, ...] = (4,)
+    """Encoder layer, counted from 1; repeatable."""
+    sae: str = "tiny.en"
+    """SAE of an index, as of `explore build`."""
+
+
+@with_settings(Options(defaults=Subject(), parameter="subject"))
 def plan(
+    subject: Subject,
     audio: Annotated[
         list[Path] | None, typer.Argument(help="folders, files, or .txt lists of them; default: the bundled clips")
     ] = None,
@@ -27,9 +43,6 @@ def plan(
     seconds: Annotated[float, typer.Option(help="seconds to measure for, 120 at most")] = 60.0,
     workers: Annotated[int, typer.Option(help="workers that share the work", min=1)] = 1,
     paper: Annotated[str | None, typer.Option(help="tell what is so on paper for tiny, small, large-v3 …")] = None,
-    model: ModelOption = "tiny.en",
-    layer: Annotated[list[int] | None, typer.Option(help="encoder layer, counted from 1; repeatable")] = None,
-    sae: Annotated[str, typer.Option(help="SAE of an index, as of explore build")] = "tiny.en",
 ) -> None:
     """Tell the size of corpus work; with --estimate what it costs, by a measurement of two minutes at most."""
     from ..data.audio_paths import list_audio
@@ -51,7 +64,7 @@ def plan(
     if estimate is None:
         _show(cost_table(size_rows(size if hours is None else size.scaled(hours), HOUR)))
         return
-    task = _task(estimate, files, model, layer or [4], sae)
+    task = _task(estimate, files, subject)
     timed = time_task(task, seconds)
     whole = size if hours is None else size.scaled(hours)
     _show(cost_table(estimate_rows(task, timed, whole, workers=workers)))
@@ -62,21 +75,22 @@ def plan(
         )
 
 
-def _task(what: str, files: Sequence[Path], model: str, layers: Sequence[int], sae: str) -> SampleTask:
+def _task(what: str, files: Sequence[Path], subject: Subject) -> SampleTask:
     from ..models.load import load_model
 
     if what == "transcribe":
         from ..evaluate.estimate.sample_tasks import transcription_task
         from ..evaluate.transcription.bulk_transcription import BulkSettings
 
-        return transcription_task(files, BulkSettings(model=model))
+        return transcription_task(files, BulkSettings(model=subject.model))
     if what == "activations":
         from ..evaluate.estimate.sample_tasks import activations_task
 
-        return activations_task(files, load_model(model), layers)
+        return activations_task(files, load_model(subject.model), subject.layer)
     from ..explorer.index.index_sample import index_task
 
-    return index_task(files, load_model(model), model, [(sae, number) for number in layers])
+    saes = [(subject.sae, number) for number in subject.layer]
+    return index_task(files, load_model(subject.model), subject.model, saes)
 
 
 def _show(lines: Sequence[str]) -> None:

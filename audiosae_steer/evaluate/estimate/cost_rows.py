@@ -17,7 +17,7 @@ class CostRow(NamedTuple):
     value: str
     """The figure with its unit."""
     how: str
-    """What it was measured on, who says so, or the formula."""
+    """Sample that it was measured on, or the formula."""
 
 
 def cost_table(rows: Sequence[CostRow]) -> list[str]:
