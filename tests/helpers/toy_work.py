@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from audiosae_steer.io.units.process_engine import Processes
 from audiosae_steer.io.units.seeded_choice import seed_of
 from audiosae_steer.io.units.unit_plan import Item, Plan
+from audiosae_steer.io.units.unit_run import RunSettings, run
 from audiosae_steer.io.units.unit_store import FolderStore
 from audiosae_steer.io.units.unit_tries import Retry
 from audiosae_steer.io.units.unit_work import Produced, Unit
@@ -117,3 +119,10 @@ class FailingStore(FolderStore):
 
 def impatient(seconds: float) -> Retry:
     return replace(AT_ONCE, least_seconds=seconds, pace=0.0)
+
+
+def drive(out: str, notes: str) -> None:
+    """A driver's life: 30 units of a recording each, by one worker."""
+    settings = RunSettings(retry=AT_ONCE)
+    engine = Processes(1, method="forkserver")
+    run(toy_plan(names(30), seconds=10), Toy(notes, pause=0.05), FolderStore(Path(out)), engine, settings=settings)

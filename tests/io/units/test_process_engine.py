@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from toy_work import AT_ONCE, Toy, content, impatient, names, toy_plan
+from toy_work import AT_ONCE, Toy, content, drive, impatient, names, toy_plan
 
 from audiosae_steer.errors import WorkError
 from audiosae_steer.io.units.process_engine import Processes
@@ -94,33 +96,52 @@ def test_workers_killed_at_random_moments(tmp_path: Path, notes: Path) -> None:
     assert content(store) == reference(plan, tmp_path / "one")
 
 
-DRIVER = """
-import sys
-from pathlib import Path
-from toy_work import AT_ONCE, Toy, names, toy_plan
-from audiosae_steer.io.units.process_engine import Processes
-from audiosae_steer.io.units.unit_run import RunSettings, run
-from audiosae_steer.io.units.unit_store import FolderStore
-if __name__ == "__main__":
-    run(toy_plan(names(30), seconds=10), Toy(sys.argv[2], pause=0.02), FolderStore(Path(sys.argv[1])),
-        Processes(1, method="forkserver"), settings=RunSettings(retry=AT_ONCE))
-"""
+@contextmanager
+def driver(out: Path, notes: Path) -> Iterator[Any]:
+    """A driver in a process of its own, which does 30 units by one worker; forked from one that has torch loaded."""
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["audiosae_steer.io.units.process_engine"])
+    process = context.Process(target=drive, args=(str(out), str(notes)))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
-def test_a_driver_that_is_killed_leaves_no_workers_and_is_resumed(tmp_path: Path, notes: Path) -> None:
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    out, plan = tmp_path / "out", toy_plan(names(30), seconds=10)
-    path = os.pathsep.join([str(Path(__file__).parents[2] / "helpers"), *sys.path])
-    with subprocess.Popen(
-        [sys.executable, str(script), str(out), str(notes)], env=os.environ | {"PYTHONPATH": path}
-    ) as driver:
-        _until(lambda: len(list((out / "units").glob("[!.]*.json"))) >= 4)
-        driver.send_signal(signal.SIGKILL)
-    (worker,) = opened(notes)
-    _until(lambda: not _lives(worker))
-    assert 4 <= len(list((out / "units").glob("[!.]*.json"))) < 30
+def done(out: Path) -> int:
+    """Units whose records are there."""
+    return len(list((out / "units").glob("[!.]*.json")))
+
+
+def test_drivers_killed_at_several_moments_leave_no_workers_and_are_resumed(tmp_path: Path, notes: Path) -> None:
+    """As the plan is written, while workers load; and twice at random within units."""
+    out, plan, rng = tmp_path / "out", toy_plan(names(30), seconds=10), random.Random(0)
+    moments = (lambda: (out / "plan.json").is_file(), lambda: done(out) >= 4, lambda: done(out) >= 12)
+    counts = []
+    for moment in moments:
+        with driver(out, notes) as process:
+            _until(moment)
+            time.sleep(rng.uniform(0, 0.05))
+            process.kill()
+        for worker in opened(notes):
+            _until(lambda worker=worker: not _lives(worker))
+        counts.append(done(out))
+    assert 0 == counts[0] < 4 <= counts[1] < 12 <= counts[2] < 30
+    assert len(opened(notes)) in (2, 3)  # that of the first driver may have loaded, and found its driver gone
     run(plan, Toy(), FolderStore(out), settings=FAST)
+    store, whole = FolderStore(out), reference(plan, tmp_path / "one")
+    assert {name: store.read(name) for name in store.names("")} == whole  # a killed writer may leave a temporary
+
+
+def test_two_live_drivers_on_one_folder(tmp_path: Path, notes: Path) -> None:
+    out, plan = tmp_path / "out", toy_plan(names(30), seconds=10)
+    with driver(out, notes) as one, driver(out, notes) as other:
+        for process in (one, other):
+            process.join(60)
+        assert (one.exitcode, other.exitcode) == (0, 0)
+    assert len(opened(notes)) == 2
     assert content(FolderStore(out)) == reference(plan, tmp_path / "one")
 
 
