@@ -22,6 +22,8 @@ WINDOW = 30 * SAMPLE_RATE
 """Samples of the 30 s that Whisper encodes at once."""
 LOUDEST = 10.0
 """Largest sample that nothing is said of: floating-point samples may exceed full scale, 1, by some dB."""
+NO_SOUND = 2.0**32
+"""Sample beyond that of any format, integers of 32 bits read as they are included: it overflows a model's float32."""
 CANCELLED = 0.01
 """Share of the channels' power below which their mean's is too low; one of 16 that sounds alone gives 0.06."""
 SUFFIXES = pyav.SUFFIXES | {
@@ -76,12 +78,28 @@ def decode(
     if not len(samples):
         raise AudioError(f"{name} is empty: it holds no samples")
     mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name} holds NaN or infinite samples; it is damaged: export it again")
+    check_samples(mono, name)
     _tell_of_levels(samples, mono, name)
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def check_samples(samples: Samples, name: str) -> None:
+    """Refuse samples that are no sound: NaN, infinite, or so large that a model's float32 overflows.
+
+    Args:
+        samples: of any shape.
+        name: of the file, in errors.
+
+    Raises:
+        AudioError: as it says.
+    """
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name} holds NaN or infinite samples; it is damaged: export it again")
+    peak = max(-float(samples.min(initial=0)), float(samples.max(initial=0)))
+    if peak > NO_SOUND:
+        raise AudioError(f"{name} holds a sample of {peak:.0e}, where full scale is 1; it is damaged: export it again")
 
 
 def _tell_of_levels(samples: Samples, mono: Samples, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -10,7 +11,10 @@ from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .service_errors import ApiError
+from ..errors import printable
+from .service_errors import ApiError, as_response
+
+LOG = logging.getLogger("audiosae_steer.serve")
 
 OPEN = ("/health", "/ready")
 """Paths that anybody may ask for: probes call a server by its address."""
@@ -43,13 +47,24 @@ class Guard:
         paths = [route.path for route in scope["app"].routes]
         route = scope["path"] if scope["path"] in paths else "other"
 
+        began = False
+
         async def counted(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 self.requests.labels(route, str(message["status"])).inc()
             await send(message)
 
         refusal = self.refusal(Request(scope))
-        await (self.app if refusal is None else refusal.response())(scope, receive, counted)
+        try:
+            await (self.app if refusal is None else refusal.response())(scope, receive, counted)
+        except Exception as error:
+            if began:
+                raise
+            # answered here: what is raised further out costs the client its connection, and is not counted
+            LOG.exception("a request failed")
+            await as_response(Request(scope), error)(scope, receive, counted)
 
     def refusal(self, request: Request) -> ApiError | None:
         """Reason against a request."""
@@ -62,7 +77,8 @@ class Guard:
         except ValueError:
             return ApiError(403, "the request's Host or Origin is no name of a host", "host_not_allowed")
         if self.access.hosts and name not in self.access.hosts:
-            message = f"this server is not called {name!r}; start it with --allow-host {name}, if it is meant to be"
+            called = printable(name, 80)
+            message = f"this server is not called {called!r}; start it with --allow-host {called}, if it is meant to be"
             return ApiError(403, message, "host_not_allowed")
         if origin != told:
             return ApiError(403, "pages of other sites may not call this server from a browser", "origin_not_allowed")

@@ -107,6 +107,7 @@ class ModelWorker:
             for work in [work for work in self._waiting if work.task is task]:
                 self._waiting.remove(work)
                 self._fail([work], LeftError("nobody waits for this any more"))
+            self._tell_waiting()
 
     def result(self, work: Work) -> Any:
         """Have a window decoded, or a call made, and wait for it.
@@ -118,7 +119,7 @@ class ModelWorker:
             if self._ended or work.task.left.is_set():
                 raise LeftError("nobody waits for this any more")
             self._waiting.append(work)
-            self._metrics.waiting.labels(self.name).set(len(self._waiting))
+            self._tell_waiting()
             self._changed.notify()
         return work.future.result()
 
@@ -140,6 +141,12 @@ class ModelWorker:
             self._fail(works, LeftError("nobody waits for this any more"))
         with self._changed:
             self._fail(self._waiting, LeftError("the server ends"))
+            self._waiting.clear()
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Set the gauge of windows that wait: after each change of them."""
+        self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     def _fail(self, works: Iterable[Work], error: Exception) -> None:
         """Give this error to those that have no result."""
@@ -161,7 +168,7 @@ class ModelWorker:
             taken = alike[: self.batch]
             for work in taken:
                 self._waiting.remove(work)
-            self._metrics.waiting.labels(self.name).set(len(self._waiting))
+            self._tell_waiting()
         for work in taken:
             self._metrics.seconds.labels(self.name, "queue").observe(time.monotonic() - work.since)
         return taken

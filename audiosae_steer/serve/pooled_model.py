@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from ..data.audio import SAMPLE_RATE, Samples
+from ..errors import SteeringError
 from ..evaluate.transcription.decoding import Decoding, openai_options
 from ..evaluate.transcription.gate_windows import gates_of
 from ..evaluate.transcription.transcribe import Segment, Transcript, openai_segment, openai_transcript
@@ -67,6 +68,26 @@ class PooledModel:
             if segment.text.strip() and self._listen is not None:
                 self._listen(segment)
         self._told = len(segments)
+
+
+def check_prompt(model: Any, prompt: str | None) -> None:
+    """Refuse a prompt with a name of one of Whisper's special tokens, which stand for no text.
+
+    Args:
+        model: an openai-whisper model.
+        prompt: text that is given to the first window.
+
+    Raises:
+        SteeringError: as it says.
+    """
+    from whisper.tokenizer import get_tokenizer
+
+    special = get_tokenizer(model.is_multilingual, num_languages=model.num_languages).encoding.special_tokens_set
+    found = min((name for name in special if name in (prompt or "")), default=None)
+    if found is not None:
+        raise SteeringError(
+            f"the prompt holds {found}, which is a special token of Whisper's and no text; leave it out of the prompt"
+        )
 
 
 def transcribe_pooled(

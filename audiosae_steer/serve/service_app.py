@@ -23,7 +23,7 @@ from ..errors import SteeringError
 from ..evaluate.transcription.decoding import FALLBACK, Decoding
 from .access import ANYBODY, Access, Guard
 from .model_worker import LeftError, ModelWorker, Task
-from .service_errors import ApiError, as_response
+from .service_errors import ApiError, as_response, quoted
 from .service_metrics import Metrics
 from .uploads import Limits, Order, check_order, read_form, read_sound
 
@@ -133,7 +133,9 @@ class Service:
                 loop.call_soon_threadsafe(self._leave)
 
         future.add_done_callback(leave)
-        return asyncio.wrap_future(future), task, applied(steering, order.recipe, task.strength)
+        waited = asyncio.wrap_future(future)
+        waited.add_done_callback(partial(_told_of, task))
+        return waited, task, applied(steering, order.recipe, task.strength)
 
     def _leave(self) -> None:
         self.inside -= 1
@@ -144,7 +146,7 @@ class Service:
     ) -> tuple[Any, float]:
         """Transcription and seconds of a request's sound, in a thread."""
         from ..evaluate.transcription.transcribe import check_decoding
-        from .pooled_model import transcribe_pooled
+        from .pooled_model import check_prompt, transcribe_pooled
 
         began = time.monotonic()
         with order.file.file:
@@ -156,9 +158,11 @@ class Service:
                 word_timestamps=order.words,
             )
             try:
-                check_decoding(worker.model, decoding)
-            except SteeringError as error:
                 param = "language" if order.language else "model"
+                check_decoding(worker.model, decoding)
+                param = "prompt"
+                check_prompt(worker.model, order.prompt)
+            except SteeringError as error:
                 raise ApiError(400, str(error), "invalid_value", param=param) from error
             with self._reading:
                 if task.left.is_set():
@@ -201,7 +205,8 @@ def make_app(service: Service) -> Starlette:
 
     async def model(request: Request) -> Response:
         if (name := request.path_params["name"]) not in service.workers:
-            raise ApiError(404, f"there is no model {name!r} here; there are {', '.join(service.workers)}", "not_found")
+            there = ", ".join(service.workers)
+            raise ApiError(404, f"there is no model {quoted(name)} here; there are {there}", "not_found")
         return JSONResponse(described(name))
 
     async def health(request: Request) -> Response:
@@ -285,10 +290,19 @@ async def _text(service: Service, request: Request, kind: str) -> Response:
     )
 
 
+def _told_of(task: Task, future: asyncio.Future[Any]) -> None:
+    """Take up the error of a request that nobody waits for any more, of which asyncio would print a traceback."""
+    error = None if future.cancelled() else future.exception()
+    if isinstance(error, LeftError):
+        LOG.info("a request was given up: its client is gone, or the server ends")
+    elif error is not None and task.left.is_set() and not isinstance(error, ApiError):
+        LOG.error("a request failed, whose client is gone", exc_info=error)
+
+
 async def _gone(request: Request) -> None:
     """Wait until the client is gone."""
     while (await request.receive())["type"] != "http.disconnect":
-        pass
+        waited.add_done_callback(partial(_told_of, task))
 
 
 async def _events(
@@ -304,9 +318,11 @@ async def _events(
             first = await told.get()
         found, seconds = await future
         yield done(found, order, kind, seconds, steering)
-    except Exception as error:
+    except (ApiError, LeftError) as error:
+        ends = ApiError(503, "the server ends; try again shortly", "draining", retry_after=5)
+        yield event((error if isinstance(error, ApiError) else ends).content)
+    except Exception:
         LOG.exception("a stream ended in an error")
-        said = error if isinstance(error, ApiError) else ApiError(500, "the server failed here", "internal_error")
-        yield event(said.content)
+        yield event(ApiError(500, "the server failed here", "internal_error").content)
     finally:
         leave()

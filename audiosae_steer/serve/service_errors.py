@@ -13,6 +13,11 @@ from ..errors import AudioSAESteerError, printable
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
+def quoted(text: str) -> str:
+    """What a client sent, as it is given back in a message: 40 characters of it at most, and none that acts."""
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
 class ApiError(AudioSAESteerError):
     """A request that is refused.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,7 +18,7 @@ from ..data.audio import SAMPLE_RATE, Samples, decode
 from ..data.sound_files import TooLongError
 from ..errors import AudioError, printable
 from ..io import strict_json
-from .service_errors import ApiError
+from .service_errors import ApiError, quoted
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 FIELDS = ("file", "model", "language", "prompt", "response_format", "temperature", "timestamp_granularities[]",
@@ -138,24 +139,26 @@ def check_order(form: FormData, models: Collection[str], recipes: Mapping[str, f
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name != "file":
-                raise _wrong(name, f"there is no file field {name!r}; the recording's is `file`")
+                raise _wrong(name, f"there is no file field {quoted(name)}; the recording's is `file`")
             file = value
         elif name.removesuffix("[]") == "timestamp_granularities":
             asked.append(_one_of("timestamp_granularities[]", value, ("word", "segment")))
         elif name == "file":
             raise _wrong(name, "`file` is text; send a file with its name, as curl -F file=@talk.wav does")
         elif name in given:
-            raise _wrong(name, f"the field {name!r} is there twice; send it once")
+            raise _wrong(name, f"the field {quoted(name)} is there twice; send it once")
         elif name in FIELDS:
             given[name] = value
         elif not unknown:
-            raise _wrong(name, f"there is no field {name!r} here; leave it out. There are {', '.join(FIELDS)}")
+            there = ", ".join(FIELDS)
+            raise _wrong(name, f"there is no field {quoted(name)} here; leave it out. There are {there}")
     if file is None:
         raise _wrong("file", "there is no `file`; send the recording as that field, as curl -F file=@talk.wav does")
     names = list(models)
     model = given.get("model", names[0])
     if model not in names and model != "whisper-1":
-        message = f"there is no model {model!r} here; there are {', '.join(names)}, and whisper-1 stands for the first"
+        there = f"there are {', '.join(names)}, and whisper-1 stands for the first"
+        message = f"there is no model {quoted(model)} here; {there}"
         raise ApiError(404, message, "model_not_found", param="model")
     form_ = _one_of("response_format", given.get("response_format", "json"), FORMATS)
     if asked and form_ != "verbose_json":
@@ -178,17 +181,21 @@ def _steering(text: str | None, recipes: Mapping[str, float]) -> tuple[str | Non
     if text.strip().lower() == "off":
         return None, None
     takes = 'it takes off, or JSON such as {"recipe": "no-false-speech", "strength": 0.5}'
-    try:
-        found = strict_json.parse(text.encode())
-    except (ValueError, RecursionError) as error:
-        raise _wrong("steering", f"`steering` is not JSON; {takes}") from error
+    found = _parsed(text, takes)
     if not isinstance(found, dict) or not found.keys() <= {"recipe", "strength"}:
         raise _wrong("steering", f"`steering` has other parts than recipe and strength; {takes}")
-    name = found.get("recipe", next(iter(recipes), None))
-    if not isinstance(name, str) or name not in recipes:
-        there = ", ".join(recipes) or "none"
+    if not recipes:
         raise _wrong(
-            "steering", f"there is no recipe {name!r} here; there are: {there}. The server is started with them"
+            "steering", "this server has no recipes, so that nothing can be steered; leave `steering` out, or start the "
+            "server with --recipe"
+        )  # fmt: skip
+    name, there = found.get("recipe", next(iter(recipes))), ", ".join(recipes)
+    if not isinstance(name, str):
+        raise _wrong("steering", f"recipe is not a name; there are: {there}. To steer by none send steering=off")
+    if name not in recipes:
+        raise _wrong(
+            "steering",
+            f"there is no recipe {quoted(name)} here; there are: {there}. The server is started with them",
         )
     strength = found.get("strength")
     if strength is None:
@@ -198,13 +205,27 @@ def _steering(text: str | None, recipes: Mapping[str, float]) -> tuple[str | Non
     return name, _number("strength", repr(strength), recipes[name], param="steering")
 
 
+def _parsed(text: str, takes: str) -> Any:
+    """The JSON of the field `steering`; says of what is nearly JSON which part is not."""
+    try:
+        return strict_json.parse(text)
+    except (json.JSONDecodeError, UnicodeError, RecursionError) as error:
+        raise _wrong("steering", f"`steering` is not JSON; {takes}") from error
+    except ValueError as error:
+        try:
+            strict_json.parse(text, lenient=True)
+        except ValueError:
+            raise _wrong("steering", f"`steering` cannot be read: {error}; {takes}") from error
+        raise _wrong("steering", f"strength is not a finite number; {takes}") from error
+
+
 def _wrong(field: str, message: str) -> ApiError:
     return ApiError(400, message, "invalid_value", param=printable(field, 40))
 
 
 def _one_of(field: str, value: str, known: Collection[str]) -> str:
     if value not in known:
-        raise _wrong(field, f"{field} is {printable(value, 40)!r}; expected one of {', '.join(known)}")
+        raise _wrong(field, f"{field} is {quoted(value)}; expected one of {', '.join(known)}")
     return value
 
 
@@ -214,7 +235,7 @@ def _number(field: str, value: str, most: float, *, param: str | None = None) ->
     except ValueError:
         found = float("nan")
     if not 0 <= found <= most:
-        raise _wrong(param or field, f"{field} is {printable(value, 40)!r}; expected a number from 0 to {most:g}")
+        raise _wrong(param or field, f"{field} is {quoted(value)}; expected a number from 0 to {most:g}")
     return found
 
 

@@ -54,7 +54,11 @@ def test_steering(steering, expected) -> None:
         ("steering", '{"recipe": "a", "strength": 1.5}', "strength is '1.5'; expected a number from 0 to 1"),
         ("steering", '{"recipe": "a", "strength": "1"}', "strength is not a number"),
         ("steering", '{"recipe": "a", "gate": 1}', "has other parts than recipe and strength"),
-        ("steering", '{"strength": NaN}', "is not JSON"),
+        ("steering", '{"strength": NaN}', "strength is not a finite number; it takes off"),
+        ("steering", '{"strength": 1e999}', "strength is not a finite number"),
+        ("steering", '{"strength": 0, "strength": 1}', "`steering` cannot be read: a name occurs twice in it"),
+        ("steering", '{"recipe": null}', "recipe is not a name; there are: a, b. To steer by none send steering=off"),
+        ("steering", json.dumps({"recipe": "c" * 99}), f"there is no recipe '{'c' * 40}…' here"),
         ("temperature", "2", "temperature is '2'; expected a number from 0 to 1"),
         ("temperature", "nan", "expected a number"),
         ("response_format", "diarized_json", "expected one of json, text, srt, verbose_json, vtt"),
@@ -77,6 +81,19 @@ def test_what_is_wrong_is_said(field, value, said) -> None:
     assert said in str(error)
     assert "\x1b" not in json.dumps(error.content)
     assert error.content["error"]["param"]
+
+
+@pytest.mark.parametrize("steering", ['{"strength": 0.5}', '{"recipe": null}', '{"recipe": "a"}', "{}"])
+def test_without_recipes_nothing_is_steered(steering) -> None:
+    with pytest.raises(ApiError, match="this server has no recipes, so that nothing can be steered"):
+        order(("steering", steering), recipes={})
+    assert order(("steering", "off"), recipes={})[-2:] == (None, None)
+
+
+@pytest.mark.parametrize("name", ["model", "a" * 99])
+def test_what_is_given_back_is_cut(name) -> None:
+    assert f"{'a' * 40}…" in str(refusal((name, "a" * 99)))
+    assert "a" * 41 not in str(refusal((name, "a" * 99)))
 
 
 def test_more_refusals() -> None:

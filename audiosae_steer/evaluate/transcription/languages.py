@@ -6,7 +6,7 @@ import difflib
 import re
 from typing import Any
 
-from ...errors import MissingExtraError, SteeringError
+from ...errors import MissingExtraError, SteeringError, printable
 
 ENGLISH = ("en", "english")
 
@@ -33,7 +33,7 @@ def check_language(language: str | None, library: str = "openai") -> None:
     said = [f"{each} ({names[each]})" if each in names else f"{each} ({codes[each]})" for each in near]
     meant = f"; did you mean {' or '.join(said)}?" if near else ""
     raise SteeringError(
-        f"language {language!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, or a name such "
+        f"language {printable(language, 40)!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, or a name such "
         f"as german, of {len(codes)} languages"
     )
 
@@ -58,7 +58,7 @@ def check_model_language(model: Any, language: str | None) -> None:
     if not (model.is_multilingual if openai else getattr(config, "is_multilingual", False)):
         if language.lower() not in ENGLISH:
             raise SteeringError(
-                f"this Whisper knows English alone, not language {language!r}; take a multilingual one, such as base"
+                f"this Whisper knows English alone, not language {printable(language, 40)!r}; take a multilingual one, such as base"
             )
         return
     names, codes = _tables(library)

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from ...data.audio import Samples
+from ...data.audio import Samples, check_samples
 from ...data.sound_files import NOT_READ, read
 from ...errors import AudioError, SteeringError, printable
 
@@ -117,8 +117,7 @@ def read_clip(data: bytes, name: str) -> OwnClip:
     if not len(samples):
         raise AudioError(f"{shown} holds no samples")
     mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{shown} holds NaN or infinite samples; it is damaged: export it again")
+    check_samples(mono, shown)
     if rate > KEPT_RATE:
         mono, rate = soxr.resample(mono, rate, KEPT_RATE, quality="HQ"), KEPT_RATE
     kept = np.ascontiguousarray(mono, np.float32)

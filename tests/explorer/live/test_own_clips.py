@@ -73,10 +73,11 @@ def test_a_header_cannot_ask_for_much_memory() -> None:
         read_clip(bytes(data), "bomb.flac")
 
 
-def test_nan_is_no_sound() -> None:
+@pytest.mark.parametrize(("sample", "said"), [(np.nan, "NaN"), (-np.inf, "infinite"), (1e30, "a sample of 1e.30")])
+def test_what_no_sound_holds_is_said_of_the_clip(sample: float, said: str) -> None:
     out = io.BytesIO()
-    soundfile.write(out, np.full(100, np.nan), 16000, format="WAV", subtype="FLOAT")
-    with pytest.raises(AudioError, match="NaN"):
+    soundfile.write(out, np.array([0, 0.1, sample, 0.1]), 16000, format="WAV", subtype="FLOAT")
+    with pytest.raises(AudioError, match=f"a.wav holds .*{said}"):
         read_clip(out.getvalue(), "a.wav")
 
 
