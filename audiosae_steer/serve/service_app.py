@@ -302,7 +302,7 @@ def _told_of(task: Task, future: asyncio.Future[Any]) -> None:
 async def _gone(request: Request) -> None:
     """Wait until the client is gone."""
     while (await request.receive())["type"] != "http.disconnect":
-        waited.add_done_callback(partial(_told_of, task))
+        pass
 
 
 async def _events(

@@ -186,9 +186,10 @@ def _steering(text: str | None, recipes: Mapping[str, float]) -> tuple[str | Non
         raise _wrong("steering", f"`steering` has other parts than recipe and strength; {takes}")
     if not recipes:
         raise _wrong(
-            "steering", "this server has no recipes, so that nothing can be steered; leave `steering` out, or start the "
-            "server with --recipe"
-        )  # fmt: skip
+            "steering",
+            "this server has no recipes, so that nothing can be steered; leave `steering` out, or start the server with "
+            "--recipe",
+        )
     name, there = found.get("recipe", next(iter(recipes))), ", ".join(recipes)
     if not isinstance(name, str):
         raise _wrong("steering", f"recipe is not a name; there are: {there}. To steer by none send steering=off")

@@ -25,7 +25,7 @@ def check_language(language: str | None, library: str = "openai") -> None:
     if language is None:
         return
     names, codes = _tables(library)
-    word = language.strip().lower()
+    word = language.strip().lower()[:40]
     if language.lower() in codes or language.lower() in names:
         return
     first = re.split("[-_ ]", word)[0]
@@ -33,8 +33,8 @@ def check_language(language: str | None, library: str = "openai") -> None:
     said = [f"{each} ({names[each]})" if each in names else f"{each} ({codes[each]})" for each in near]
     meant = f"; did you mean {' or '.join(said)}?" if near else ""
     raise SteeringError(
-        f"language {printable(language, 40)!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, or a name such "
-        f"as german, of {len(codes)} languages"
+        f"language {printable(language, 40)!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, or "
+        f"a name such as german, of {len(codes)} languages"
     )
 
 
@@ -58,7 +58,8 @@ def check_model_language(model: Any, language: str | None) -> None:
     if not (model.is_multilingual if openai else getattr(config, "is_multilingual", False)):
         if language.lower() not in ENGLISH:
             raise SteeringError(
-                f"this Whisper knows English alone, not language {printable(language, 40)!r}; take a multilingual one, such as base"
+                f"this Whisper knows English alone, not language {printable(language, 40)!r}; take a multilingual one, "
+                "such as base"
             )
         return
     names, codes = _tables(library)

@@ -60,10 +60,11 @@ class Notes:
         self._lock = threading.Lock()
         self._layers = {row.sae_sha256: row.layer for row in index.layers.values()}
         self._shas = {row.layer: row.sae_sha256 for row in index.layers.values()}
+        self._features = {row.layer: row.features for row in index.layers.values()}
         self._foreign: list[Any] = []  # kept as they are: the file may be of two indices
         self._notes: dict[tuple[int, int], Note] = {}
         if self.path.exists():
-            self._notes, self._foreign = self._read(_text_of(self.path), str(self.path))
+            self._notes, self._foreign = self._read(_text_of(self.path), str(self.path), own=True)
 
     def none(self) -> Notes:
         """The same without a note, for pages that are passed on."""
@@ -130,33 +131,43 @@ class Notes:
             self._notes = changed
         return Taken(len(found), len(foreign))
 
-    def _read(self, text: str | bytes, name: str) -> tuple[dict[tuple[int, int], Note], list[Any]]:
+    def _read(self, text: str | bytes, name: str, own: bool = False) -> tuple[dict[tuple[int, int], Note], list[Any]]:
+        """Notes on this index's features, and the rows on others.
+
+        Of the own file empty rows are passed over, and rows on features beyond a layer's are kept as rows on others;
+        what is given is refused for either.
+        """
         notes, foreign = dict[tuple[int, int], Note](), []
         try:
-            content = strict_json.parse(text)
-            if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
-                raise ValueError(f'it lacks "kind": "{KIND}", "format": {FORMAT}')
-            for each in content["notes"]:
-                note = Note(str(each.get("label", "")), str(each.get("note", "")), dict(each.get("ratings", {})))
-                feature, sha = each["feature"], each["sae_sha256"]
-                if not isinstance(feature, int) or not isinstance(sha, str):
-                    raise ValueError("a note names no feature")
-                _check(note)
-                if sha in self._layers:
-                    notes[self._layers[sha], feature] = note
-                else:
+            for number, each in enumerate(_rows(text), 1):
+                sha, feature, note = _row(each, f"note {number}")
+                layer = self._layers.get(sha)
+                beyond = layer is not None and not 0 <= feature < self._features[layer]
+                if layer is None or (own and beyond):
                     foreign.append(each)
-        except (ValueError, KeyError, TypeError, AttributeError, SteeringError) as error:
-            said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise SteeringError(f"{name} is no file of the explorer's notes: {said}") from error
+                elif beyond:
+                    most = self._features[layer] - 1
+                    raise ValueError(f"note {number} is on feature {feature}, but layer {layer} has 0 to {most}")
+                elif note:
+                    notes[layer, feature] = note
+                elif not own:
+                    raise ValueError(f"note {number}, on feature {feature}, has no label, no text and no rating")
+        except UnicodeError as error:
+            raise SteeringError(f"{name} is no file of the explorer's notes: it is not text in UTF-8") from error
+        except (ValueError, SteeringError) as error:
+            raise SteeringError(f"{name} is no file of the explorer's notes: {error}") from error
         return notes, foreign
 
     def _write(self, notes: Mapping[tuple[int, int], Note]) -> None:
-        text = self._json(notes, self._foreign)
-        if len(text) > MOST_BYTES:
+        try:
+            content = self._json(notes, self._foreign).encode()
+            strict_json.parse(content)  # what could not be read back is not written
+        except ValueError as error:
+            raise SteeringError(f"{self.path} could not be read back with this note: {error}") from error
+        if len(content) > MOST_BYTES:
             raise SteeringError(f"{self.path} would hold more than {MOST_BYTES} bytes; keep notes shorter")
         with locked_folder(self.path.parent):
-            write_atomic(self.path, text, SteeringError)
+            write_atomic(self.path, content, SteeringError)
 
     def _json(self, notes: Mapping[tuple[int, int], Note], more: list[Any] | None = None) -> str:
         rows = [
@@ -173,6 +184,37 @@ class Notes:
 def clip_key(clip: Clip) -> str:
     """Name of a clip that holds in other indices of the same recordings."""
     return f"{clip.recording}@{clip.start:g}"
+
+
+def _rows(text: str | bytes) -> list[Any]:
+    """Rows of a file of notes. ValueError: it is none."""
+    content = strict_json.parse(text)
+    if not isinstance(content, dict) or content.get("kind") != KIND or content.get("format") != FORMAT:
+        raise ValueError(f'it lacks "kind": "{KIND}", "format": {FORMAT}')
+    if not isinstance(content.get("notes"), list):
+        raise ValueError('it lacks "notes", a list')
+    rows: list[Any] = content["notes"]
+    return rows
+
+
+def _row(each: Any, name: str) -> tuple[str, int, Note]:
+    """The SAE's sha256, the feature and the note of a row. ValueError, SteeringError: it is no note."""
+    if not isinstance(each, dict):
+        raise ValueError(f"{name} is no object with a feature, a label and more")
+    label, text, ratings = each.get("label", ""), each.get("note", ""), each.get("ratings", {})
+    feature, sha = each.get("feature"), each.get("sae_sha256")
+    if type(feature) is not int:  # True is an int to Python
+        raise ValueError(f'{name} names no feature: "feature" takes a whole number')
+    if not isinstance(sha, str):
+        raise ValueError(f'{name} names no SAE: "sae_sha256" takes text')
+    for key, value in (("label", label), ("note", text)):
+        if not isinstance(value, str):
+            raise ValueError(f'the "{key}" of {name} is not text')
+    if not isinstance(ratings, dict):
+        raise ValueError(f'the "ratings" of {name} are no object with a rating for each clip')
+    note = Note(label, text, ratings)
+    _check(note)
+    return sha, feature, note
 
 
 def _check(note: Note) -> None:

@@ -92,6 +92,71 @@ def test_what_is_no_file_of_notes_is_refused_and_changes_nothing(index, tmp_path
         Notes(index, path)
 
 
+def rows(*rows):
+    return json.dumps({"kind": "audiosae-steer explorer notes", "format": 1, "notes": rows})
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"feature": 64}, "note 2 is on feature 64, but layer 4 has 0 to 63"),
+        ({"feature": -1}, "note 2 is on feature -1, but layer 4 has 0 to 63"),
+        ({"feature": True}, 'note 2 names no feature: "feature" takes a whole number'),
+        ({"feature": None}, 'note 2 names no feature: "feature" takes a whole number'),
+        ({"sae_sha256": 3}, 'note 2 names no SAE: "sae_sha256" takes text'),
+        ({"label": None}, 'the "label" of note 2 is not text'),
+        ({"note": ["x"]}, 'the "note" of note 2 is not text'),
+        ({"ratings": None}, 'the "ratings" of note 2 are no object with a rating for each clip'),
+        ({"label": ""}, "note 2, on feature 3, has no label, no text and no rating"),
+    ],
+)
+def test_a_row_that_is_no_note_is_refused_in_words(index, row, said):
+    good = {"sae_sha256": index.layers[4].sae_sha256, "feature": 3, "label": "dogs"}
+    notes = Notes(index)
+    with pytest.raises(SteeringError) as refused:
+        notes.take(rows(good, good | row))
+    assert str(refused.value) == f"what was given is no file of the explorer's notes: {said}"
+    assert notes.all() == {}
+    assert notes.take(rows(good)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (rows(None), "note 1 is no object with a feature, a label and more"),
+        (rows("x"), "note 1 is no object with a feature, a label and more"),
+        (b"\xff\xfe", "it is not text in UTF-8"),
+    ],
+)
+def test_what_holds_no_rows_is_refused_in_words(index, text, said):
+    with pytest.raises(SteeringError) as refused:
+        Notes(index).take(text)
+    assert str(refused.value) == f"what was given is no file of the explorer's notes: {said}"
+
+
+def test_rows_of_the_own_file_that_do_not_fit_are_kept_and_do_not_stop_the_start(index, tmp_path):
+    path, sha = tmp_path / "old.json", index.layers[4].sae_sha256
+    path.write_text(rows({"sae_sha256": sha, "feature": 99, "label": "far"}, {"sae_sha256": sha, "feature": 1}))
+    notes = Notes(index, path)
+    assert notes.all() == {}
+    notes.put(4, 2, Note("ours"))
+    assert [each["label"] for each in json.loads(path.read_text())["notes"]] == ["ours", "far"]
+
+
+@pytest.mark.parametrize("letter", ["ä", "["])  # two bytes each; and what counts as a list, were it not text
+def test_no_file_is_written_that_is_not_read_again(index, monkeypatch, letter):
+    from audiosae_steer.explorer.pages import notes_file
+    from audiosae_steer.io import strict_json
+
+    monkeypatch.setattr(notes_file, "MOST_BYTES", 12_000)
+    monkeypatch.setattr(strict_json, "MAX_PARTS", 6_000)
+    notes = Notes(index)
+    notes.put(4, 1, Note("", letter * 3000))
+    with pytest.raises(SteeringError, match=r"would hold more than 12000 bytes|could not be read back"):
+        notes.put(4, 2, Note("", letter * 3000))
+    assert Notes(index).all() == notes.all() == {(4, 1): Note("", letter * 3000)}
+
+
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_is_noted(index, tmp_path):
     file = tmp_path / "file"
     file.touch()
