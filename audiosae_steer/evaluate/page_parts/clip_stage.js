@@ -8,6 +8,14 @@ export function isTyping(target) {
   return WRITING.has(target.tagName) && target.type !== "radio" && target.type !== "checkbox";
 }
 
+/** Put a picture into an image; the one before goes at once, and does not stand under another's name until it is there. */
+export function putPicture(image, address) {
+  if (image.getAttribute("src") === address) { return; }
+  image.style.visibility = "hidden";
+  image.addEventListener("load", () => { image.style.visibility = ""; }, { once: true });
+  image.src = address;
+}
+
 export class ClipStage extends EventTarget {
   /**
    * root: the element that the macro `stage` makes. examples: what the page's JSON holds, in the order of J and K.
@@ -44,7 +52,7 @@ export class ClipStage extends EventTarget {
     this.part("words").textContent = example.words;
     this.part("said").textContent = example.said;
     this.part("peak").hidden = !this.curved;
-    this.part("mel").src = example.mel;
+    putPicture(this.part("mel"), example.mel);
     this.picture.setAttribute("aria-valuemax", example.seconds.toFixed(2));
     if (this.audio) {
       const button = this.part("play");

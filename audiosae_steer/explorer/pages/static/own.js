@@ -17,7 +17,8 @@ function inWords(curve, rate, each) {
     const last = runs[runs.length - 1];
     if (last && i - last[1] <= 0.1 * rate + 1) { last[1] = i; } else { runs.push([i, i]); }
   });
-  const told = runs.slice(0, 3).map(([a, b]) => `from ${(a / rate).toFixed(1)} to ${((b + 1) / rate).toFixed(1)} s`);
+  const told = runs.slice(0, 3).map(([a, b]) => ((b + 1 - a) / rate < 0.1 ? `at ${(a / rate).toFixed(1)} s`
+    : `from ${(a / rate).toFixed(1)} to ${((b + 1) / rate).toFixed(1)} s`));
   const more = runs.length > 3 ? ` and ${runs.length - 3} more` : "";
   return `Fires ${told.join(", ")}${more}, at most ${spoken(each.peak)} at ${each.at.toFixed(1)} s.`;
 }
@@ -62,10 +63,11 @@ function row(each) {
 
 function remember() {
   const address = new URL(location.href), set = (name, value) => (value ? address.searchParams.set(name, value) : address.searchParams.delete(name));
-  set("layer", layer.value); set("own", clip?.own); set("clip", clip?.number);
+  set("layer", layer.value); set("own", clip?.own); set("name", clip?.own && clip.name); set("clip", clip?.number);
+  set("feature", null); set("at", null);
   if (stage && clip) { set("feature", stage.example.key); set("at", stage.cursor.toFixed(2)); }
   history.replaceState(null, "", address);
-  byId("to-steer").href = `${root}steer.html?${clip?.own ? `own=${clip.own}&name=${encodeURIComponent(clip.name)}` : `clip=${clip?.number}`}`;
+  byId("to-steer").href = `${root}steer.html${!clip ? "" : clip.own ? `?own=${clip.own}&name=${encodeURIComponent(clip.name)}` : `?clip=${clip.number}`}`;
 }
 
 function show(found, asked) {
@@ -94,22 +96,43 @@ function show(found, asked) {
   stage.show(Math.max(place, 0), Number.isFinite(at) ? at : 0);
 }
 
+/** Take away what was found on the clip before. */
+function clear() {
+  stage?.pause();
+  byId("found").hidden = true;
+}
+
+/** Have no clip: what was sent was none. */
+function forget() {
+  clip = null;
+  clear();
+  status.textContent = "";
+  document.body.removeAttribute("aria-busy");
+  byId("none-yet").hidden = false;
+  if (byId("from-index")) { byId("from-index").value = ""; }
+  remember();
+}
+
 async function listen(asked = null) {
   if (!clip) { return; }
+  const of = clip;
+  clear();
   byId("none-yet").hidden = true;
   status.textContent = "Listening … (the first time, the model is loaded)";
   document.body.setAttribute("aria-busy", "true");
   try {
     const content = clip.own ? { own: clip.own } : { clip: clip.number };
-    show(await (await ask("listen", { ...content, layer: Number(layer.value) })).json(), asked);
+    const found = await (await ask("listen", { ...content, layer: Number(layer.value) })).json();
+    if (clip !== of) { return; } // another, or none, has taken its place
+    show(found, asked);
     remember();
     document.body.removeAttribute("aria-busy");
   } catch (error) {
-    if (!error.superseded && error.name !== "AbortError") { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
+    if (clip === of && !error.superseded && error.name !== "AbortError") { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
   }
 }
 
-armOwnSound((kept) => { clip = kept; if (byId("from-index")) { byId("from-index").value = ""; } listen(); });
+armOwnSound((kept) => { clip = kept; if (byId("from-index")) { byId("from-index").value = ""; } listen(); }, forget);
 layer.addEventListener("change", () => listen());
 byId("from-index")?.addEventListener("change", (event) => {
   const { value, selectedOptions } = event.target;
@@ -117,7 +140,7 @@ byId("from-index")?.addEventListener("change", (event) => {
 });
 
 const asked = new URL(location.href).searchParams, number = asked.get("clip"), option = number && byId("from-index")?.querySelector(`option[value="${Number(number)}"]`);
-if (asked.get("own")) { clip = { own: asked.get("own"), name: "own clip" }; listen(asked); } else if (option) {
+if (asked.get("own")) { clip = { own: asked.get("own"), name: (asked.get("name") || "own clip").slice(0, 120) }; listen(asked); } else if (option) {
   option.selected = true;
   clip = { number: Number(number), name: option.textContent };
   listen(asked);

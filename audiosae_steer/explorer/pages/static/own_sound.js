@@ -45,10 +45,12 @@ class Microphone {
   }
 }
 
-/** Arm the parts of `own_sound` in live_parts.html; taken: called with the kept clip. */
-export function armOwnSound(taken) {
+/** Arm the parts of `own_sound` in live_parts.html; taken: called with the kept clip; refused: when one was none. */
+export function armOwnSound(taken, refused) {
   const said = byId("own-said"), button = byId("record"), meter = byId("record-level"), box = byId("own-sound");
   let microphone = null, busy = false;
+
+  const refuse = (words) => { said.textContent = words; refused(); };
 
   async function send(sound, name) {
     said.textContent = "Sending …";
@@ -57,13 +59,13 @@ export function armOwnSound(taken) {
       const left = clip.left_out > 0.5 ? ` Its last ${clip.left_out} s are left out.` : "";
       said.textContent = `${clip.name}: ${clip.seconds.toFixed(1)} s.${left}`;
       taken(clip);
-    } catch (error) { said.textContent = error.message; }
+    } catch (error) { refuse(error.message); }
   }
 
   const chosen = (files) => {
     const [file] = files;
     if (!file) { return; }
-    if (file.size > Number(box.dataset.most)) { said.textContent = `${file.name} is larger than ${box.dataset.most >> 20} MB.`; return; }
+    if (file.size > Number(box.dataset.most)) { refuse(`${file.name} is larger than ${box.dataset.most >> 20} MB.`); return; }
     send(file, file.name);
   };
   byId("own-file").addEventListener("change", (event) => { chosen(event.target.files); event.target.value = ""; });

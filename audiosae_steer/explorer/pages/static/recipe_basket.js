@@ -81,9 +81,18 @@ export function kept() {
   } catch { return blank(); }
 }
 
+/** Keep a recipe; false where the browser keeps nothing, and the address alone holds it. */
 export function keep(recipe) {
-  try { localStorage.setItem(key(), JSON.stringify(recipe)); } catch { /* the address still holds it */ }
+  let held = true;
+  try { localStorage.setItem(key(), JSON.stringify(recipe)); } catch { held = false; }
   showCount();
+  return held;
+}
+
+/** True for two recipes that do the same, and say the same of themselves. */
+export function isSame(one, other) {
+  const words = ({ name, description, judged }) => JSON.stringify([name, description, judged]);
+  return effectOf(one) === effectOf(other) && words(one) === words(other);
 }
 
 /** Lay a recipe aside, whose place a link's takes; and bring it back. */

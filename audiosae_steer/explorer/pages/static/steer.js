@@ -2,8 +2,9 @@
 import { editRow } from "./edit_rows.js";
 import { ask, byId, make, melOf, soundOf } from "./live_ask.js";
 import { armOwnSound } from "./own_sound.js";
-import { broughtBack, effectOf, keep, kept, layAside, newEdit, ofAddress, toAddress } from "./recipe_basket.js";
-import { showResult } from "./steer_result.js";
+import { putPicture } from "./parts/clip_stage.js";
+import { broughtBack, effectOf, isSame, keep, kept, layAside, newEdit, ofAddress, toAddress } from "./recipe_basket.js";
+import { clearResult, showResult } from "./steer_result.js";
 
 const SETTLED = 350, state = JSON.parse(byId("state").textContent), status = byId("status");
 const asked = new URL(location.href).searchParams;
@@ -11,14 +12,16 @@ const before = kept(), linked = ofAddress(asked);
 const replaced = linked && before.edits.length > 0 && effectOf(linked) !== effectOf(before);
 const recipe = replaced || (linked && !before.edits.length) ? linked : before;
 if (replaced) { layAside(before); }
-recipe.recipes = recipe.recipes.filter(({ name }) => state.recipes.some((each) => each.name === name)); // of another model's
-let clip = null, waiting;
+const known = (recipes) => recipes.filter(({ name }) => state.recipes.some((each) => each.name === name)); // the others are another model's
+recipe.recipes = known(recipe.recipes);
+let clip = null, own = null, held = false, waiting;
 
 const content = () => ({ edits: recipe.edits.map((edit) => ({ ...edit })), recipes: recipe.recipes, strength: recipe.strength,
   gate: recipe.gate || null, allow_empty: recipe.empty });
 
-function remember() {
-  keep(recipe);
+function remember() { held = keep(recipe); showAddress(); }
+
+function showAddress() {
   const address = new URL(location.href);
   for (const name of ["clip", "own", "name"]) { address.searchParams.delete(name); }
   if (clip?.own) { address.searchParams.set("own", clip.own); address.searchParams.set("name", clip.name); }
@@ -33,39 +36,55 @@ function changed() {
   waiting = setTimeout(run, SETTLED);
 }
 
+/** Say why there is no result, and take away what was one before. */
+function without(words) {
+  status.textContent = words;
+  clearResult(byId("result"));
+  byId("verdict").hidden = true;
+  document.body.removeAttribute("aria-busy");
+}
+
 async function run() {
-  if (!clip) { status.textContent = "Choose a clip."; return; }
-  if (state.output === "sound" && !recipe.edits.length) { status.textContent = "Add an edit to hear what it does."; return; }
+  const of = clip;
+  if (!clip) { without("Choose a clip."); return; }
+  if (state.output === "sound" && !recipe.edits.length) { without("Add an edit to hear what it does."); return; }
   status.textContent = "Working … (the first time, the model is loaded)";
   document.body.setAttribute("aria-busy", "true");
   try {
     const found = await (await ask("steer", { ...(clip.own ? { own: clip.own } : { clip: clip.number }), ...content() })).json();
+    if (clip !== of) { return; } // another, or none, has taken its place
     status.textContent = showResult(byId("result"), found);
     byId("verdict").hidden = !recipe.edits.length;
     document.body.removeAttribute("aria-busy");
   } catch (error) {
-    if (!error.superseded && error.name !== "AbortError") { status.textContent = error.message; document.body.removeAttribute("aria-busy"); }
+    if (clip === of && !error.superseded && error.name !== "AbortError") { without(error.message); }
   }
 }
 
 // the clip
 
 function choose(now) {
+  if (clip !== now) { clearResult(byId("result")); byId("verdict").hidden = true; }
   clip = now;
-  byId("clip-now").hidden = false;
-  byId("clip-mel").src = melOf(now);
-  byId("clip-sound").src = soundOf(now);
-  if (byId("clip")) { byId("clip").value = now.number ? String(now.number) : ""; }
+  if (now?.own) { own = now; }
+  byId("clip-now").hidden = !now;
+  if (now) { putPicture(byId("clip-mel"), melOf(now)); byId("clip-sound").src = soundOf(now); } else { byId("clip-sound").pause(); }
+  if (byId("clip")) { byId("clip").value = now?.number ? String(now.number) : ""; }
   showVerdict();
 }
 
 byId("clip")?.addEventListener("change", (event) => {
   const [option] = event.target.selectedOptions;
-  if (option.value) { choose({ number: Number(option.value), name: option.dataset.name }); changed(); }
+  if (option.value) { choose({ number: Number(option.value), name: option.dataset.name }); changed(); } else if (own) { choose(own); changed(); } else {
+    event.target.value = clip ? String(clip.number) : ""; // there is none to be taken
+    byId("own-said").textContent = "No own clip yet: record one, or choose a sound file.";
+  }
 });
-armOwnSound((now) => { choose(now); changed(); });
+armOwnSound((now) => { choose(now); changed(); }, () => { own = null; choose(null); changed(); });
 
 // shipped recipes
+
+const shows = []; // what shows the recipe in its place
 
 document.querySelectorAll("#recipes > li").forEach((row) => {
   const { name } = row.dataset, box = row.querySelector("input[type=checkbox]"), [slider, field] = row.querySelectorAll(".dial input"), parts = row.querySelector(".dial");
@@ -78,6 +97,7 @@ document.querySelectorAll("#recipes > li").forEach((row) => {
   });
   slider.addEventListener("input", () => { field.value = slider.value; own().strength = Number(slider.value); changed(); });
   field.addEventListener("input", () => { if (field.value !== "" && field.validity.valid) { slider.value = field.value; own().strength = Number(field.value); changed(); } });
+  shows.push(show);
   show();
 });
 
@@ -104,17 +124,19 @@ byId("add-edit")?.addEventListener("submit", (event) => {
 
 const strength = byId("strength"), strengthSlider = byId("strength-slider");
 if (strength) {
-  strength.value = strengthSlider.value = recipe.strength;
+  shows.push(() => { strength.value = strengthSlider.value = recipe.strength; });
   strengthSlider.addEventListener("input", () => { strength.value = strengthSlider.value; recipe.strength = Number(strength.value); changed(); });
   strength.addEventListener("input", () => { if (strength.value !== "" && strength.validity.valid) { strengthSlider.value = strength.value; recipe.strength = Number(strength.value); changed(); } });
 }
 if (byId("gate")) {
-  byId("gate").value = recipe.gate;
-  if (byId("gate").value !== recipe.gate) { recipe.gate = byId("gate").value = ""; }
+  shows.push(() => {
+    byId("gate").value = recipe.gate;
+    if (byId("gate").value !== recipe.gate) { recipe.gate = byId("gate").value = ""; }
+  });
   byId("gate").addEventListener("change", (event) => { recipe.gate = event.target.value; changed(); });
 }
 if (byId("empty")) {
-  byId("empty").checked = recipe.empty;
+  shows.push(() => { byId("empty").checked = recipe.empty; });
   byId("empty").addEventListener("change", (event) => { recipe.empty = event.target.checked; changed(); });
 }
 
@@ -169,13 +191,12 @@ async function save(bundled) {
 }
 
 if (byId("recipe-form")) {
-  byId("recipe-name").value = recipe.name;
-  byId("recipe-words").value = recipe.description;
+  shows.push(() => { byId("recipe-name").value = recipe.name; byId("recipe-words").value = recipe.description; }, showEdits, showJudged, showVerdict);
   byId("recipe-name").addEventListener("input", (event) => { recipe.name = event.target.value; remember(); });
   byId("recipe-words").addEventListener("input", (event) => { recipe.description = event.target.value; remember(); });
   byId("recipe-form").addEventListener("submit", (event) => { event.preventDefault(); save(true); });
   byId("save-json").addEventListener("click", () => save(false));
-  showEdits(); showJudged();
+  shows.forEach((show) => show());
   byId("aside").hidden = !replaced;
   byId("bring-back").addEventListener("click", () => {
     const address = new URL(location.href);
@@ -188,4 +209,20 @@ if (byId("recipe-form")) {
   }
   remember();
   run();
+
+  // another tab has the same recipe in the making: what it wrote counts, and is not written over
+  const takeUp = () => {
+    if (!held || document.hidden) { return; }
+    const now = kept();
+    now.recipes = known(now.recipes);
+    if (isSame(now, recipe)) { return; }
+    Object.assign(recipe, now);
+    shows.forEach((show) => show());
+    showAddress();
+    clearTimeout(waiting);
+    waiting = setTimeout(run, SETTLED);
+  };
+  window.addEventListener("storage", takeUp);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) { takeUp(); } });
+  document.addEventListener("visibilitychange", takeUp);
 }

@@ -50,10 +50,16 @@ function soundResult(found) {
   return [made.panel, make("p", { class: "small quiet" }, `Both went through the codec; their difference has ${found.changed.toFixed(1)} dB RMS.`), notes(found), details(found)];
 }
 
-/** Put an answer into its place; gives a sentence on it. */
-export function showResult(place, found) {
+/** Take an answer away, which is of another clip or of other settings. */
+export function clearResult(place) {
   panel?.stop();
   panel = null;
+  place.replaceChildren();
+}
+
+/** Put an answer into its place; gives a sentence on it. */
+export function showResult(place, found) {
+  clearResult(place);
   place.replaceChildren(...(found.kind === "sound" ? soundResult(found) : textResult(found)).filter(Boolean));
   if (found.kind === "sound") { return "Both sounds are ready."; }
   return found.before.text === found.after.text ? "The text stays the same." : found.after.text ? "The text changed." : "The text is gone.";

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST = 100
 """Clips of each kind that a page shows at most."""
-EDITS = {"ablated": "Ablated", "set": "Set to its typical value"}
+EDITS = {"ablated": "Ablated", "set": "Set to its highest activation"}
 
 
 def feature(request: Request) -> HTMLResponse:
