@@ -121,6 +121,17 @@ def length(file: Path | BinaryIO, name: str, *, whole: bool = False) -> Length:
     return Length(frames / rate, rate, channels)
 
 
+def float_blocks(file: Path | BinaryIO) -> Iterator[NDArray[np.float32]]:
+    """Samples (n, channels) of a file that holds floating-point numbers, piece by piece; nothing of any other file.
+
+    Those alone can be NaN, infinite, or far beyond full scale, which no header tells. What libsndfile does not read is
+    passed over: `length` and `read` judge it.
+    """
+    with suppress(*NOT_READ), _opened(file) as sound:
+        if sound.subtype in ("FLOAT", "DOUBLE"):
+            yield from sound.blocks(1 << 16, dtype="float32", always_2d=True)
+
+
 def _check(frames: int, room: int, name: str) -> None:
     """TooLongError for more frames than there is room for."""
     if frames > room:

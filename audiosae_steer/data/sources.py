@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeVar
 from ..errors import AudioError, AudioSAESteerWarning, HubError
 from ..io.hub.read import Listing, is_cached, listing
 from ..io.progress import track
-from .audio import SAMPLE_RATE, SUFFIXES, Samples, audio_files, decode
+from .audio import SAMPLE_RATE, SUFFIXES, Samples, audio_files, check_samples, decode
 from .audio_paths import list_audio, recording_of
 from .datasets import PRESETS, Spec, choose, fetch_files, parse, pinned, tables_beside
 from .metadata import ClipMetadata
 from .parquet import Parquet
-from .sound_files import length
+from .sound_files import float_blocks, length
 from .transcripts import transcripts
 
 SECONDS = 30
@@ -30,6 +30,8 @@ LONGEST = 24 * 3600
 RATES = (1_000, 768_000)
 CHANNELS = 64
 """Limits of what a header may claim: seconds, Hz and channels. Beyond them it is damaged, or meant to fill memory."""
+NAMED = 10
+"""Recordings that a warning names."""
 T = TypeVar("T")
 
 
@@ -142,7 +144,8 @@ def open_source(source: str | Path, *, most: int | None = None, seed: int = 0, p
     """Open the clips of `source`; of a data set on the Hub, download the files that are needed and not cached.
 
     Recordings longer than 30 s become clips of 30 s; with a transcript they are left out, since it is not known which
-    words fall into which clip. What cannot be decoded is left out. A warning counts both.
+    words fall into which clip. What cannot be decoded, or holds NaN or infinite samples, is left out. A warning counts
+    both, and names the first of them.
 
     Args:
         source: a folder, an audio or parquet file, or a `.txt` list of audio. Tables beside the audio (`text.tsv`,
@@ -257,24 +260,24 @@ def _checked(source: str, rows: Sequence[tuple[_Item, ClipMetadata]], progress: 
     """Clips of the rows that can be decoded, each with its item."""
     clips: list[Clip] = []
     items: list[_Item] = []
-    damaged: list[AudioError] = []
-    long = 0
+    damaged: list[str] = []
+    long: list[str] = []
     for item, row in track(rows, "looking at the clips", progress):
         name = row.name or (f"{item.file.name}:{item.row}" if isinstance(item.file, Parquet) else str(item.file))
         try:
             seconds = _seconds(_opened(item), name)
         except AudioError as error:
-            damaged.append(error)
+            damaged.append(str(error))
             continue
         if row.text is not None and seconds > SECONDS:
-            long += 1
+            long.append(name)
             continue
         for start in range(0, max(math.ceil(seconds - SHORTEST), 1), SECONDS):
             piece = f"{name}@{start}s" if start else name
             clips.append(Clip(piece, row.text, _group(row, name), row.label, source))
             items.append(item._replace(start=start))
-    left_out = [f"{len(damaged)} cannot be decoded ({damaged[0]})"] if damaged else []
-    left_out += [f"{long} are longer than {SECONDS} s and have a text"] if long else []
+    left_out = [f"{len(damaged)} cannot be decoded ({_named(damaged, '; ')})"] if damaged else []
+    left_out += [f"{len(long)} are longer than {SECONDS} s and have a text ({_named(long, ', ')})"] if long else []
     if not clips:
         raise AudioError(f"no clip of {source} can be used: of {len(rows)}, {' and '.join(left_out)}")
     if left_out:
@@ -283,15 +286,23 @@ def _checked(source: str, rows: Sequence[tuple[_Item, ClipMetadata]], progress: 
     return clips, items
 
 
+def _named(of: Sequence[str], between: str) -> str:
+    """The first of them, and the number of the others."""
+    more = len(of) - NAMED
+    return between.join([*of[:NAMED], *([f"and {more} more"] if more > 0 else [])])
+
+
 def _opened(item: _Item) -> Path | io.BytesIO:
     return item.file if isinstance(item.file, Path) else io.BytesIO(item.file.sound(item.row))
 
 
 def _seconds(file: Path | io.BytesIO, name: str) -> float:
-    """Duration in seconds, by the header where it knows; a file that lacks its end is damaged."""
+    """Duration in seconds, by the header where it knows; a file that lacks its end, or is no sound, is damaged."""
     seconds, rate, channels = length(file, name, whole=True)
     if not 0 < seconds <= LONGEST or not RATES[0] <= rate <= RATES[1] or channels > CHANNELS:
         raise AudioError(f"{name} claims {seconds:.0f} s of {channels} channels at {rate} Hz, which no clip holds")
+    for block in float_blocks(file):
+        check_samples(block.mean(axis=1), name)
     return seconds
 
 

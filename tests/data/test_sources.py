@@ -333,6 +333,25 @@ def test_what_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) -> None:
     assert [(clip.name, clip.text) for clip in source.clips] == [("0.wav", None), ("3.wav", "hello")]
 
 
+def test_all_that_is_left_out_is_named_and_damaged_samples_are_left_out_too(tmp_path: Path) -> None:
+    from audiosae_steer.data import sources
+
+    for name, sample in (("good", 0.5), ("nan", np.nan), ("infinite", np.inf), ("far", 1e30), ("twenty", 20.0)):
+        samples = np.full((100_000, 2), 0.1)
+        samples[90_000] = sample  # beyond the first block
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+    (tmp_path / "text.wav").write_bytes(b"no sound")
+    with pytest.warns(AudioSAESteerWarning, match="of 6 recordings, 4 cannot be decoded") as told:
+        source = open_source(tmp_path, progress=False)
+    assert [clip.name for clip in source.clips] == ["good.wav", "twenty.wav"]
+    said = str(told[0].message)
+    assert [said.count(f"{name}.wav") for name in ("nan", "infinite", "far", "text", "good")] == [1, 1, 1, 1, 0]
+    for number in range(sources.NAMED):
+        (tmp_path / f"text-{number}.wav").write_bytes(b"no sound")
+    with pytest.warns(AudioSAESteerWarning, match="14 cannot be decoded .*; and 4 more"):
+        open_source(tmp_path, progress=False)
+
+
 def test_sounds_too_large_to_be_clips_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from audiosae_steer.data import parquet as ours
 
