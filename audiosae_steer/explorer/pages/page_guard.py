@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import secrets
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+LOG = logging.getLogger("audiosae_steer.explorer")
 MOST_BYTES = 256 << 10
 """Of the body of a request, where a view asks for no more."""
 PATIENCE = 30.0
@@ -66,8 +68,12 @@ class Guard:
         nonce = secrets.token_urlsafe(12)
         scope.setdefault("state", {})["nonce"] = nonce
 
+        began = False
+
         async def guarded(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 _add_headers(message, nonce)
             await send(message)
 
@@ -81,7 +87,13 @@ class Guard:
             said = "this request's body is too large" if body == 413 else "this request's body did not come"
             await _say(guarded, body, said)
             return
-        await self._app(scope, _replayed(body, receive), guarded)
+        try:
+            await self._app(scope, _replayed(body, receive), guarded)
+        except Exception:
+            if began:
+                raise
+            LOG.exception("a request failed")  # what is raised further out is answered without these headers
+            await _say(guarded, 500, "this did not work; the terminal has the reason")
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         hosts = _header(scope, b"host")

@@ -47,6 +47,15 @@ def test_other_names_are_not_dns_rebinding(client, host):
     assert answer.headers["content-security-policy"]
 
 
+def test_a_failure_is_answered_with_all_headers_and_an_end_of_the_connection(client, site, monkeypatch, caplog):
+    monkeypatch.setattr(site.notes, "exported", lambda: {}["missing"])
+    answer = client.get("/notes.json")  # the client raises what the application does
+    assert (answer.status_code, answer.headers["connection"]) == (500, "close")
+    assert answer.headers["content-security-policy"]
+    assert "the terminal has the reason" in answer.text
+    assert "KeyError" in caplog.text
+
+
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7341", "file://"]
 )
