@@ -187,8 +187,8 @@ def _steering(text: str | None, recipes: Mapping[str, float]) -> tuple[str | Non
     if not recipes:
         raise _wrong(
             "steering",
-            "this server has no recipes, so that nothing can be steered; leave `steering` out, or start the server with "
-            "--recipe",
+            "this server has no recipes, so that nothing can be steered; leave `steering` out, or start the server "
+            "with --recipe",
         )
     name, there = found.get("recipe", next(iter(recipes))), ", ".join(recipes)
     if not isinstance(name, str):

@@ -33,8 +33,8 @@ def check_language(language: str | None, library: str = "openai") -> None:
     said = [f"{each} ({names[each]})" if each in names else f"{each} ({codes[each]})" for each in near]
     meant = f"; did you mean {' or '.join(said)}?" if near else ""
     raise SteeringError(
-        f"language {printable(language, 40)!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, or "
-        f"a name such as german, of {len(codes)} languages"
+        f"language {printable(language, 40)!r} is unknown to Whisper{meant or ';'} expected a code such as en or de, "
+        f"or a name such as german, of {len(codes)} languages"
     )
 
 

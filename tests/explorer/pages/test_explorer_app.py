@@ -217,3 +217,8 @@ def test_a_view_is_added_by_a_record(index):
     client = TestClient(explorer_app(explorer_site(index, more=[view])), base_url="http://localhost")
     assert client.get("/live/4.html").text == "hello"
     assert '<a href="../../live/4.html">Live</a>' in client.get("/feature/4/8.html").text
+
+
+def test_an_effect_is_titled_by_what_was_done(client):
+    """`FeatureEffect.edit`: the feature's highest activation of all clips, on every frame."""
+    assert "<h3>Set to its highest activation</h3>" in client.get("/feature/4/8.html").text
