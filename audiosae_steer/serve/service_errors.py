@@ -14,7 +14,7 @@ KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_
 
 
 def quoted(text: str) -> str:
-    """What a client sent, as it is given back in a message: 40 characters of it at most, and none that acts."""
+    """Text of a client, as a message gives it back: 40 characters of it at most, and none that acts."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
