@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,6 @@ from ..windows import Window
 from .extraction import CollectSettings, Extractor
 from .manifest import SHARD, shard_path
 from .shards import shard_bytes
-from .window_draws import WindowDraws
 
 KIND = "collect"
 """Name of this work in plans."""
@@ -134,9 +133,8 @@ def collect_in_units(
         WorkError: the folder is of another plan, units could not be done, or the model cannot be sent to workers.
         MissingExtraError: the engine is not installed.
     """
-    windows = extractor.windows
-    plan = _plan(windows, dict(known) | {"batch": extractor.settings.batch, "threads": threads}, size)
-    absolute = tuple(window._replace(path=window.path.absolute()) for window in windows)
+    plan = _plan(extractor, dict(known) | {"batch": extractor.settings.batch, "threads": threads}, size)
+    absolute = tuple(window._replace(path=window.path.absolute()) for window in extractor.windows)
     model = extractor.model if isinstance(engine, Local) else _pickled(extractor.model)
     place = folder.absolute()
     work = CollectWork(model, tuple(extractor.sites), absolute, extractor.settings, size, place, threads)
@@ -153,9 +151,9 @@ def collect_in_units(
     return Collected(count, len(found.failed))
 
 
-def _plan(windows: Sequence[Window], settings: Mapping[str, Any], size: int) -> Plan:
+def _plan(extractor: Extractor, settings: Mapping[str, Any], size: int) -> Plan:
     """The plan of a collection. Its units keep the order of the audio, since training takes shards in order."""
-    draws = WindowDraws(windows, 0)
+    draws, windows = extractor.draws, extractor.windows
     items = tuple(Item(draws.name(window), window.length / SAMPLE_RATE, "") for window in windows)
     sizes = tuple(len(items[start : start + size]) for start in range(0, len(items), size))
     return Plan(KIND, settings, items, sizes)

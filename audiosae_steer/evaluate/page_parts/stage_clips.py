@@ -76,6 +76,8 @@ class StageClip(NamedTuple):
     svg: Markup
     data: dict[str, Any]
     """For the player, as JSON."""
+    clip: Any = None
+    """Recording that it is of, as whoever made it knows it."""
 
 
 def stage_clip(

@@ -199,14 +199,5 @@ def _identity(loaded: SteeredWhisper) -> dict[str, Any]:
     if loaded.recipe is not None:
         content = json.dumps(loaded.recipe.model_dump(mode="json", by_alias=True), sort_keys=True)
         identity["recipe_sha256"] = hashlib.sha256(content.encode()).hexdigest()
-        identity["sae_sha256"] = {name: _weights_digest(sae) for name, sae in loaded.recipe.load_saes().items()}
+        identity["sae_sha256"] = {name: sae.digest() for name, sae in loaded.recipe.load_saes().items()}
     return identity
-
-
-def _weights_digest(sae: torch.nn.Module) -> str:
-    """sha256 over an SAE's tensors, by name; a recipe need not state its file's."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(sae.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
-from ...evaluate.page_parts.stage_clips import Curve, Media, stage_clip
+from ...evaluate.page_parts.stage_clips import Curve, Media, StageClip, stage_clip
 from ..index.index_rows import Clip, Example
 
 KIND_TITLES = {
@@ -21,29 +18,6 @@ KIND_TITLES = {
 """Heading and explanation of each kind of examples."""
 
 
-class Shown(NamedTuple):
-    """An example, ready for a template."""
-
-    key: str
-    """The clip's number, which links bear."""
-    kind: str
-    clip: Clip
-    name: str
-    words: str
-    """Label and transcript."""
-    said: str
-    """Text alternative of its curve."""
-    brief: str
-    seconds: float
-    at: float
-    cursor: float
-    mel: str
-    sound: str
-    svg: Markup
-    data: dict[str, Any]
-    """For the player, as JSON."""
-
-
 def clip_words(clip: Clip) -> str:
     """Label and transcript of a clip in one line."""
     quoted = f"“{clip.transcript}”" if clip.transcript else ""
@@ -52,7 +26,7 @@ def clip_words(clip: Clip) -> str:
 
 def shown(
     example: Example, rate: float, top: float, address: Callable[[Clip, str], str], cursor: float | None = None
-) -> Shown:
+) -> StageClip:
     """An example for a template.
 
     Args:
@@ -69,10 +43,10 @@ def shown(
         words=clip_words(clip), kind=example.kind, cursor=cursor,
         rights=" · ".join(part for part in (clip.source, clip.licence) if part),
     )  # fmt: skip
-    return Shown(clip=clip, **made._asdict())
+    return made._replace(clip=clip)
 
 
-def grouped(examples: Sequence[Shown]) -> list[tuple[str, str, list[Shown]]]:
+def grouped(examples: Sequence[StageClip]) -> list[tuple[str, str, list[StageClip]]]:
     """Examples by kind: heading, explanation, and those of the kind."""
     kinds = [(*KIND_TITLES[kind], [each for each in examples if each.kind == kind]) for kind in KIND_TITLES]
     return [each for each in kinds if each[2]]

@@ -6,8 +6,9 @@ import hashlib
 import heapq
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from .local_engine import Local
 from .unit_plan import Plan, claim, share
 from .unit_store import Store, steadily
 from .unit_tries import NotDoneError, Retry, Tries, tries
-from .unit_work import Order, Record, Try, Work, done_units, record_name
+from .unit_work import Answer, Order, Record, Try, Work, done_units, record_name
 
 SUMMARY, FAILED = "summary.json", "failed.jsonl"
 """Names of the files that are written last: what was done, and a line for each input that is quarantined."""
@@ -115,7 +116,7 @@ def records(plan: Plan, store: Store, done: set[int]) -> Iterator[Record]:
     """Records of the units that are done, in order, one at a time. WorkError: one is damaged."""
     for number in sorted(done):
         name = record_name(plan.stem(number))
-        yield steadily(lambda name=name: Record.from_json(store.read(name), f"{store}/{name}"))  # type: ignore[misc]
+        yield Record.from_json(steadily(partial(store.read, name)), f"{store}/{name}")
 
 
 def survey(plan: Plan, store: Store) -> Survey:
@@ -179,13 +180,13 @@ class _Drive:
                 if answer.kind == "fatal":
                     raise WorkError(f"the output cannot be written: {answer.reason}; what is done stays, and the same "
                                     "command goes on once that is mended")  # fmt: skip
-                left -= self._step(pool, given.number, lambda each, answer=answer: each.send(answer))  # type: ignore[misc]
+                left -= self._step(pool, given.number, answer)
         self._tell(self._total - left)
 
-    def _step(self, pool: Pool, number: int, advance: Callable[[Tries], Try]) -> bool:
+    def _step(self, pool: Pool, number: int, answer: Answer) -> bool:
         """Go on with a unit; True if it is over."""
         try:
-            following = advance(self._open[number])
+            following = self._open[number].send(answer)
         except StopIteration as stop:
             self._check(len(stop.value.failed))
         except NotDoneError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 import soundfile
 from live_index import CLIPS, LAYER
+from page_server import served
 
 from audiosae_steer import load_audio, load_recipe, steer
 from audiosae_steer.evaluate.transcription.transcribe import transcribe
-from audiosae_steer.explorer.pages.explorer_app import explorer_app
-from audiosae_steer.explorer.pages.explorer_server import listening
 from audiosae_steer.explorer.pages.explorer_site import Site
 from audiosae_steer.io.shipped import checkpoints_dir
 
@@ -28,23 +26,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 FAN = CLIPS.index("fan") + 1
 PATIENCE = 60_000
 """Milliseconds: a shared machine is slow now and then."""
-
-
-@contextmanager
-def served(site: Site) -> Iterator[str]:
-    """The address of a server of that site."""
-    import uvicorn
-
-    bound = listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(explorer_app(site), log_level="warning", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        bound.close()
 
 
 @pytest.fixture(scope="module")

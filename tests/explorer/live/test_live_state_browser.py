@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from page_server import served
 
 from audiosae_steer.explorer.index.index_reader import Index
 from audiosae_steer.explorer.live.live_answers import packed
-from audiosae_steer.explorer.pages.explorer_app import explorer_app
-from audiosae_steer.explorer.pages.explorer_server import listening
 from audiosae_steer.explorer.pages.live_site import live_site
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -41,21 +39,14 @@ def _heard(clip: Any, layer: int) -> dict[str, Any]:
 
 @contextmanager
 def _served(file: Path) -> Iterator[str]:
-    import uvicorn
-
     index = Index(file)
-    site, bound = live_site(index), listening("127.0.0.1", 0)
+    site = live_site(index)
     live = site.extra["live"]
     live._steer, live._listen = _steered, _heard
-    server = uvicorn.Server(uvicorn.Config(explorer_app(site), log_level="warning", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
     try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with served(site) as address:
+            yield address
     finally:
-        server.should_exit = True
-        thread.join(10)
-        bound.close()
         live.close()
         index.close()
 

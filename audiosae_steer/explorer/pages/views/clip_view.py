@@ -9,9 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from ....evaluate.page_parts.stage_clips import StageClip
 from ...index.index_rows import Clip, Example
 from ..explorer_site import Site, View, nonce_of, site_of, whole_number
-from ..shown_examples import Shown, clip_words, shown
+from ..shown_examples import clip_words, shown
 from .feature_view import clip_address
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Fired(NamedTuple):
     peak: float
     bits: float
     density: float
-    shown: Shown | None
+    shown: StageClip | None
     """Its curve on the clip, where the index keeps it."""
 
 
@@ -107,7 +108,7 @@ def fired_on(site: Site, layer: int, clip: Clip, root: str) -> list[Fired]:
     return found
 
 
-def shown_clip(site: Site, clip: Clip, root: str) -> Shown:
+def shown_clip(site: Site, clip: Clip, root: str) -> StageClip:
     """A clip without any feature's curve, for the player."""
     bare = shown(
         Example("top", 0, clip, 0.0, 0.0, np.zeros(max(int(clip.seconds * 50), 1))), 50.0, 1.0,

@@ -14,9 +14,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ....evaluate.page_parts.drawn_parts import number
+from ....evaluate.page_parts.stage_clips import StageClip
 from ...index.index_rows import Clip, Example
 from ..explorer_site import Site, View, nonce_of, site_of, whole_number
-from ..shown_examples import Shown, shown
+from ..shown_examples import shown
 from .feature_view import clip_address
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class AskedClip(NamedTuple):
     number: int
     """1 to `ASKED`, its name until all is shown."""
     fires: bool
-    shown: Shown
+    shown: StageClip
     said: str
     """Behaviour of the feature on it, in words."""
 
@@ -51,7 +52,7 @@ class Quiz(NamedTuple):
     layer: int
     feature: int
     seed: int
-    studied: list[Shown]
+    studied: list[StageClip]
     asked: list[AskedClip]
 
 
